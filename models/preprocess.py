@@ -1,0 +1,54 @@
+"""From a decoded image to the uint8 pixels a network sees: resize and crop, exactly as the checkpoint was evaluated."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ResizeMode = Literal["shortest", "squash"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+LARGEST_RESIZED_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """The recipe of a checkpoint.
+
+    `size`: side of the square the network sees. `resize`: the image's shorter side (mode `shortest`) or both of its sides
+    (`squash`) become this many pixels, with Pillow's antialiased filter, before the centre crop to `size`.
+    `mean`, `std`: per channel, in units of the pixel range 0..1; the network's first step applies them.
+    """
+
+    size: int
+    resize: int
+    mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """An RGB image of any size -> uint8 (size, size, 3).
+
+        The order and the rounding are torchvision's `Resize` and `CenterCrop` on Pillow images, which timm and
+        Hugging Face's processors follow, so the pixels are theirs.
+        """
+        width, height = self.resized_size(*image.size)
+        if width * height > LARGEST_RESIZED_PIXELS:
+            raise ValueError(
+                f"an image of {image.width}×{image.height} pixels would be {width}×{height} after the resize; "
+                "crop it to a less extreme aspect ratio"
+            )
+        resized = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the resize: the longer side is cut down to whole pixels."""
+        if self.mode == "squash":
+            return self.resize, self.resize
+        if width <= height:
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
