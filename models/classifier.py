@@ -1,0 +1,93 @@
+"""A network ready to classify: uint8 pixels in, logits out, with the labels and the preprocessing of its checkpoint."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..kernels.reference import normalise
+from .checkpoint import Description
+from .config import Config
+from .preprocess import Preprocessing
+from .tnt import TNT
+from .vit import ViT
+
+Pixels = NDArray[np.uint8] | Tensor
+Network = ViT | TNT
+
+
+class Classifier:
+    """A checkpoint on a device.
+
+    Args:
+        network: in evaluation mode; moved to `device` and `dtype`.
+        choice: a sentence on how device, backend and dtype were chosen, for people.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        description: Description,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        backend: str = "torch",
+        choice: str = "",
+    ) -> None:
+        self.network = network.to(device=device, dtype=dtype)
+        self.description = description
+        self.device = device
+        self.dtype = dtype
+        self.backend = backend
+        self.choice = choice
+        self._mean = torch.tensor(description.preprocessing.mean, device=device)
+        self._std = torch.tensor(description.preprocessing.std, device=device)
+
+    @property
+    def name(self) -> str:
+        """Under which it is served."""
+        return self.description.name
+
+    @property
+    def config(self) -> Config:
+        return self.description.config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One per class; empty where the network has no head."""
+        return self.description.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.description.preprocessing
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """An RGB image of any size -> uint8 (H, W, 3), ready to be batched."""
+        return self.preprocessing(image)
+
+    @torch.inference_mode()
+    def logits(self, pixels: Pixels) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, classes) on `device`; features (B, dim) where the network has no head.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        return self.network(self._images(pixels)).float()
+
+    @torch.inference_mode()
+    def embeddings(self, pixels: Pixels) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, dim) on `device`: what the head reads.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        return self.network.features(self._images(pixels)).float()
+
+    def _images(self, pixels: Pixels) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
+        batch = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels
+        size = self.preprocessing.size
+        if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
+            shape = " × ".join(str(length) for length in batch.shape)
+            raise ValueError(f"expected uint8 pixels (B, {size}, {size}, 3), got {batch.dtype} of {shape}")
+        return normalise(batch.to(self.device, non_blocking=True), self._mean, self._std, self.dtype)
