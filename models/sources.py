@@ -35,6 +35,13 @@ def locate(source: str) -> Source:
     return Source(name or path.stem, path)
 
 
+def served_name(source: str) -> str:
+    """The name clients use: the one in `name=source`, or the last part of the source without revision and suffix."""
+    name, place = _split(source)
+    last = place.rstrip("/").rsplit("/", 1)[-1].partition("@")[0]
+    return name or (last[: -len(suffix)] if (suffix := Path(last).suffix) in SUFFIXES else last)
+
+
 def _split(source: str) -> tuple[str, str]:
     """`name=source` -> (name, source); without a name, or where the whole is a path: ("", source)."""
     name, separator, place = source.partition("=")
