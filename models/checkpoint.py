@@ -1,4 +1,4 @@
-"""tessella's own file: a safetensors file whose header also holds configuration, labels and preprocessing. No torch here."""
+"""tessella's own file: safetensors whose header also holds configuration, labels and preprocessing. Knows no torch."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -37,9 +37,7 @@ class Description:
         preprocessing = document.pop("preprocessing")
         return cls(
             config=family(**document.pop("config")),
-            preprocessing=Preprocessing(
-                **preprocessing | {key: tuple(preprocessing[key]) for key in ("mean", "std")}
-            ),
+            preprocessing=Preprocessing(**preprocessing | {key: tuple(preprocessing[key]) for key in ("mean", "std")}),
             labels=tuple(document.pop("labels")),
             **document,
         )

@@ -68,10 +68,10 @@ class TNTConfig:
     """A Transformer in Transformer (Han et al., arXiv 2103.00112).
 
     A patch of `patch_size` pixels is a sentence of (patch_size / sub_patch_size)² words of `inner_dim` channels.
-    `sub_patch_embedding`: `linear` projects each word's pixels (the paper's unfold), `convolution` runs a 7×7 convolution
-    over every patch in isolation (official weights), `image_convolution` runs it over the whole image (timm's legacy form).
-    `normalise_projection`: the inner-to-outer projection stands between two LayerNorms and has no bias (official weights);
-    False is timm's legacy form: one LayerNorm per word before it, a bias, and no LayerNorm after it.
+    `sub_patch_embedding`: `linear` projects each word's pixels (the paper's unfold), `convolution` runs a 7×7
+    convolution over every patch in isolation (official weights), `image_convolution` runs it over the whole image
+    (timm's legacy form). `normalise_projection`: the inner-to-outer projection stands between two LayerNorms and has no
+    bias (official weights); False is timm's legacy form: one LayerNorm per word before it, a bias, none after it.
     """
 
     image_size: int = 224

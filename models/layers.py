@@ -8,7 +8,7 @@ from .config import Feedforward
 
 
 class EncoderBlock(nn.Module):
-    """x + attention(norm(x)), then x + feedforward(norm(x)); LayerScale (arXiv 2103.17239) where the checkpoint has it."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); each branch through LayerScale (arXiv 2103.17239) where asked."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear, activation, linear. `gelu` is the exact, erf-based one; `quick_gelu` is x·sigmoid(1.702 x) (OpenAI CLIP)."""
+    """Linear, activation, linear. `gelu` is the exact, erf-based one; `quick_gelu` is x·sigmoid(1.702 x) (CLIP)."""
 
     def __init__(self, dim: int, hidden_dim: int, activation: Feedforward = "gelu") -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def patchify(images: Tensor, size: int) -> Tensor:
 
 
 def initialise(network: nn.Module) -> None:
-    """Truncated normal weights and tables of deviation 0.02, zero biases: how ViT, DeiT and TNT start their training."""
+    """Truncated normal weights and tables of deviation 0.02, zero biases: how ViT, DeiT and TNT start training."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)

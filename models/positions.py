@@ -1,4 +1,4 @@
-"""Position embeddings of a ViT (appendix D.4 of the paper): learned, factorised, sin-cos or none, as one table to add."""
+"""Position embeddings of a ViT (appendix D.4 of the paper): learned, factorised, sin-cos or none, as one table."""
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class PositionEmbedding(nn.Module):
 
 
 def sincos_table(grid: int, dim: int, temperature: float = 10_000.0) -> Tensor:
-    """Fixed 2-D sine-cosine positions, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
+    """Fixed 2-D positions, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
 
     Source: MoCo v3 (arXiv 2104.02057) and "Better plain ViT baselines" (arXiv 2205.01580).
     """

@@ -17,8 +17,8 @@ LARGEST_RESIZED_PIXELS = 64_000_000
 class Preprocessing:
     """The recipe of a checkpoint.
 
-    `size`: side of the square the network sees. `resize`: the image's shorter side (mode `shortest`) or both of its sides
-    (`squash`) become this many pixels, with Pillow's antialiased filter, before the centre crop to `size`.
+    `size`: side of the square the network sees. `resize`: the image's shorter side (mode `shortest`) or both of its
+    sides (`squash`) become this many pixels, with Pillow's antialiased filter, before the centre crop to `size`.
     `mean`, `std`: per channel, in units of the pixel range 0..1; the network's first step applies them.
     """
 

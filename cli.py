@@ -1,0 +1,145 @@
+"""The `tessella` command: parses, calls, prints. What it does is done elsewhere."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from . import __version__
+
+app = typer.Typer(
+    help="Serve Vision Transformers: ViT, DeiT and TNT checkpoints.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bench = typer.Typer(help="Measure: a table for people, one JSON document for machines.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+output, messages = Console(), Console(stderr=True)
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source; repeat for several"),
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
+Backend = Annotated[str | None, typer.Option(help="auto, triton, torch, onnxruntime or openvino")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16")]
+
+
+def main() -> None:
+    """Runs the command; what the user got wrong is one line and exit code 2, not a traceback."""
+    try:
+        app()
+    except (ValueError, LookupError, OSError) as error:
+        messages.print(f"[red]error:[/red] {escape(_explain(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False) -> None:
+    if show:
+        output.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    model: Models = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on  [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one  [8000]")] = None,
+    device: Device = None,
+    backend: Backend = None,
+    dtype: Dtype = None,
+    max_batch_size: Annotated[int | None, typer.Option(help="most images of one model call  [32]")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="most images accepted at once; more get 429  [1024]")] = None,
+    max_images: Annotated[int | None, typer.Option(help="most images of one request  [64]")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="largest request body  [67108864]")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="largest image  [50000000]")] = None,
+    decode_threads: Annotated[int | None, typer.Option(help="threads that decode  [one per core]")] = None,
+    timeout_ms: Annotated[float | None, typer.Option(help="a request's time where it names none  [60000]")] = None,
+    drain_timeout: Annotated[float | None, typer.Option(help="seconds to finish on shutdown  [30]")] = None,
+) -> None:
+    """Serve models over HTTP. Without --model: the two checkpoints that ship.
+
+    Every option is also a variable (TESSELLA_PORT=9000) and a key in tessella.toml (port = 9000).
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    from .server.serve import serve as run
+    from .server.settings import Settings, unknown_variables
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=messages, show_path=False)]
+    )
+    for name in unknown_variables():
+        messages.print(f"[yellow]warning:[/yellow] no setting is called {name}", highlight=False)
+    raise typer.Exit(run(Settings(**given)))
+
+
+@app.command()
+def classify(
+    images: Annotated[list[Path], typer.Argument(help="image files", exists=True, dir_okay=False)],
+    model: Model = "digits-vit",
+    top_k: Annotated[int, typer.Option(min=1, help="how many classes to show")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
+    device: Device = None,
+    backend: Backend = None,
+    dtype: Dtype = None,
+) -> None:
+    """Classify image files without a server: the same answer."""
+    from .server.offline import classify_files
+
+    answers = classify_files(
+        images, model, top_k, device=device or "auto", backend=backend or "auto", dtype=dtype or "auto"
+    )
+    if as_json:
+        print(json.dumps(answers, ensure_ascii=False))
+    else:
+        _print_answers(answers)
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, which backend and dtype the shipped models get on it, and why."""
+    from .models.machine import examine
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    with messages.status("looking and measuring …"):
+        findings = examine()
+    for what, found in findings:
+        table.add_row(f"[bold]{what}[/bold]", found)
+    output.print(table, highlight=False)
+
+
+def _print_answers(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        if "error" in answer:
+            messages.print(
+                f"[red]{escape(answer['file'])}: {escape(answer['error'])}[/red]", highlight=False, soft_wrap=True
+            )
+            continue
+        table = Table("score", "label", title=answer["file"], title_justify="left", box=None)
+        for prediction in answer["predictions"]:
+            table.add_row(f"{prediction['score']:.2%}", prediction["label"])
+        output.print(table)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        findings = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors(include_url=False))
+        return "; ".join(findings)
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

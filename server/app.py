@@ -1,0 +1,106 @@
+"""The HTTP face of the service: routes, pages and what every response has in common. Knows no tensor."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+
+from .. import __version__
+from . import classify
+from .errors import ModelNotServed
+from .middleware import RequestContextMiddleware
+from .repository import ModelRepository, ServedModel
+from .responses import ERRORS, install_error_handlers
+from .schemas import HealthAnswer, ModelAnswer, ModelsAnswer
+from .settings import Settings
+from .state import Service, service_of
+
+PAGES = Path(__file__).parent / "pages"
+router = APIRouter()
+
+
+def create_app(
+    settings: Settings, repository: ModelRepository, on_loaded: Callable[[ModelRepository], None] = lambda _: None
+) -> FastAPI:
+    """The service as an ASGI application. Models load after it has started to listen; `on_loaded` is called then."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(repository.load())
+        loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded(repository))
+        yield
+        app.state.service.draining = True
+        loading.cancel()
+        await repository.close()
+
+    app = FastAPI(
+        title="tessella",
+        version=__version__,
+        summary="Vision Transformers, served",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.service = Service(settings, repository)
+    app.add_middleware(RequestContextMiddleware)
+    install_error_handlers(app)
+    app.include_router(router)
+    app.include_router(classify.router)
+    app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
+    return app
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    return FileResponse(PAGES / "index.html")
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> HealthAnswer:
+    return HealthAnswer(status="alive")
+
+
+@router.get(
+    "/readyz", summary="Does it answer requests?", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}}
+)
+async def readyz(request: Request) -> JSONResponse:
+    """200 when every model is loaded and warm; 503 while loading, after a failure, and while draining."""
+    service = service_of(request)
+    status = "draining" if service.draining else service.repository.state
+    return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+
+@router.get("/models", summary="What is served")
+async def models(request: Request) -> ModelsAnswer:
+    repository = service_of(request).repository
+    return ModelsAnswer(default=repository.default, models=[_describe(model) for model in repository.models.values()])
+
+
+@router.get("/models/{name:path}", summary="One served model", responses=ERRORS.only(404))
+async def model(request: Request, name: str) -> ModelAnswer:
+    served = service_of(request).repository.models.get(name)
+    if served is None:
+        raise ModelNotServed(f"no model {name!r} is served")
+    return _describe(served)
+
+
+def _describe(model: ServedModel) -> ModelAnswer:
+    if model.engine is None:
+        return ModelAnswer(name=model.name, state=model.state)
+    info = model.engine.info
+    return ModelAnswer(
+        name=model.name,
+        state=model.state,
+        family=info.family,
+        parameters=info.parameters,
+        config=info.config,
+        labels=list(info.labels),
+        preprocessing=info.preprocessing,
+        backend=info.backend,
+        device=info.device,
+        dtype=info.dtype,
+        max_batch_size=model.engine.max_batch_size,
+    )

@@ -1,0 +1,117 @@
+"""`POST /classify`: one or many images in, their most likely classes out."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from .engine import AsyncEngine, Classification
+from .errors import RequestTooLarge, ServiceError, UnsupportedMediaType
+from .inputs import Inputs, read_inputs
+from .middleware import RequestContext
+from .responses import ERRORS
+from .schemas import ClassifyAnswer, ClassifyBody, ClassifyParameters, Failure, PredictionAnswer, Predictions, Timings
+from .state import Service, service_of
+
+router = APIRouter()
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "required": ["image"],
+    }
+}
+_BODY = {
+    "required": True,
+    "description": "An image as it is, several as a form, or base64 in JSON.",
+    "content": {
+        "image/*": _BINARY,
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": _FORM,
+        "application/json": {"schema": ClassifyBody.model_json_schema()},
+    },
+}
+
+
+@router.post(
+    "/classify",
+    summary="Classify one or more images",
+    response_model=ClassifyAnswer,
+    responses=ERRORS.only(400, 404, 413, 415, 422, 429, 503, 504),
+    openapi_extra={"requestBody": _BODY},
+)
+async def classify(request: Request, query: Annotated[ClassifyParameters, Query()]) -> Response:
+    """A bad image of several is an error in its own place in `results`; a request that is one bad image is a 4xx."""
+    service = service_of(request)
+    service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
+    inputs = await _read(request, service)
+    parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
+    engine = service.repository.engine(parameters.model)
+    results = await _classify(inputs.images, engine, parameters, service.settings.timeout_ms)
+    if len(results) == 1 and isinstance(results[0], ServiceError):
+        raise results[0]
+    answer = _answer(results, engine.name, request.state.context)
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def _read(request: Request, service: Service) -> Inputs:
+    """The body, read up to its limit and parsed in a thread: it may be megabytes of base64."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("compressed bodies are not read; send the image as it is")
+    limit = service.settings.max_body_bytes
+    too_large = RequestTooLarge(f"the body is larger than {limit:,} bytes")
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    content_type = request.headers.get("content-type", "")
+    return await asyncio.to_thread(read_inputs, bytes(body), content_type, max_images=service.settings.max_images)
+
+
+async def _classify(
+    images: Sequence[bytes | ServiceError], engine: AsyncEngine, parameters: ClassifyParameters, default_timeout: float
+) -> list[Classification | ServiceError]:
+    """Runs what could be read; what could not keeps its place."""
+    readable = [image for image in images if isinstance(image, bytes)]
+    answers = iter(
+        await engine.classify_many(
+            readable,
+            top_k=parameters.top_k,
+            timeout=(parameters.timeout_ms or default_timeout) / 1e3,
+            priority=parameters.priority,
+        )
+    )
+    return [next(answers) if isinstance(image, bytes) else image for image in images]
+
+
+def _answer(results: Sequence[Classification | ServiceError], model: str, context: RequestContext) -> ClassifyAnswer:
+    done = [result for result in results if isinstance(result, Classification)]
+    context.queue_seconds = max((result.queue_seconds for result in done), default=0.0)
+    context.inference_seconds = max((result.inference_seconds for result in done), default=0.0)
+    context.batch_size = max((result.batch_size for result in done), default=0)
+    return ClassifyAnswer(
+        id=context.id,
+        model=model,
+        results=[_result(result) for result in results],
+        batch_sizes=[result.batch_size if isinstance(result, Classification) else 0 for result in results],
+        timings_ms=Timings(
+            decode=1e3 * max((result.decode_seconds for result in done), default=0.0),
+            queue=1e3 * context.queue_seconds,
+            inference=1e3 * context.inference_seconds,
+            total=1e3 * context.total_seconds,
+        ),
+    )
+
+
+def _result(result: Classification | ServiceError) -> Predictions | Failure:
+    if isinstance(result, ServiceError):
+        return Failure(error=str(result), error_type=result.error_type)
+    return Predictions(
+        predictions=[PredictionAnswer(label=p.label, index=p.index, score=p.score) for p in result.predictions]
+    )

@@ -1,0 +1,184 @@
+"""Images in, classifications out: admission, decoding in threads, one batched model. Knows no HTTP; embed it."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self, TypedDict, Unpack
+
+import numpy as np
+
+from .errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from .images import DEFAULT_MAX_PIXELS, decode
+from .predictions import Prediction, top_predictions
+from .runners import Runner, TorchRunner
+from .worker import Pixels, Worker
+
+
+class Limits(TypedDict, total=False):
+    """What an engine may take on; see AsyncEngine."""
+
+    max_batch_size: int
+    max_queue: int
+    decode_threads: int | None
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The answer for one image; `predictions` most likely first. Times in seconds."""
+
+    predictions: tuple[Prediction, ...]
+    batch_size: int
+    decode_seconds: float
+    queue_seconds: float
+    inference_seconds: float
+
+
+class AsyncEngine:
+    """One model behind a batching queue, for use from one event loop.
+
+    Args:
+        runner: the loaded model.
+        name: what clients call it.
+        max_batch_size: most images of one model call.
+        max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
+        decode_threads: threads that decode and preprocess; default: one per core this process may use.
+        max_pixels: largest image, in pixels, that is decoded.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        name: str,
+        max_batch_size: int = 32,
+        max_queue: int = 1024,
+        decode_threads: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        self.name = name
+        self.info = runner.info
+        self.max_batch_size = max_batch_size
+        self.max_queue = max_queue
+        self._runner = runner
+        self._max_pixels = max_pixels
+        self._worker = Worker(runner, name=name, max_batch_size=max_batch_size)
+        self._decoders = ThreadPoolExecutor(decode_threads or len(os.sched_getaffinity(0)), f"decode-{name}")
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = False
+
+    @classmethod
+    async def load(
+        cls,
+        source: str,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        backend: str = "auto",
+        **limits: Unpack[Limits],
+    ) -> Self:
+        """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
+
+        Raises:
+            LookupError, ValueError: the model cannot be found or loaded.
+        """
+        runner = await asyncio.to_thread(TorchRunner, source, device=device, dtype=dtype, backend=backend)
+        engine = cls(runner, name=name or source, **limits)
+        await engine.start()
+        return engine
+
+    async def start(self) -> None:
+        """Runs the model once at batch 1 and once at 2, so that the first request is not the slow one; then opens."""
+        side = self.info.preprocessing["size"]
+        for batch_size in (1, 2):
+            await asyncio.to_thread(self._runner.run, np.zeros((batch_size, side, side, 3), np.uint8))
+        self._worker.start()
+        self._open = True
+
+    async def close(self) -> None:
+        """Refuses new images, answers those it has, ends its threads."""
+        self._open = False
+        await self._idle.wait()
+        await asyncio.to_thread(self._worker.close)
+        self._decoders.shutdown()
+
+    @property
+    def model_calls(self) -> int:
+        return self._worker.calls
+
+    async def classify(
+        self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0
+    ) -> Classification:
+        """The most likely classes of one encoded image.
+
+        Args:
+            image: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+            top_k: how many classes, most likely first; never more than the model has.
+            timeout: seconds after which the answer is no longer wanted.
+            priority: 1 is most urgent, 0 the default.
+
+        Raises:
+            ServiceError: as the class that names the reason (`server/errors.py`).
+        """
+        (result,) = await self.classify_many([image], top_k=top_k, timeout=timeout, priority=priority)
+        if isinstance(result, ServiceError):
+            raise result
+        return result
+
+    async def classify_many(
+        self, images: Sequence[bytes], *, top_k: int = 5, timeout: float | None = None, priority: int = 0
+    ) -> list[Classification | ServiceError]:
+        """As `classify` for several images; results in their order. An image that fails takes no other with it.
+
+        Raises:
+            NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
+        """
+        async with self._admit(len(images)):
+            try:
+                async with asyncio.timeout(timeout):
+                    return await asyncio.gather(*(self._classify_one(image, top_k, priority) for image in images))
+            except TimeoutError as error:
+                raise DeadlineExceeded(f"no answer within {timeout} s") from error
+
+    @asynccontextmanager
+    async def _admit(self, count: int) -> AsyncIterator[None]:
+        if not self._open:
+            raise NotReady(f"model {self.name!r} takes no requests: it is starting or shutting down")
+        if self._in_flight + count > self.max_queue:
+            raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
+        self._in_flight += count
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= count
+            if not self._in_flight:
+                self._idle.set()
+
+    async def _classify_one(self, image: bytes, top_k: int, priority: int) -> Classification | ServiceError:
+        try:
+            decode_seconds, pixels = await asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._decode, image
+            )
+            inference = await asyncio.wrap_future(self._worker.submit(pixels, priority=priority))
+        except ServiceError as error:
+            return error
+        return Classification(
+            predictions=top_predictions(inference.logits, self.info.labels, top_k),
+            batch_size=inference.batch_size,
+            decode_seconds=decode_seconds,
+            queue_seconds=inference.queue_seconds,
+            inference_seconds=inference.inference_seconds,
+        )
+
+    def _decode(self, image: bytes) -> tuple[float, Pixels]:
+        started = time.perf_counter()
+        pixels = self._runner.preprocess(decode(image, max_pixels=self._max_pixels))
+        return time.perf_counter() - started, pixels

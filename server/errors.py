@@ -1,0 +1,61 @@
+"""What can go wrong with a request, said once: each kind has a name that clients can rely on. Knows no HTTP."""
+
+
+class ServiceError(Exception):
+    """A request that gets an error instead of an answer. `error_type` is part of the interface."""
+
+    error_type = "service_error"
+
+
+class BadRequest(ServiceError):
+    """The request itself is malformed."""
+
+    error_type = "bad_request"
+
+
+class ModelNotServed(ServiceError):
+    """No model of that name is served."""
+
+    error_type = "model_not_found"
+
+
+class RequestTooLarge(ServiceError):
+    """Too many bytes, pixels or images."""
+
+    error_type = "too_large"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The content type is none that `/classify` reads."""
+
+    error_type = "unsupported_media_type"
+
+
+class ImageError(ServiceError):
+    """The bytes are not an image that can be decoded."""
+
+    error_type = "invalid_image"
+
+
+class Overloaded(ServiceError):
+    """The queue is full; the request was refused before any work was done for it."""
+
+    error_type = "overloaded"
+
+
+class NotReady(ServiceError):
+    """The model is loading, has failed to load, or the service is shutting down."""
+
+    error_type = "not_ready"
+
+
+class InferenceFailed(ServiceError):
+    """The model call raised; the same request may succeed later."""
+
+    error_type = "inference_failed"
+
+
+class DeadlineExceeded(ServiceError):
+    """The answer was not there when the request's time was over."""
+
+    error_type = "deadline_exceeded"

@@ -1,0 +1,72 @@
+"""What every response has, whatever answered it: a request id and the times it took."""
+
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger(__name__)
+_SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What one request is known by and what was measured of it. Times in seconds; handlers fill them in."""
+
+    id: str
+    started: float = field(default_factory=time.perf_counter)
+    queue_seconds: float = 0.0
+    inference_seconds: float = 0.0
+    batch_size: int = 0
+
+    @property
+    def total_seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
+class RequestContextMiddleware:
+    """Puts a RequestContext into `request.state.context` and its values into the response's headers.
+
+    A handler that raises what nobody expected is logged with the id and answered in the shape of every other error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        context = RequestContext(given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope.setdefault("state", {})["context"] = context
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _add_headers(MutableHeaders(scope=message), context)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("request %s failed", context.id)
+            if started:
+                raise
+            failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
+            await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+
+
+def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:
+    headers["x-request-id"] = context.id
+    headers["x-queue-time"] = f"{context.queue_seconds * 1e3:.3f}"
+    headers["x-inference-time"] = f"{context.inference_seconds * 1e3:.3f}"
+    headers["x-total-time"] = f"{context.total_seconds * 1e3:.3f}"
+    headers["x-batch-size"] = str(context.batch_size)

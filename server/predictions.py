@@ -1,0 +1,24 @@
+"""Logits -> the most likely classes with their probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class and its softmax probability."""
+
+    label: str
+    index: int
+    score: float
+
+
+def top_predictions(logits: NDArray[np.float32], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
+    """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""
+    scores = np.exp(logits - logits.max(), dtype=np.float64)
+    scores /= scores.sum()
+    best = np.argsort(-scores, kind="stable")[:top_k]
+    return tuple(Prediction(labels[index], int(index), float(scores[index])) for index in best)

@@ -1,0 +1,76 @@
+"""Errors as HTTP: which status each kind has, its one JSON shape, and how /docs describes it."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from . import errors
+from .schemas import Failure
+
+STATUS: dict[type[errors.ServiceError], int] = {
+    errors.BadRequest: 400,
+    errors.ModelNotServed: 404,
+    errors.RequestTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.ImageError: 422,
+    errors.Overloaded: 429,
+    errors.NotReady: 503,
+    errors.InferenceFailed: 503,
+    errors.DeadlineExceeded: 504,
+}
+RETRY_AFTER_SECONDS = {429: "1", 503: "2"}
+_HTTP_TYPES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class _Descriptions(dict[int, dict[str, Any]]):
+    def only(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
+        return {status: self[status] for status in statuses}
+
+
+ERRORS = _Descriptions(
+    {
+        status: {"model": Failure, "description": meaning}
+        for status, meaning in {
+            400: "Malformed request",
+            404: "No such model",
+            413: "Too many bytes, pixels or images",
+            415: "Content type that is not read",
+            422: "The image cannot be decoded",
+            429: "The queue is full; see Retry-After",
+            503: "Loading, failed or shutting down; see Retry-After",
+            504: "No answer within the request's time",
+        }.items()
+    }
+)
+
+
+def failure(status: int, message: str, error_type: str) -> JSONResponse:
+    headers = {"retry-after": RETRY_AFTER_SECONDS[status]} if status in RETRY_AFTER_SECONDS else None
+    return JSONResponse({"error": message, "error_type": error_type}, status, headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Every error that leaves `app`, routing included, has the shape of `Failure`."""
+
+    async def service_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, errors.ServiceError)
+        return failure(STATUS[type(error)], str(error), error.error_type)
+
+    async def invalid_parameters(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        findings = "; ".join(f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
+        return failure(400, f"invalid parameters: {findings}", errors.BadRequest.error_type)
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        response = failure(error.status_code, message, _HTTP_TYPES.get(error.status_code, "http_error"))
+        response.headers.update(error.headers or {})
+        return response
+
+    app.add_exception_handler(errors.ServiceError, service_error)
+    app.add_exception_handler(RequestValidationError, invalid_parameters)
+    app.add_exception_handler(HTTPException, http_error)

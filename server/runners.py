@@ -1,0 +1,68 @@
+"""What runs a model, seen from the engine: pixels in, logits out. The only place of the service that knows torch."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerInfo:
+    """What a client may know of a loaded model."""
+
+    family: str
+    parameters: int
+    config: dict[str, Any]
+    labels: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    backend: str
+    device: str
+    dtype: str
+
+
+class Runner(Protocol):
+    """A loaded model. `run` is called from one thread at a time, `preprocess` from many."""
+
+    @property
+    def info(self) -> RunnerInfo: ...
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """RGB image -> (H, W, 3) pixels."""
+        ...
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, H, W, 3) pixels -> (B, classes) logits."""
+        ...
+
+
+class TorchRunner:
+    """A checkpoint on PyTorch.
+
+    Args:
+        source: a shipped name, a file, a folder or a hub id.
+        device, dtype, backend: as in `tessella serve`; `auto` lets `models` choose.
+    """
+
+    def __init__(self, source: str, *, device: str = "auto", dtype: str = "auto", backend: str = "auto") -> None:
+        from ..models.registry import load_model
+
+        self._model = load_model(source, device=device, dtype=dtype, backend=backend)
+        self.info = RunnerInfo(
+            family=type(self._model.config).__name__.removesuffix("Config").lower(),
+            parameters=sum(parameter.numel() for parameter in self._model.network.parameters()),
+            config=asdict(self._model.config),
+            labels=self._model.labels,
+            preprocessing=asdict(self._model.preprocessing),
+            backend=self._model.backend,
+            device=str(self._model.device),
+            dtype=str(self._model.dtype).removeprefix("torch."),
+        )
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        return self._model.preprocess(image)
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._model.logits(pixels).numpy(force=True)
+        return logits

@@ -1,0 +1,88 @@
+"""The JSON that goes over the wire: requests and answers, as pydantic models that /docs shows."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TopK = Annotated[int, Field(ge=1, le=100_000, description="how many classes to return, most likely first")]
+
+
+class ClassifyParameters(BaseModel):
+    """What a request may choose. In the query, or as `parameters` of a JSON body, which then win."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str | None, Field(description="a served model's name; default: the first one served")] = None
+    top_k: TopK = 5
+    timeout_ms: Annotated[
+        float | None, Field(gt=0, le=3_600_000, description="milliseconds after which the answer is a 504")
+    ] = None
+    priority: Annotated[int, Field(ge=0, le=100, description="1 is most urgent, 0 the default (50)")] = 0
+
+
+class ClassifyBody(BaseModel):
+    """The JSON form of a request: images as base64 text or data URIs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: str | list[str]
+    parameters: ClassifyParameters = ClassifyParameters()
+
+
+class PredictionAnswer(BaseModel):
+    label: str
+    index: int
+    score: Annotated[float, Field(description="softmax probability, 0 to 1")]
+
+
+class Predictions(BaseModel):
+    predictions: list[PredictionAnswer]
+
+
+class Failure(BaseModel):
+    """The shape of every error, for a whole request and for one image of several."""
+
+    error: Annotated[str, Field(description="what was wrong, for people")]
+    error_type: Annotated[str, Field(description="what was wrong, for programs", examples=["invalid_image"])]
+
+
+class Timings(BaseModel):
+    """Milliseconds. For several images, the largest of each."""
+
+    decode: float
+    queue: float
+    inference: float
+    total: float
+
+
+class ClassifyAnswer(BaseModel):
+    id: Annotated[str, Field(description="the request's id, also in the header x-request-id")]
+    model: str
+    results: Annotated[list[Predictions | Failure], Field(description="one per image, in the order sent")]
+    batch_sizes: Annotated[list[int], Field(description="images in the model call of each result; 0 for an error")]
+    timings_ms: Timings
+
+
+class ModelAnswer(BaseModel):
+    """What is served under a name. All but the first two is null until the model is loaded."""
+
+    name: str
+    state: Literal["loading", "ready", "failed"]
+    family: Annotated[str | None, Field(examples=["vit", "tnt"])] = None
+    parameters: int | None = None
+    config: dict[str, Any] | None = None
+    labels: list[str] | None = None
+    preprocessing: dict[str, Any] | None = None
+    backend: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    max_batch_size: int | None = None
+
+
+class ModelsAnswer(BaseModel):
+    default: str
+    models: list[ModelAnswer]
+
+
+class HealthAnswer(BaseModel):
+    status: Annotated[str, Field(examples=["alive", "ready", "loading", "draining", "failed"])]

@@ -1,0 +1,68 @@
+"""Everything that can be set about the service: one frozen object, built once, from options, environment and file."""
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .images import DEFAULT_MAX_PIXELS
+
+PREFIX = "TESSELLA_"
+FILE = "tessella.toml"
+
+
+class Settings(BaseSettings):
+    """Command-line options win over `TESSELLA_*` variables, which win over `tessella.toml` in the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=FILE, frozen=True, extra="forbid")
+
+    model: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("digits-vit", "digits-tnt"), min_length=1, description="models to serve; the first is the default"
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    device: str = Field(default="auto", description="auto, cpu or cuda:0")
+    backend: Literal["auto", "triton", "torch", "onnxruntime", "openvino"] = Field(
+        default="auto", description="what runs the model"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="arithmetic of the model; auto takes what gains on this machine"
+    )
+    max_batch_size: int = Field(default=32, ge=1, description="most images of one model call")
+    max_queue: int = Field(default=1024, ge=1, description="most images accepted at once; more are answered 429")
+    max_images: int = Field(default=64, ge=1, description="most images of one request")
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="largest request body, in bytes")
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
+    decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; default one per core")
+    timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
+    drain_timeout: float = Field(default=30, ge=0, description="seconds that accepted requests get on shutdown")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`TESSELLA_MODEL=a,b` names two models."""
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def unknown_variables() -> list[str]:
+    """`TESSELLA_*` variables that no setting reads: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

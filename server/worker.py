@@ -1,0 +1,72 @@
+"""The thread that runs the model: takes what waits, runs it as one batch, gives everyone their own row."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batcher import Batcher, Entry
+from .errors import InferenceFailed
+from .runners import Runner
+
+Pixels = NDArray[np.uint8]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One image's row of a model call. Times in seconds."""
+
+    logits: NDArray[np.float32]  # (classes,)
+    batch_size: int
+    queue_seconds: float
+    inference_seconds: float
+
+
+class Worker:
+    """One model, one thread, one queue."""
+
+    def __init__(self, runner: Runner, *, name: str, max_batch_size: int) -> None:
+        self.batcher = Batcher[Pixels, Inference]()
+        self.calls = 0
+        self._runner = runner
+        self._max_batch_size = max_batch_size
+        self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
+        """(H, W, 3) pixels -> a future of the image's logits. InferenceFailed where the model call raised."""
+        return self.batcher.submit(pixels, priority=priority)
+
+    def close(self) -> None:
+        """Answers all that was submitted, then ends the thread. Blocks until then."""
+        self.batcher.close()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while batch := self.batcher.take(self._max_batch_size):
+            self._answer(batch)
+
+    def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:
+        started = time.perf_counter()
+        self.calls += 1
+        try:
+            logits = self._runner.run(np.stack([entry.payload for entry in batch]))
+            if len(logits) != len(batch):
+                raise RuntimeError(f"the model gave {len(logits)} rows for {len(batch)} images")
+        except Exception as error:
+            _log.exception("a model call with %d images failed", len(batch))
+            for entry in batch:
+                entry.future.set_exception(InferenceFailed(f"the model call failed: {error}"))
+            return
+        elapsed = time.perf_counter() - started
+        for entry, row in zip(batch, logits, strict=True):
+            entry.future.set_result(Inference(row, len(batch), started - entry.enqueued_at, elapsed))
