@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
@@ -76,9 +75,8 @@ def serve(
     from .server.serve import serve as run
     from .server.settings import Settings, unknown_variables
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=messages, show_path=False)]
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for name in unknown_variables():
         messages.print(f"[yellow]warning:[/yellow] no setting is called {name}", highlight=False)
     raise typer.Exit(run(Settings(**given)))

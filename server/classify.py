@@ -101,12 +101,16 @@ def _answer(results: Sequence[Classification | ServiceError], model: str, contex
         results=[_result(result) for result in results],
         batch_sizes=[result.batch_size if isinstance(result, Classification) else 0 for result in results],
         timings_ms=Timings(
-            decode=1e3 * max((result.decode_seconds for result in done), default=0.0),
-            queue=1e3 * context.queue_seconds,
-            inference=1e3 * context.inference_seconds,
-            total=1e3 * context.total_seconds,
+            decode=_ms(max((result.decode_seconds for result in done), default=0.0)),
+            queue=_ms(context.queue_seconds),
+            inference=_ms(context.inference_seconds),
+            total=_ms(context.total_seconds),
         ),
     )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
 
 
 def _result(result: Classification | ServiceError) -> Predictions | Failure:

@@ -110,8 +110,9 @@ class AsyncEngine:
         self._decoders.shutdown()
 
     @property
-    def model_calls(self) -> int:
-        return self._worker.calls
+    def waiting(self) -> int:
+        """Images that are decoded and wait for the model."""
+        return len(self._worker.batcher)
 
     async def classify(
         self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0

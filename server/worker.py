@@ -33,7 +33,6 @@ class Worker:
 
     def __init__(self, runner: Runner, *, name: str, max_batch_size: int) -> None:
         self.batcher = Batcher[Pixels, Inference]()
-        self.calls = 0
         self._runner = runner
         self._max_batch_size = max_batch_size
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
@@ -57,7 +56,6 @@ class Worker:
 
     def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:
         started = time.perf_counter()
-        self.calls += 1
         try:
             logits = self._runner.run(np.stack([entry.payload for entry in batch]))
             if len(logits) != len(batch):

@@ -1,0 +1,60 @@
+# One command per wish; every one of them installs what it needs into .venv first.
+#
+#   PYTHON=python3.12          the interpreter that makes .venv (3.11 or newer)
+#   TORCH_INDEX=<url>          where torch itself is installed from. On Linux the default index holds the CUDA build, several
+#                              gigabytes; without a GPU take the "CPU" index shown on pytorch.org under "Start locally".
+#   ARGS="--port 9000"         passed on to the command
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+TORCH := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-wheel bench lint format train lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+serve: $(VENV)/serve.installed ## install, then serve the checkpoints that ship
+	$(BIN)/tessella serve $(ARGS)
+
+test: $(VENV)/test.installed ## install, then run all tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-wheel: $(VENV)/test.installed ## run the tests against the built wheel instead of the source tree
+	rm -rf build dist && $(BIN)/python -m build --wheel --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target build/installed dist/*.whl
+	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+bench: $(VENV)/test.installed ## install, then measure the models on this machine against timm
+	$(BIN)/tessella bench models $(ARGS)
+
+lint: $(VENV)/test.installed ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p .mypy_cache/link && ln -sfn $(CURDIR) .mypy_cache/link/tessella # mypy must see the root as the package
+	cd .mypy_cache/link && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml --package tessella
+
+format: $(VENV)/test.installed ## let ruff fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/test.installed ## train the checkpoints that ship again
+	$(BIN)/python -m tessella.models.zoo.train $(ARGS)
+
+lock: $(VENV)/test.installed ## write constraints.txt from what .venv holds
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -viE '^(nvidia|cuda)' >constraints.txt
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/%.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tessella needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing (the first time takes a few minutes)"
+	$(TORCH)
+	$(PIP) --editable '.[$(if $(filter serve,$*),torch,$*)]'
+	@touch $@

@@ -1,0 +1,132 @@
+"""Servers on real sockets: the command in its own process, and the application around a gated runner in a thread."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+
+from tessella.server.app import create_app
+from tessella.server.engine import AsyncEngine
+from tessella.server.repository import ModelRepository, ServedModel
+from tessella.server.serve import listen
+from tessella.server.settings import Settings
+
+from .gated import GatedRunner
+
+
+class Process:
+    """A `tessella serve` of its own, with what it says. `url` is known once it listens."""
+
+    def __init__(self, *options: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "tessella.cli", "serve", "--port", "0", *options]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, cwd=os.path.dirname(__file__)
+        )
+        self.said: deque[str] = deque(maxlen=500)
+        self._listening = threading.Event()
+        self.url = ""
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.said.append(line)
+            if found := re.search(r"listening on (http://\S+);", line):
+                self.url = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    def ready(self, within: float = 120) -> "Process":
+        """Waits until every model answers."""
+        assert self._listening.wait(within)
+        assert self.url, "".join(self.said)
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            assert self.process.poll() is None, "".join(self.said)
+            if httpx.get(f"{self.url}/readyz").status_code == 200:
+                return self
+            time.sleep(0.05)
+        raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends the signal; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+@contextmanager
+def served(*options: str, **environment: str) -> Iterator[str]:
+    """The URL of a ready `tessella serve`."""
+    process = Process(*options, **environment)
+    try:
+        yield process.ready().url
+    finally:
+        process.stop()
+
+
+class _GatedRepository(ModelRepository):
+    def __init__(self, settings: Settings, runner: GatedRunner) -> None:
+        super().__init__(settings)
+        self._runner = runner
+
+    async def _start_engine(self, model: ServedModel) -> AsyncEngine:
+        engine = AsyncEngine(
+            self._runner,
+            name=model.name,
+            max_batch_size=self._settings.max_batch_size,
+            max_queue=self._settings.max_queue,
+            max_pixels=self._settings.max_pixels,
+        )
+        await engine.start()
+        self._runner.batches.clear()
+        while self._runner.begun.acquire(blocking=False):
+            pass
+        return engine
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The real application around a gated runner. `repository` belongs to the server's thread: only look."""
+
+    url: str
+    repository: ModelRepository
+    server: uvicorn.Server
+
+    @property
+    def waiting(self) -> int:
+        return self.repository.engine(None).waiting
+
+
+@contextmanager
+def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
+    """Serves in a thread, on a socket."""
+    listener = listen("127.0.0.1", 0)
+    loaded = threading.Event()
+    repository = _GatedRepository(settings, runner)
+    app = create_app(settings, repository, lambda _: loaded.set())
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        assert loaded.wait(30)
+        yield Gated(f"http://127.0.0.1:{listener.getsockname()[1]}", repository, server)
+    finally:
+        runner.gate.set()
+        server.should_exit = True
+        thread.join(30)
+        listener.close()

@@ -1,0 +1,135 @@
+"""The application around a gated model: batching over real sockets, overload, deadlines, loading and draining."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tessella.server.settings import Settings
+
+from . import pictures
+from .gated import SIDE, GatedRunner
+from .live import Gated, gated
+
+
+def red(value: int) -> bytes:
+    return pictures.encode(Image.new("RGB", (SIDE, SIDE), (value, 0, 0)))
+
+
+@pytest.fixture
+def runner() -> GatedRunner:
+    return GatedRunner()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("max_batch_size", [8, 32])
+def test_1_and_63_requests_are_1_and_63_by_max_batch_calls(
+    runner: GatedRunner, pool: ThreadPoolExecutor, max_batch_size: int
+) -> None:
+    with gated(runner, Settings(model=("gated",), max_batch_size=max_batch_size)) as live:
+        first = hold(runner, pool, live)
+        others = [send(pool, live, value) for value in range(63)]
+        until(lambda: live.waiting == 63)
+        runner.gate.set()
+        assert label(first.result()) == "red 255"
+        answers = [other.result() for other in others]
+    assert [label(answer) for answer in answers] == [f"red {value}" for value in range(63)]
+    assert len(runner.batches) == 1 + -(-63 // max_batch_size)
+    assert runner.batches[0] == 1
+    assert sum(runner.batches) == 64
+    sizes = [answer.json()["batch_sizes"][0] for answer in answers]
+    assert max(sizes) == max_batch_size
+    assert all(answer.headers["x-batch-size"] == str(size) for answer, size in zip(answers, sizes, strict=True))
+
+
+def test_the_event_loop_stays_free_while_the_model_runs(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    with gated(runner, Settings(model=("gated",))) as live:
+        first = hold(runner, pool, live)
+        assert httpx.get(f"{live.url}/healthz").status_code == 200
+        assert not first.done()
+        runner.gate.set()
+        assert label(first.result()) == "red 255"
+
+
+def test_overload_is_429_and_accepted_requests_are_answered(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    with gated(runner, Settings(model=("gated",), max_queue=3)) as live:
+        accepted = [hold(runner, pool, live), send(pool, live, 1), send(pool, live, 2)]
+        until(lambda: live.waiting == 2)
+        refused = send(pool, live, 3).result()
+        assert refused.status_code == 429
+        assert refused.json()["error_type"] == "overloaded"
+        assert int(refused.headers["retry-after"]) > 0
+        runner.gate.set()
+        assert [label(answer.result()) for answer in accepted] == ["red 255", "red 1", "red 2"]
+
+
+def test_a_request_whose_time_is_over_is_504(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    with gated(runner, Settings(model=("gated",))) as live:
+        first = hold(runner, pool, live)
+        expired = send(pool, live, 1, timeout_ms=50).result()
+        assert (expired.status_code, expired.json()["error_type"]) == (504, "deadline_exceeded")
+        runner.gate.set()
+        assert label(first.result()) == "red 255"
+    assert runner.batches == [1]
+
+
+def test_a_failing_model_is_503_and_not_the_end(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    with gated(runner, Settings(model=("gated",))) as live:
+        runner.fails = True
+        failed = send(pool, live, 1).result()
+        assert (failed.status_code, failed.json()["error_type"]) == (503, "inference_failed")
+        runner.fails = False
+        assert label(send(pool, live, 2).result()) == "red 2"
+
+
+def test_stopping_answers_what_was_accepted(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    with gated(runner, Settings(model=("gated",))) as live:
+        accepted = [hold(runner, pool, live), send(pool, live, 1)]
+        until(lambda: live.waiting == 1)
+        live.server.should_exit = True
+        until(lambda: refuses(live.url))
+        runner.gate.set()
+        assert [label(answer.result()) for answer in accepted] == ["red 255", "red 1"]
+
+
+def hold(runner: GatedRunner, pool: ThreadPoolExecutor, live: Gated) -> "Future[httpx.Response]":
+    """Shuts the gate and sends one request: returns once the model runs, and cannot finish."""
+    runner.gate.clear()
+    first = send(pool, live, 255)
+    assert runner.begun.acquire(timeout=30)
+    return first
+
+
+def send(pool: ThreadPoolExecutor, live: Gated, value: int, **query: Any) -> "Future[httpx.Response]":
+    return pool.submit(httpx.post, f"{live.url}/classify", content=red(value), params=query, timeout=60)
+
+
+def label(response: httpx.Response) -> str:
+    assert response.status_code == 200, response.text
+    found: str = response.json()["results"][0]["predictions"][0]["label"]
+    return found
+
+
+def refuses(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/healthz")
+    except httpx.TransportError:
+        return True
+    return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")

@@ -1,0 +1,103 @@
+"""The queue: order, batch size, cancellation, closing; and that it neither loses nor doubles anything under threads."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from tessella.server.batcher import Batcher
+
+
+def payloads(batcher: "Batcher[int, int]", max_batch_size: int = 8) -> list[int]:
+    return [entry.payload for entry in batcher.take(max_batch_size)]
+
+
+@pytest.fixture
+def batcher() -> "Batcher[int, int]":
+    return Batcher()
+
+
+def test_what_waits_is_taken_together_in_order(batcher: "Batcher[int, int]") -> None:
+    for payload in range(10):
+        batcher.submit(payload)
+    assert payloads(batcher) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert payloads(batcher) == [8, 9]
+
+
+def test_take_waits_for_the_first_payload(batcher: "Batcher[int, int]") -> None:
+    taken: list[list[int]] = []
+    thread = threading.Thread(target=lambda: taken.append(payloads(batcher)))
+    thread.start()
+    assert thread.is_alive()
+    batcher.submit(7)
+    thread.join(10)
+    assert taken == [[7]]
+
+
+def test_urgent_payloads_go_first_and_zero_is_the_middle(batcher: "Batcher[int, int]") -> None:
+    for payload, priority in [(1, 0), (2, 99), (3, 1), (4, 0), (5, 50)]:
+        batcher.submit(payload, priority=priority)
+    assert payloads(batcher) == [3, 1, 4, 5, 2]
+
+
+def test_cancelled_payloads_cost_no_batch(batcher: "Batcher[int, int]") -> None:
+    futures = [batcher.submit(payload) for payload in range(4)]
+    futures[0].cancel()
+    futures[2].cancel()
+    assert payloads(batcher) == [1, 3]
+    assert batcher.dropped == 2
+
+
+def test_a_batch_of_cancelled_payloads_only_is_not_handed_out(batcher: "Batcher[int, int]") -> None:
+    batcher.submit(1).cancel()
+    batcher.submit(2)
+    assert payloads(batcher, max_batch_size=1) == [2]
+
+
+def test_taken_payloads_can_no_longer_be_cancelled(batcher: "Batcher[int, int]") -> None:
+    future = batcher.submit(1)
+    batcher.take(1)
+    assert not future.cancel()
+
+
+def test_closing_hands_out_the_rest_then_nothing(batcher: "Batcher[int, int]") -> None:
+    batcher.submit(1)
+    batcher.close()
+    assert payloads(batcher) == [1]
+    assert payloads(batcher) == []
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(2)
+
+
+def test_closing_wakes_a_waiting_worker(batcher: "Batcher[int, int]") -> None:
+    taken: list[list[int]] = []
+    thread = threading.Thread(target=lambda: taken.append(payloads(batcher)))
+    thread.start()
+    batcher.close()
+    thread.join(10)
+    assert taken == [[]]
+
+
+def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> None:
+    def work() -> None:
+        while batch := batcher.take(7):
+            assert len(batch) <= 7
+            for entry in batch:
+                entry.future.set_result(entry.payload * 2)
+
+    futures: dict[int, Future[int]] = {}
+
+    def submit(start: int) -> None:
+        for payload in range(start, start + 500):
+            futures[payload] = batcher.submit(payload)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    clients = [threading.Thread(target=submit, args=(start,)) for start in range(0, 2000, 500)]
+    for thread in [*workers, *clients]:
+        thread.start()
+    for thread in clients:
+        thread.join(30)
+    batcher.close()
+    for thread in workers:
+        thread.join(30)
+    assert {payload: future.result(0) for payload, future in futures.items()} == {n: 2 * n for n in range(2000)}

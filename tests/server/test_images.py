@@ -1,0 +1,93 @@
+"""Decoding: every kind of image becomes upright 8-bit RGB, everything else an error that says what it was."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tessella.server.errors import ImageError, RequestTooLarge
+from tessella.server.images import decode
+
+from . import pictures
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Largest difference of any pixel."""
+    return float(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_come_back_exactly(kind: str) -> None:
+    assert difference(decode(pictures.encode(pictures.gradient(), kind)), pictures.gradient()) == 0
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
+def test_lossy_formats_come_back_nearly(kind: str) -> None:
+    decoded = decode(pictures.encode(pictures.gradient(), kind))
+    assert decoded.mode == "RGB"
+    assert np.abs(np.asarray(decoded, float) - np.asarray(pictures.gradient(), float)).mean() < 8
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}])
+def test_jpeg_has_the_pixels_that_pillow_sees(options: dict[str, int]) -> None:
+    data = pictures.encode(pictures.gradient(333, 251), "JPEG", **options)
+    with_pillow = Image.open(pictures.io.BytesIO(data)).convert("RGB")
+    assert difference(decode(data), with_pillow) == 0
+
+
+def test_exif_orientation_is_applied() -> None:
+    upright = decode(pictures.rotated_by_exif())
+    assert upright.size == (64, 48)
+    assert difference(upright, pictures.gradient()) < 16
+
+
+def test_16_bit_grey_keeps_its_range() -> None:
+    values = np.asarray(decode(pictures.grey_16_bit()))
+    assert values.min() == 0
+    assert values.max() == 255
+    assert 120 < values.mean() < 135
+
+
+def test_cmyk_becomes_rgb() -> None:
+    decoded = decode(pictures.cmyk())
+    assert decoded.mode == "RGB"
+    assert np.abs(np.asarray(decoded, float) - np.asarray(pictures.gradient(), float)).mean() < 8
+
+
+def test_palette_with_transparency_becomes_rgb() -> None:
+    assert decode(pictures.palette_with_transparency()).mode == "RGB"
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    assert np.asarray(decode(pictures.animated())).max() > 200
+
+
+def test_one_pixel_is_an_image() -> None:
+    assert decode(pictures.encode(Image.new("RGB", (1, 1), "red"))).size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"empty \(0 bytes\)"),
+        (b"this is a text file", "not an image: the 19 bytes begin with b'this is '"),
+        (b"\xff\xd8\xff\xe0 nothing follows", "not an image"),
+        (pictures.truncated_jpeg(), "the JPEG image is damaged"),
+        (pictures.encode(pictures.gradient())[:-40], "the PNG image is damaged"),
+        (pictures.encode(Image.new("F", (8, 8)), "TIFF"), "32 bits per channel"),
+    ],
+)
+def test_what_is_not_an_image_says_so(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        decode(data)
+
+
+def test_too_many_pixels_are_refused_from_the_header() -> None:
+    with pytest.raises(RequestTooLarge, match=r"60000|3600000000"):
+        decode(pictures.huge_header())
+
+
+def test_the_pixel_limit_is_the_callers() -> None:
+    data = pictures.encode(pictures.gradient(100, 100))
+    assert decode(data, max_pixels=10_000).size == (100, 100)
+    with pytest.raises(RequestTooLarge, match="100×100 pixels; at most 9,999"):
+        decode(data, max_pixels=9_999)
