@@ -1,7 +1,22 @@
-"""The meaning of every operator in plain PyTorch: what the kernels are tested against and what a CPU runs."""
+"""The meaning of every operator in plain PyTorch: what the kernels are tested against and what a CPU runs.
+
+Names: B images, N tokens, D channels, h heads of d channels, M rows, G groups. Row statistics are float32 (parts, 2,
+M):
+mean and sum of squared deviations of each run of `part_width(D, parts)` channels, so that a kernel may leave one
+part per
+tile (merged as in Chan, Golub, LeVeque 1983); everything here writes one part.
+"""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from .weights import NormWeights
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What arithmetic around a product runs in: float32, or float64 for float64 tensors."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
@@ -15,6 +30,155 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     Returns:
         (B, 3, H, W) of `dtype`, contiguous.
     """
-    wide = torch.promote_types(dtype, torch.float32)
-    x = pixels.permute(0, 3, 1, 2).to(wide, memory_format=torch.contiguous_format) / 255
-    return ((x - mean.to(wide)[:, None, None]) / std.to(wide)[:, None, None]).to(dtype)
+    kind = wide(dtype)
+    x = pixels.permute(0, 3, 1, 2).to(kind, memory_format=torch.contiguous_format) / 255
+    return ((x - mean.to(kind)[:, None, None]) / std.to(kind)[:, None, None]).to(dtype)
+
+
+def patch_embed(pixels: Tensor, weight: Tensor, table: Tensor, patch_size: int, prefix: int) -> Tensor:
+    """Projected patches plus the table's rows, with the prefix tokens before them: (B, H, W, 3) -> (B, N, D)."""
+    rows = pixels.unflatten(2, (-1, patch_size)).unflatten(1, (-1, patch_size))  # (B, rows, p, columns, p, 3)
+    patches = rows.transpose(2, 3).flatten(3).flatten(1, 2).to(weight.dtype)
+    tokens = (F.linear(patches, weight).to(table.dtype) + table[prefix:]).to(weight.dtype)
+    if not prefix:
+        return tokens
+    return torch.cat([table[:prefix].to(weight.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
+
+
+def part_width(columns: int, parts: int) -> int:
+    """Channels in each part of row statistics (fewer in the last): all, or the power of two that makes so many
+    parts.
+    """
+    width = columns
+    if parts > 1:
+        width = 1
+        while -(-columns // width) > parts:
+            width *= 2
+    if -(-columns // width) != parts:
+        raise ValueError(f"{columns} channels do not split into {parts} parts of a power of two")
+    return width
+
+
+def row_statistics(x: Tensor) -> Tensor:
+    """Mean and sum of squared deviations of each row: (M, D) -> (1, 2, M)."""
+    values = x.to(wide(x.dtype))
+    mean = values.mean(dim=1, keepdim=True)
+    return torch.stack([mean[:, 0], (values - mean).square().sum(dim=1)])[None]
+
+
+def moments(statistics: Tensor, columns: int, eps: float) -> tuple[Tensor, Tensor]:
+    """Row statistics (parts, 2, M) -> mean and 1 / sqrt(variance + eps), each (M,)."""
+    parts = len(statistics)
+    counts = torch.full((parts, 1), float(part_width(columns, parts)), dtype=statistics.dtype, device=statistics.device)
+    counts[-1] = columns - (parts - 1) * counts[0]
+    means, squares = statistics.unbind(dim=1)
+    mean = (means * counts).sum(dim=0) / columns
+    variance = (squares + counts * (means - mean).square()).sum(dim=0) / columns
+    return mean, (variance + eps).rsqrt()
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm over the last dimension (arXiv 1607.06450)."""
+    return F.layer_norm(x, x.shape[-1:], weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """`none`, exact erf `gelu`, `quick_gelu`, or `swiglu` on pairs (gate, value) of neighbouring channels."""
+    match activation:
+        case "none":
+            return x
+        case "gelu":
+            return F.gelu(x)
+        case "quick_gelu":
+            return x * torch.sigmoid(1.702 * x)
+        case "swiglu":
+            gate, value = x.unflatten(-1, (-1, 2)).unbind(dim=-1)
+            return F.silu(gate) * value
+        case _:
+            raise ValueError(f"activation {activation!r} is not one of none, gelu, quick_gelu, swiglu")
+
+
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    sums: Tensor | None = None,
+    statistics: Tensor | None = None,
+    eps: float = 0.0,
+    activation: str = "none",
+    residual: Tensor | None = None,
+) -> Tensor:
+    """activation(x · weightᵀ + bias) + residual; with `sums`, of LayerNorm(x) whose weight and bias are folded: (M,
+    K) -> (M, O).
+    """
+    if sums is None:
+        y = activate(F.linear(x, weight, None if bias is None else bias.to(x.dtype)), activation)
+        return y if residual is None else residual + y
+    assert statistics is not None
+    kind = wide(x.dtype)
+    mean, rstd = moments(statistics, x.shape[1], eps)
+    y = (F.linear(x.to(kind), weight.to(kind)) - mean[:, None] * sums) * rstd[:, None]
+    y = activate(y if bias is None else y + bias, activation)
+    return (y if residual is None else y + residual).to(x.dtype)
+
+
+def grouped_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """A product of its own for each group: (M, G, K), (G, O, K) -> (M, G, O)."""
+    return torch.bmm(x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1).contiguous()
+
+
+def attention(
+    qkv: Tensor, heads: int, query_norm: NormWeights | None = None, key_norm: NormWeights | None = None
+) -> Tensor:
+    """Softmax attention over packed projections (arXiv 1706.03762), with QK-norm (arXiv 2302.05442) where given.
+
+    Args:
+        qkv: (B, N, 3 · h · d), channels as (Q, K, V), each as (head, channel).
+
+    Returns:
+        (B, N, h · d).
+    """
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, h, N, d)
+    if query_norm is not None:
+        q = layer_norm(q, query_norm.weight, query_norm.bias, query_norm.eps)
+    if key_norm is not None:
+        k = layer_norm(k, key_norm.weight, key_norm.bias, key_norm.eps)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def class_attention(queries: Tensor, x: Tensor, statistics: Tensor | None, eps: float, scale: float) -> Tensor:
+    """Attention of absorbed queries over normalised tokens, which are keys and values alike.
+
+    Args:
+        queries: (B, Q, D), Q the query rows times heads: each a query through its head's key projection.
+        x: (B, N, D): normalised tokens, or raw ones with their row statistics (parts, 2, B · N).
+        scale: on the scores.
+
+    Returns:
+        (B, Q, D), the mixed tokens, still to pass each head's value projection.
+    """
+    if statistics is None:
+        weights = (torch.matmul(queries, x.transpose(1, 2)) * scale).softmax(dim=-1)
+        return torch.matmul(weights, x)
+    kind = wide(x.dtype)
+    mean, rstd = (moment.view(len(x), -1, 1) for moment in moments(statistics, x.shape[2], eps))
+    tokens = (x.to(kind) - mean) * rstd
+    weights = (torch.matmul(queries.to(kind), tokens.transpose(1, 2)) * scale).softmax(dim=-1)
+    return torch.matmul(weights, tokens).to(x.dtype)
+
+
+def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None = None, eps: float = 0.0) -> Tensor:
+    """The mean of the patch tokens, normalised one by one where row statistics are given: (B, N, D) -> (B, D)."""
+    kind = wide(x.dtype)
+    tokens = x.to(kind)
+    if statistics is not None:
+        mean, rstd = (moment.view(len(x), -1, 1) for moment in moments(statistics, x.shape[2], eps))
+        tokens = (tokens - mean) * rstd
+    return tokens[:, prefix:].mean(dim=1).to(x.dtype)
+
+
+def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k likeliest classes, the lower index first among equals: (B, C) -> scores (B, k), indices int64 (B, k)."""
+    scores, indices = logits.to(wide(logits.dtype)).softmax(dim=1).sort(dim=1, descending=True, stable=True)
+    return scores[:, :k], indices[:, :k]

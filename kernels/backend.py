@@ -1,0 +1,42 @@
+"""Whether this machine can run our Triton kernels, and if not, why. Imports triton only when asked."""
+
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+
+class TritonUnavailableError(RuntimeError):
+    """Our kernels were asked for and cannot run here; the message says why and what to use."""
+
+
+def unavailable(device: torch.device) -> str | None:
+    """Why Triton kernels cannot run on this device, in a sentence, or None where they can."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed (`pip install triton`, Linux with an NVIDIA GPU)"
+    if device.type == "cpu" and interpreting():
+        return None
+    if device.type != "cuda":
+        return f"Triton kernels need an NVIDIA GPU, and the device is {device.type!r}"
+    if not torch.cuda.is_available():
+        return "PyTorch finds no NVIDIA GPU (no driver, no device, or a PyTorch built without CUDA)"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8:
+        return f"the kernels need compute capability 8.0 or newer, and this GPU has {major}.{minor}"
+    return None
+
+
+def interpreting() -> bool:
+    """Whether kernels run in Triton's interpreter, on the CPU: for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def require(x: Tensor) -> None:
+    """
+    Raises:
+        TritonUnavailableError: the kernels cannot run where `x` is.
+    """
+    reason = unavailable(x.device)
+    if reason is not None:
+        raise TritonUnavailableError(f"{reason}; use the implementation 'torch'")

@@ -1,0 +1,139 @@
+"""The Triton operators as torch.library sees them: schemas and fakes, so that torch.compile and export see through.
+
+All write into tensors they are given. The launchers, and with them triton, are imported when one runs.
+"""
+
+import torch
+from torch import Tensor
+
+from .backend import require
+
+
+@torch.library.custom_op("tessella::patch_embed", mutates_args=("out", "statistics"))
+def patch_embed(
+    pixels: Tensor,
+    weight: Tensor,
+    table: Tensor,
+    patch_size: int,
+    prefix: int,
+    out: Tensor,
+    statistics: Tensor | None,
+    batch_invariant: bool,
+) -> None:
+    require(pixels)
+    from .patch_embed import patch_embed as launch
+
+    launch(pixels, weight, table, patch_size, prefix, out, statistics, batch_invariant)
+
+
+@torch.library.custom_op("tessella::linear", mutates_args=("out", "out_statistics"))
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sums: Tensor | None,
+    statistics: Tensor | None,
+    eps: float,
+    activation: str,
+    residual: Tensor | None,
+    out: Tensor,
+    out_statistics: Tensor | None,
+    batch_invariant: bool,
+    tf32: bool,
+) -> None:
+    require(x)
+    from .linear import linear as launch
+
+    launch(x, weight, bias, sums, statistics, eps, activation, residual, out, out_statistics, batch_invariant, tf32)
+
+
+@torch.library.custom_op("tessella::grouped_linear", mutates_args=("out",))
+def grouped_linear(x: Tensor, weight: Tensor, out: Tensor, tf32: bool) -> None:
+    require(x)
+    from .grouped_linear import grouped_linear as launch
+
+    launch(x, weight, out, tf32)
+
+
+@torch.library.custom_op("tessella::attention", mutates_args=("out",))
+def attention(
+    qkv: Tensor,
+    heads: int,
+    query_weight: Tensor | None,
+    query_bias: Tensor | None,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None,
+    query_eps: float,
+    key_eps: float,
+    out: Tensor,
+    tf32: bool,
+) -> None:
+    require(qkv)
+    from .attention import attention as launch
+
+    launch(qkv, heads, query_weight, query_bias, key_weight, key_bias, query_eps, key_eps, out, tf32)
+
+
+@torch.library.custom_op("tessella::class_attention", mutates_args=("scores", "out"))
+def class_attention(
+    queries: Tensor,
+    x: Tensor,
+    statistics: Tensor | None,
+    eps: float,
+    scale: float,
+    scores: Tensor,
+    out: Tensor,
+    tf32: bool,
+) -> None:
+    require(x)
+    from .class_attention import class_attention as launch
+
+    launch(queries, x, statistics, eps, scale, scores, out, tf32)
+
+
+@torch.library.custom_op("tessella::layer_norm", mutates_args=("out", "statistics"))
+def layer_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor | None, statistics: Tensor | None
+) -> None:
+    require(x)
+    from .layer_norm import layer_norm as launch
+
+    launch(x, weight, bias, eps, out, statistics)
+
+
+@torch.library.custom_op("tessella::mean_pool", mutates_args=("out",))
+def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None, eps: float, out: Tensor) -> None:
+    require(x)
+    from .pooling import mean_pool as launch
+
+    launch(x, prefix, statistics, eps, out)
+
+
+@torch.library.custom_op("tessella::top_k", mutates_args=("scores", "indices"))
+def top_k(logits: Tensor, scores: Tensor, indices: Tensor) -> None:
+    require(logits)
+    from .top_k import top_k as launch
+
+    launch(logits, scores, indices)
+
+
+@torch.library.custom_op("tessella::resize_pass", mutates_args=("out",))
+def resize_pass(image: Tensor, starts: Tensor, taps: Tensor, vertical: bool, first: int, out: Tensor) -> None:
+    require(image)
+    from .resize_crop import resize_pass as launch
+
+    launch(image, starts, taps, vertical, first, out)
+
+
+for _operator in (
+    patch_embed,
+    linear,
+    grouped_linear,
+    attention,
+    class_attention,
+    layer_norm,
+    mean_pool,
+    top_k,
+    resize_pass,
+):
+    _operator.register_fake(lambda *arguments: None)

@@ -1,0 +1,64 @@
+"""How operators run: which implementation, with which promises, into which buffers. Knows no operator."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Implementation = Literal["auto", "torch", "triton"]
+
+
+class Workspace:
+    """Buffers by name, kept from one forward pass to the next, so that a second pass of the same shapes allocates
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """The buffer of that name; a new one where the last had another shape, dtype or device. Its contents are
+        old.
+        """
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != shape or buffer.dtype != dtype or buffer.device != device:
+            buffer = self._buffers[name] = torch.empty(shape, dtype=dtype, device=device)
+        return buffer
+
+    @property
+    def bytes(self) -> int:
+        return sum(buffer.nbytes for buffer in self._buffers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Passed to every operator.
+
+    Attributes:
+        implementation: `torch`, `triton`, or `auto`: Triton for CUDA tensors, PyTorch for any other.
+        batch_invariant: launch configurations that do not depend on the batch, so that an image's result does not
+        either.
+        tf32: let float32 products round their inputs to TF32. Otherwise float32 means float32.
+        workspace: where results go; without one each result is a new tensor.
+    """
+
+    implementation: Implementation = "auto"
+    batch_invariant: bool = False
+    tf32: bool = False
+    workspace: Workspace | None = field(default=None, compare=False)
+
+    def uses_triton(self, x: Tensor) -> bool:
+        """Whether `x` goes through our kernels."""
+        if self.implementation not in ("auto", "torch", "triton"):
+            raise ValueError(f"implementation {self.implementation!r} is not one of auto, torch, triton")
+        return self.implementation == "triton" or (self.implementation == "auto" and x.is_cuda)
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """A buffer for a result, from the workspace where there is one."""
+        if self.workspace is None:
+            return torch.empty(shape, dtype=dtype, device=device)
+        return self.workspace.take(name, shape, dtype, device)
+
+
+DEFAULT = Options()

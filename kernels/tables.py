@@ -1,0 +1,127 @@
+"""The committed tables of measured configurations, one JSON file per GPU: read, checked, looked up, written.
+
+A table counts only for the GPU, the triton version and the kernel sources it was measured with. One that does not fit,
+or cannot be read, is ignored with a warning that names it.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .devices import Gpu
+
+FOLDER = Path(__file__).parent / "configs"
+SOURCES = (
+    "tiles",
+    "linear",
+    "grouped_linear",
+    "patch_embed",
+    "attention",
+    "class_attention",
+    "layer_norm",
+    "pooling",
+    "top_k",
+)
+"""Files whose text decides how quick a configuration is."""
+
+_TILE_FIELDS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m", "warp_specialize"}
+
+
+class TableError(ValueError):
+    """A table of configurations is not what it should be."""
+
+
+@dataclass(slots=True)
+class Table:
+    """`entries`: by key, the launch configuration. `choices`: by key, `triton` or `torch`, whichever was quicker."""
+
+    gpu: str
+    triton: str
+    sources: str
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes through a neighbouring file, so that a reader never sees half a table."""
+        document = {name: getattr(self, name) for name in ("gpu", "triton", "sources", "entries", "choices")}
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        draft.replace(path)
+
+
+def key(operator: str, rows: int, columns: int, depth: int, dtype: torch.dtype, detail: str = "none") -> str:
+    """How an entry is found again."""
+    return f"{operator} {rows}x{columns}x{depth} {str(dtype).removeprefix('torch.')} {detail}"
+
+
+def lookup(
+    gpu: Gpu, operator: str, rows: int, columns: int, depth: int, dtype: torch.dtype, detail: str
+) -> dict[str, Any] | None:
+    """The measured configuration for exactly this shape, or None."""
+    table = of(gpu)
+    return None if table is None else table.entries.get(key(operator, rows, columns, depth, dtype, detail))
+
+
+def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) -> str | None:
+    """`triton` or `torch`, whichever was measured quicker for a composite at this shape; None where neither was."""
+    table = of(gpu)
+    return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
+
+
+@cache
+def of(gpu: Gpu) -> Table | None:
+    """The table that counts for this GPU, or None; read once."""
+    path = FOLDER / f"{gpu.slug}.json"
+    if gpu.arch == 0 or not path.exists():
+        return None
+    try:
+        return _read(path, gpu)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{path.name} is ignored, a heuristic chooses launch configurations: {error}", stacklevel=2)
+        return None
+
+
+def empty(gpu: Gpu) -> Table:
+    """A table to fill for this GPU, with the installed triton and these sources."""
+    return Table(gpu.name, triton_version(), source_hash())
+
+
+def triton_version() -> str:
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+@cache
+def source_hash() -> str:
+    """Of the kernels' sources."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, gpu: Gpu) -> Table:
+    document = json.loads(path.read_text())
+    if not isinstance(document, dict) or set(document) != {"gpu", "triton", "sources", "entries", "choices"}:
+        raise TableError("it is not a table of configurations")
+    table = Table(**document)
+    for what, found, wanted in (
+        ("GPU", table.gpu, gpu.name),
+        ("triton version", table.triton, triton_version()),
+        ("kernel sources", table.sources, source_hash()),
+    ):
+        if found != wanted:
+            raise TableError(f"measured with {what} {found}, here it is {wanted}")
+    for name, entry in table.entries.items():
+        if not isinstance(entry, dict) or not set(entry) <= _TILE_FIELDS or not {"block_m", "block_n"} <= set(entry):
+            raise TableError(f"entry {name!r} is not a launch configuration")
+    return table
