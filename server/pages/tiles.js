@@ -1,0 +1,79 @@
+/** The image as the network meets it: small, square, cut into tiles (ViT), and those into smaller tiles (TNT). */
+
+/** @typedef {import("./api.js").Model} Model */
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {ImageBitmap | null} image  null draws empty tiles
+ * @param {Model} model
+ */
+export function drawTiles(canvas, image, model) {
+  const { patch, sub, grid } = tiling(model);
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const side = Math.round(canvas.clientWidth * devicePixelRatio);
+  const gap = Math.max(1, Math.round(side / grid / (sub < patch ? 9 : 16)));
+  const tile = Math.max(1, Math.floor((side + gap) / grid));
+  canvas.width = canvas.height = tile * grid - gap;
+  context.imageSmoothingEnabled = false;
+  const pixels = image && resized(image, model);
+  context.fillStyle = getComputedStyle(canvas).getPropertyValue("--tile");
+  const words = patch / sub;
+  for (let row = 0; row < grid * words; row++) {
+    for (let column = 0; column < grid * words; column++) {
+      const [left, right] = edges(column, words, tile, gap);
+      const [top, bottom] = edges(row, words, tile, gap);
+      if (!pixels) context.fillRect(left, top, right - left, bottom - top);
+      else context.drawImage(pixels, column * sub, row * sub, sub, sub, left, top, right - left, bottom - top);
+    }
+  }
+}
+
+/** What the tiling is, in words. @param {Model} model */
+export function describeTiles(model) {
+  const { patch, sub, grid } = tiling(model);
+  const words = patch / sub;
+  return `${grid} × ${grid} tiles` + (words > 1 ? ` of ${words} × ${words} smaller ones` : ` of ${patch} × ${patch} pixels`);
+}
+
+/** Sizes in pixels of the network's input. @param {Model} model */
+function tiling({ config }) {
+  const { image_size: size, patch_size: patch, sub_patch_size: sub } = config ?? { image_size: 8, patch_size: 1 };
+  return { size, patch, sub: sub ?? patch, grid: Math.floor(size / patch) };
+}
+
+/**
+ * Where small tile number `index` begins and ends: the gaps between tiles are wider than those within one.
+ *
+ * @param {number} index
+ * @param {number} words  small tiles along one side of a tile
+ * @param {number} tile
+ * @param {number} gap
+ * @returns {[number, number]}
+ */
+function edges(index, words, tile, gap) {
+  const start = Math.floor(index / words) * tile;
+  const inner = words > 1 ? Math.max(1, Math.round(gap / 5)) : 0;
+  const word = (tile - gap + inner) / words;
+  const step = index % words;
+  return [start + Math.round(step * word), start + Math.round((step + 1) * word - inner)];
+}
+
+/**
+ * The checkpoint's resize and centre crop, as nearly as a browser does it.
+ *
+ * @param {ImageBitmap} image
+ * @param {Model} model
+ */
+function resized(image, { preprocessing, config }) {
+  const size = preprocessing?.size ?? config?.image_size ?? 8;
+  const resize = preprocessing?.resize ?? size;
+  const short = Math.min(image.width, image.height);
+  const squash = preprocessing?.mode === "squash";
+  const width = squash ? resize : (image.width * resize) / short;
+  const height = squash ? resize : (image.height * resize) / short;
+  const canvas = new OffscreenCanvas(size, size);
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, (size - width) / 2, (size - height) / 2, width, height);
+  return canvas;
+}
