@@ -119,6 +119,32 @@ def doctor() -> None:
     output.print(table, highlight=False)
 
 
+@bench.command("models")
+def bench_models(
+    architecture: Annotated[list[str] | None, typer.Option(help="timm's name of a network; repeat for several")] = None,
+    batch_size: Annotated[list[int] | None, typer.Option(min=1, help="repeat for several  [1, 8]")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
+    dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16, float16  [what the device has]")] = None,
+    seconds: Annotated[float, typer.Option(help="per network and batch size")] = 10,
+    as_json: Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")] = None,
+) -> None:
+    """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
+    from .benchmarks.models import DEFAULT_ARCHITECTURES, measure, table
+    from .benchmarks.report import write
+
+    with messages.status("starting") as status:
+        document = measure(
+            architecture or DEFAULT_ARCHITECTURES,
+            batch_size or (1, 8),
+            device=device,
+            dtypes=dtype or (),
+            seconds=seconds,
+            progress=status.update,
+        )
+    messages.print(table(document))
+    write(document, as_json)
+
+
 def _print_answers(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         if "error" in answer:

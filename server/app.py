@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 
 from .. import __version__
 from . import classify
@@ -37,12 +38,14 @@ def create_app(
         loading.cancel()
         await repository.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="tessella",
         version=__version__,
         summary="Vision Transformers, served",
         lifespan=lifespan,
         redoc_url=None,
+        favicon_url="/ui/favicon.svg",
+        static_url="/docs-assets",
     )
     app.state.service = Service(settings, repository)
     app.add_middleware(RequestContextMiddleware)

@@ -11,7 +11,7 @@ from typing import Self, TypedDict, Unpack
 
 import numpy as np
 
-from .errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
 from .images import DEFAULT_MAX_PIXELS, decode
 from .predictions import Prediction, top_predictions
 from .runners import Runner, TorchRunner
@@ -181,5 +181,9 @@ class AsyncEngine:
 
     def _decode(self, image: bytes) -> tuple[float, Pixels]:
         started = time.perf_counter()
-        pixels = self._runner.preprocess(decode(image, max_pixels=self._max_pixels))
+        upright = decode(image, max_pixels=self._max_pixels)
+        try:
+            pixels = self._runner.preprocess(upright)
+        except ValueError as error:  # too large after the resize
+            raise RequestTooLarge(str(error)) from error
         return time.perf_counter() - started, pixels

@@ -72,7 +72,7 @@ class ModelRepository:
             ModelNotServed: no model has that name.
             NotReady: it is still loading, or could not be loaded.
         """
-        model = self.models.get(name or self.default)
+        model = self.models.get(self.default if name is None else name)
         if model is None:
             raise ModelNotServed(f"no model {name!r} is served; there is: {', '.join(self.models)}")
         if model.engine is None:

@@ -46,8 +46,10 @@ class TorchRunner:
     """
 
     def __init__(self, source: str, *, device: str = "auto", dtype: str = "auto", backend: str = "auto") -> None:
+        from ..models.precision import limit_threads
         from ..models.registry import load_model
 
+        limit_threads()
         self._model = load_model(source, device=device, dtype=dtype, backend=backend)
         self.info = RunnerInfo(
             family=type(self._model.config).__name__.removesuffix("Config").lower(),

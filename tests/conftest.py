@@ -1,8 +1,14 @@
-"""Before torch or triton load: one thread per test process; kernels run in the interpreter where there is no GPU."""
+"""One real service for all tests of a process that only ask it things."""
 
-import os
-from pathlib import Path
+from collections.abc import Iterator
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-if not Path("/dev/nvidiactl").exists():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+import pytest
+
+from .server.live import served
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[str]:
+    """The URL of `tessella serve` with the checkpoints that ship and small limits."""
+    with served("--max-body-bytes", "2000000", "--max-pixels", "1000000") as url:
+        yield url

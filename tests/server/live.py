@@ -35,15 +35,17 @@ class Process:
         self.said: deque[str] = deque(maxlen=500)
         self._listening = threading.Event()
         self.url = ""
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self.process.stderr
-        for line in self.process.stderr:
-            self.said.append(line)
-            if found := re.search(r"listening on (http://\S+);", line):
-                self.url = found[1]
-                self._listening.set()
+        with self.process.stderr as lines:
+            for line in lines:
+                self.said.append(line)
+                if found := re.search(r"listening on (http://\S+);", line):
+                    self.url = found[1]
+                    self._listening.set()
         self._listening.set()
 
     def ready(self, within: float = 120) -> "Process":
@@ -67,6 +69,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+        finally:
+            self._listener.join(10)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import urllib.parse
 from collections.abc import Iterator
@@ -276,4 +277,12 @@ def test_the_documentation_names_every_error(client: httpx.Client) -> None:
         "multipart/form-data",
         "application/json",
     }
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_documentation_page_needs_no_other_host(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assets = re.findall(r"""(?:href|src)=["']([^"']+)""", page.text)
+    assert len(assets) >= 3
+    assert [client.get(asset).status_code for asset in assets] == [200] * len(assets)
+    assert all(asset.startswith("/") for asset in assets)

@@ -1,0 +1,57 @@
+"""Times several ways to do one thing in turns, so that a noisy machine is noisy for all of them. Knows no model."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of each round."""
+
+    rounds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a part of the median."""
+        if len(self.rounds) < 2:
+            return 0.0
+        lower, _, upper = statistics.quantiles(self.rounds, n=4, method="inclusive")
+        return (upper - lower) / 2 / self.median
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    least_rounds: int = 5,
+    synchronise: Callable[[], object] = lambda: None,
+) -> dict[str, Timing]:
+    """Runs every candidate once a round, each round beginning with another one, until the time is over.
+
+    Args:
+        candidates: by name; each is called without arguments, first twice without being timed.
+        seconds: of timed work in all; at least `least_rounds` rounds are made.
+        synchronise: waits until the device has finished; called before each reading of the clock.
+    """
+    for candidate in candidates.values():
+        candidate()
+        candidate()
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    end = time.perf_counter() + seconds
+    first = 0
+    while len(next(iter(times.values()))) < least_rounds or time.perf_counter() < end:
+        for name in islice(cycle(candidates), first, first + len(candidates)):
+            synchronise()
+            started = time.perf_counter()
+            candidates[name]()
+            synchronise()
+            times[name].append(time.perf_counter() - started)
+        first = (first + 1) % len(candidates)
+    return {name: Timing(tuple(rounds)) for name, rounds in times.items()}

@@ -1,0 +1,58 @@
+"""One settings object from options, environment and file, in that order; a wrong value stops the start and is named."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tessella.server.settings import Settings, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_options_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tessella.toml").write_text('host = "0.0.0.0"\nport = 1\nmax_queue = 5\nmodel = ["a", "b"]\n')
+    monkeypatch.setenv("TESSELLA_PORT", "2")
+    monkeypatch.setenv("TESSELLA_MAX_QUEUE", "6")
+    settings = Settings(max_queue=7)
+    assert (settings.host, settings.port, settings.max_queue, settings.model) == ("0.0.0.0", 2, 7, ("a", "b"))
+
+
+def test_several_models_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSELLA_MODEL", "digits-vit, mine=/models/a.safetensors")
+    assert Settings().model == ("digits-vit", "mine=/models/a.safetensors")
+
+
+def test_the_shipped_checkpoints_are_the_default() -> None:
+    assert Settings().model == ("digits-vit", "digits-tnt")
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("prot = 1", "prot"),
+        ("port = 70000", "port"),
+        ('dtype = "int8"', "dtype"),
+        ("model = []", "model"),
+        ("[", "line 1"),
+    ],
+)
+def test_a_wrong_file_stops_the_start(tmp_path: Path, file: str, named: str) -> None:
+    (tmp_path / "tessella.toml").write_text(file)
+    with pytest.raises(ValueError, match=named):
+        Settings()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSELLA_PROT", "1")
+    monkeypatch.setenv("TESSELLA_PORT", "1")
+    assert "TESSELLA_PROT" in unknown_variables()
+    assert "TESSELLA_PORT" not in unknown_variables()

@@ -1,0 +1,124 @@
+"""The command as a user types it: a process of its own, its exit code and what it prints."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import tessella
+from tessella.server.serve import listen
+
+from .server import pictures
+from .server.live import Process
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tessella.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        cwd=Path(__file__).parent,
+    )
+
+
+def assert_refused(process: "subprocess.CompletedProcess[str]", *parts: str) -> None:
+    """One line that says what was wrong, exit code 2, no traceback."""
+    assert process.returncode == 2, process.stderr
+    assert "Traceback" not in process.stderr
+    for part in parts:
+        assert part in process.stderr
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(pictures.encode(pictures.gradient()))
+    return path
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip() == tessella.__version__
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["classify"], ["models"], ["doctor"], ["bench"], ["bench", "models"]]
+)
+def test_help_is_enough(command: list[str]) -> None:
+    process = run(*command, "--help")
+    assert process.returncode == 0
+    assert "Usage" in process.stdout
+
+
+def test_classify_gives_the_servers_answer(service: str, picture: Path) -> None:
+    process = run("classify", str(picture), "--json", "--top-k", "3")
+    assert process.returncode == 0, process.stderr
+    (answer,) = json.loads(process.stdout)
+    assert answer["file"] == str(picture)
+    served = httpx.post(f"{service}/classify?top_k=3", content=picture.read_bytes()).json()["results"][0]
+    assert rounded(answer) == rounded(served)
+
+
+def rounded(answer: dict[str, Any]) -> list[tuple[str, float]]:
+    return [(prediction["label"], round(prediction["score"], 5)) for prediction in answer["predictions"]]
+
+
+def test_classify_prints_a_table_and_survives_a_bad_file(picture: Path, tmp_path: Path) -> None:
+    text = tmp_path / "cat.jpg"
+    text.write_text("meow")
+    process = run("classify", str(picture), str(text), "--model", "digits-tnt")
+    assert process.returncode == 1
+    assert "%" in process.stdout
+    assert "cat.jpg: not an image" in process.stderr
+
+
+def test_wrong_arguments_are_named(picture: Path, tmp_path: Path) -> None:
+    assert_refused(run("classify", str(tmp_path / "missing.png")), "missing.png")
+    assert_refused(run("classify", str(picture), "--model", "resnet50"), "resnet50", "digits-vit")
+    assert_refused(run("classify", str(picture), "--dtype", "int3"), "int3", "bfloat16")
+    assert_refused(run("classify", str(picture), "--device", "tpu"), "tpu")
+    assert_refused(run("serve", "--port", "99999"), "port")
+    assert_refused(run("serve", "--model", "digits-vit", "--model", "digits-vit"), "two models", "digits-vit")
+    assert_refused(run("serve", TESSELLA_MAX_QUEUE="many"), "max_queue")
+
+
+def test_a_busy_port_is_an_error_with_a_way_out() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        assert_refused(run("serve", "--port", str(taken.getsockname()[1])), "cannot listen on 127.0.0.1", "--port")
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_service_with_its_reason() -> None:
+    process = Process("--model", "digits-vit", "--model", "resnet50")
+    assert process.process.wait(120) == 1
+    process.stop()
+    assert any("resnet50" in line for line in process.said), process.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_service_in_order(number: int) -> None:
+    process = Process("--model", "digits-vit").ready()
+    assert httpx.post(f"{process.url}/classify", content=pictures.encode(pictures.gradient())).status_code == 200
+    assert process.stop(number) == 0
+
+
+def test_it_listens_before_the_models_are_there_and_says_so() -> None:
+    process = Process("--model", "digits-vit")
+    assert process._listening.wait(60)
+    response = httpx.get(f"{process.url}/healthz", timeout=60)
+    assert response.status_code == 200
+    process.ready()
+    assert process.stop() == 0
+
+
+def test_doctor_tells_what_the_shipped_models_get() -> None:
+    process = run("doctor")
+    assert process.returncode == 0, process.stderr
+    for part in ("cpu", "gpu", "torch", "digits-vit", "digits-tnt", "float"):
+        assert part in process.stdout
