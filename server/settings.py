@@ -1,6 +1,7 @@
 """Everything that can be set about the service: one frozen object, built once, from options, environment and file."""
 
 import os
+import tomllib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -59,7 +60,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        try:
+            file_settings = TomlConfigSettingsSource(settings_cls)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{FILE} is not valid TOML: {error}") from error
+        return init_settings, env_settings, file_settings
 
 
 def unknown_variables() -> list[str]:

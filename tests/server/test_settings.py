@@ -37,7 +37,7 @@ def test_the_shipped_checkpoints_are_the_default() -> None:
         ("port = 70000", "port"),
         ('dtype = "int8"', "dtype"),
         ("model = []", "model"),
-        ("[", "line 1"),
+        ("[", "tessella.toml is not valid TOML"),
     ],
 )
 def test_a_wrong_file_stops_the_start(tmp_path: Path, file: str, named: str) -> None:

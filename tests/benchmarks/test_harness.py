@@ -1,0 +1,31 @@
+"""The harness: everyone has as many turns, orders change, and what is reported is the median."""
+
+import pytest
+
+from tessella.benchmarks.harness import Timing, interleave
+
+
+def test_candidates_take_turns_and_each_round_begins_with_another() -> None:
+    calls: list[str] = []
+    timings = interleave({name: lambda name=name: calls.append(name) for name in "abc"}, seconds=0, least_rounds=4)
+    assert calls == list("aabbcc" + "abc" + "bca" + "cab" + "abc")
+    assert {len(timing.rounds) for timing in timings.values()} == {4}
+
+
+def test_it_goes_on_until_the_time_is_over() -> None:
+    assert len(interleave({"a": lambda: None}, seconds=0.05, least_rounds=1)["a"].rounds) > 10
+
+
+def test_the_clock_is_read_only_when_the_device_has_finished() -> None:
+    events: list[str] = []
+    interleave(
+        {"a": lambda: events.append("run")}, seconds=0, least_rounds=1, synchronise=lambda: events.append("wait")
+    )
+    assert events == ["run", "run", "wait", "run", "wait"]
+
+
+def test_median_and_spread() -> None:
+    timing = Timing((1.0, 2.0, 3.0, 4.0, 100.0))
+    assert timing.median == 3.0
+    assert timing.spread == pytest.approx(1 / 3)
+    assert Timing((2.0,)).spread == 0
