@@ -1,10 +1,16 @@
-"""One real service for all tests of a process that only ask it things."""
+"""One thread per test process, kernels in Triton's interpreter where there is no GPU, and one real service to ask."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .server.live import served
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # triton reads it when it is imported, which is later
 
 
 @pytest.fixture(scope="session")
