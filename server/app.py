@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -101,7 +102,7 @@ def _describe(model: ServedModel) -> ModelAnswer:
         parameters=info.parameters,
         config=info.config,
         labels=list(info.labels),
-        preprocessing=info.preprocessing,
+        preprocessing=asdict(info.preprocessing),
         backend=info.backend,
         device=info.device,
         dtype=info.dtype,

@@ -9,19 +9,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self, TypedDict, Unpack
 
-import numpy as np
-
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
 from .images import DEFAULT_MAX_PIXELS, decode
 from .predictions import Prediction, top_predictions
-from .runners import Runner, TorchRunner
-from .worker import Pixels, Worker
+from .runners import TorchRunner
+from .worker import ModelPort, Pixels, Worker
+
+DEFAULT_MAX_BATCH_SIZE = 32
 
 
 class Limits(TypedDict, total=False):
     """What an engine may take on; see AsyncEngine."""
 
-    max_batch_size: int
     max_queue: int
     decode_threads: int | None
     max_pixels: int
@@ -42,9 +41,8 @@ class AsyncEngine:
     """One model behind a batching queue, for use from one event loop.
 
     Args:
-        runner: the loaded model.
-        name: what clients call it.
-        max_batch_size: most images of one model call.
+        port: where pixels are handed in; `start`ed.
+        name: what clients call the model.
         max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
@@ -52,26 +50,24 @@ class AsyncEngine:
 
     def __init__(
         self,
-        runner: Runner,
+        port: ModelPort,
         *,
         name: str,
-        max_batch_size: int = 32,
         max_queue: int = 1024,
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         self.name = name
-        self.info = runner.info
-        self.max_batch_size = max_batch_size
+        self.info = port.info
+        self.max_batch_size = port.max_batch_size
         self.max_queue = max_queue
-        self._runner = runner
+        self._port = port
         self._max_pixels = max_pixels
-        self._worker = Worker(runner, name=name, max_batch_size=max_batch_size)
         self._decoders = ThreadPoolExecutor(decode_threads or len(os.sched_getaffinity(0)), f"decode-{name}")
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._open = False
+        self._open = True
 
     @classmethod
     async def load(
@@ -82,6 +78,7 @@ class AsyncEngine:
         device: str = "auto",
         dtype: str = "auto",
         backend: str = "auto",
+        max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
         **limits: Unpack[Limits],
     ) -> Self:
         """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
@@ -89,30 +86,20 @@ class AsyncEngine:
         Raises:
             LookupError, ValueError: the model cannot be found or loaded.
         """
-        runner = await asyncio.to_thread(TorchRunner, source, device=device, dtype=dtype, backend=backend)
-        engine = cls(runner, name=name or source, **limits)
-        await engine.start()
-        return engine
-
-    async def start(self) -> None:
-        """Runs the model once at batch 1 and once at 2, so that the first request is not the slow one; then opens."""
-        side = self.info.preprocessing["size"]
-        for batch_size in (1, 2):
-            await asyncio.to_thread(self._runner.run, np.zeros((batch_size, side, side, 3), np.uint8))
-        self._worker.start()
-        self._open = True
+        worker = await asyncio.to_thread(_start_worker, source, name or source, max_batch_size, device, dtype, backend)
+        return cls(worker, name=name or source, **limits)
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""
         self._open = False
         await self._idle.wait()
-        await asyncio.to_thread(self._worker.close)
+        await asyncio.to_thread(self._port.close)
         self._decoders.shutdown()
 
     @property
     def waiting(self) -> int:
         """Images that are decoded and wait for the model."""
-        return len(self._worker.batcher)
+        return self._port.waiting
 
     async def classify(
         self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0
@@ -151,7 +138,7 @@ class AsyncEngine:
     @asynccontextmanager
     async def _admit(self, count: int) -> AsyncIterator[None]:
         if not self._open:
-            raise NotReady(f"model {self.name!r} takes no requests: it is starting or shutting down")
+            raise NotReady(f"model {self.name!r} takes no more requests: it is shutting down")
         if self._in_flight + count > self.max_queue:
             raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
         self._in_flight += count
@@ -168,7 +155,7 @@ class AsyncEngine:
             decode_seconds, pixels = await asyncio.get_running_loop().run_in_executor(
                 self._decoders, self._decode, image
             )
-            inference = await asyncio.wrap_future(self._worker.submit(pixels, priority=priority))
+            inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority))
         except ServiceError as error:
             return error
         return Classification(
@@ -183,7 +170,14 @@ class AsyncEngine:
         started = time.perf_counter()
         upright = decode(image, max_pixels=self._max_pixels)
         try:
-            pixels = self._runner.preprocess(upright)
+            pixels = self.info.preprocessing(upright)
         except ValueError as error:  # too large after the resize
             raise RequestTooLarge(str(error)) from error
         return time.perf_counter() - started, pixels
+
+
+def _start_worker(source: str, name: str, max_batch_size: int, device: str, dtype: str, backend: str) -> Worker:
+    runner = TorchRunner(source, device=device, dtype=dtype, backend=backend)
+    worker = Worker(runner, name=name, max_batch_size=max_batch_size)
+    worker.start()
+    return worker

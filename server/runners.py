@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from ..models.preprocess import Preprocessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,21 +17,17 @@ class RunnerInfo:
     parameters: int
     config: dict[str, Any]
     labels: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     backend: str
     device: str
     dtype: str
 
 
 class Runner(Protocol):
-    """A loaded model. `run` is called from one thread at a time, `preprocess` from many."""
+    """A loaded model. `run` is called from one thread at a time."""
 
     @property
     def info(self) -> RunnerInfo: ...
-
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """RGB image -> (H, W, 3) pixels."""
-        ...
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) pixels -> (B, classes) logits."""
@@ -56,14 +53,11 @@ class TorchRunner:
             parameters=sum(parameter.numel() for parameter in self._model.network.parameters()),
             config=asdict(self._model.config),
             labels=self._model.labels,
-            preprocessing=asdict(self._model.preprocessing),
+            preprocessing=self._model.preprocessing,
             backend=self._model.backend,
             device=str(self._model.device),
             dtype=str(self._model.dtype).removeprefix("torch."),
         )
-
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        return self._model.preprocess(image)
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._model.logits(pixels).numpy(force=True)

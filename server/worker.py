@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .batcher import Batcher, Entry
 from .errors import InferenceFailed
-from .runners import Runner
+from .runners import Runner, RunnerInfo
 
 Pixels = NDArray[np.uint8]
 _log = logging.getLogger(__name__)
@@ -28,30 +29,62 @@ class Inference:
     inference_seconds: float
 
 
+class ModelPort(Protocol):
+    """Where an engine hands in pixels: a worker of this process, or one behind a socket."""
+
+    info: RunnerInfo
+    max_batch_size: int
+
+    @property
+    def waiting(self) -> int:
+        """Images handed in that are in no batch yet."""
+        ...
+
+    def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
+        """(H, W, 3) pixels -> a future of the image's logits. ServiceError where there will be none.
+
+        Cancelling the future takes the image out before it costs a batch.
+        """
+        ...
+
+    def close(self) -> None:
+        """Answers all that was handed in. Blocks until then."""
+        ...
+
+
 class Worker:
     """One model, one thread, one queue."""
 
     def __init__(self, runner: Runner, *, name: str, max_batch_size: int) -> None:
-        self.batcher = Batcher[Pixels, Inference]()
+        self.info = runner.info
+        self.max_batch_size = max_batch_size
+        self._batcher = Batcher[Pixels, Inference]()
         self._runner = runner
-        self._max_batch_size = max_batch_size
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
+        """Runs the model once at batch 1 and once at 2, so that the first request is not the slow one; then begins."""
+        side = self.info.preprocessing.size
+        for batch_size in (1, 2):
+            self._runner.run(np.zeros((batch_size, side, side, 3), np.uint8))
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._batcher)
+
     def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
-        """(H, W, 3) pixels -> a future of the image's logits. InferenceFailed where the model call raised."""
-        return self.batcher.submit(pixels, priority=priority)
+        """As ModelPort; InferenceFailed where the model call raised."""
+        return self._batcher.submit(pixels, priority=priority)
 
     def close(self) -> None:
         """Answers all that was submitted, then ends the thread. Blocks until then."""
-        self.batcher.close()
+        self._batcher.close()
         if self._thread.is_alive():
             self._thread.join()
 
     def _work(self) -> None:
-        while batch := self.batcher.take(self._max_batch_size):
+        while batch := self._batcher.take(self.max_batch_size):
             self._answer(batch)
 
     def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:

@@ -4,9 +4,10 @@ import threading
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from tessella.models.preprocess import Preprocessing
 from tessella.server.runners import RunnerInfo
+from tessella.server.worker import Worker
 
 SIDE = 8
 
@@ -19,7 +20,7 @@ class GatedRunner:
         parameters=0,
         config={},
         labels=tuple(f"red {value}" for value in range(256)),
-        preprocessing={"size": SIDE},
+        preprocessing=Preprocessing(size=SIDE, resize=SIDE, interpolation="nearest"),
         backend="none",
         device="none",
         dtype="none",
@@ -32,8 +33,14 @@ class GatedRunner:
         self.batches: list[int] = []
         self.fails = False
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.NEAREST))
+    def worker(self, max_batch_size: int) -> Worker:
+        """A started worker around it that has seen no batch yet."""
+        worker = Worker(self, name="gated", max_batch_size=max_batch_size)
+        worker.start()
+        self.batches.clear()
+        while self.begun.acquire(blocking=False):
+            pass
+        return worker
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.batches.append(len(pixels))

@@ -89,18 +89,12 @@ class _GatedRepository(ModelRepository):
         self._runner = runner
 
     async def _start_engine(self, model: ServedModel) -> AsyncEngine:
-        engine = AsyncEngine(
-            self._runner,
+        return AsyncEngine(
+            self._runner.worker(self._settings.max_batch_size),
             name=model.name,
-            max_batch_size=self._settings.max_batch_size,
             max_queue=self._settings.max_queue,
             max_pixels=self._settings.max_pixels,
         )
-        await engine.start()
-        self._runner.batches.clear()
-        while self._runner.begun.acquire(blocking=False):
-            pass
-        return engine
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,8 @@ def label(result: Classification | ServiceError) -> str:
 
 
 @asynccontextmanager
-async def running(runner: GatedRunner, **limits: Any) -> AsyncIterator[AsyncEngine]:
-    engine = AsyncEngine(runner, name="gated", **limits)
-    await engine.start()
-    runner.batches.clear()
-    while runner.begun.acquire(blocking=False):
-        pass
+async def running(runner: GatedRunner, max_batch_size: int = 32, **limits: Any) -> AsyncIterator[AsyncEngine]:
+    engine = AsyncEngine(runner.worker(max_batch_size), name="gated", **limits)
     try:
         yield engine
     finally:

@@ -1,5 +1,6 @@
 """One settings object from options, environment and file, in that order; a wrong value stops the start and is named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tessella.server.settings import Settings, unknown_variables
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("TESSELLA_")]:
+        monkeypatch.delenv(name)
 
 
 def test_options_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
