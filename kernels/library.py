@@ -26,7 +26,7 @@ def patch_embed(
     launch(pixels, weight, table, patch_size, prefix, out, statistics, batch_invariant)
 
 
-@torch.library.custom_op("tessella::linear", mutates_args=("out", "out_statistics"))
+@torch.library.custom_op("tessella::linear", mutates_args=("out", "out_statistics", "partials", "counters"))
 def linear(
     x: Tensor,
     weight: Tensor,
@@ -38,13 +38,30 @@ def linear(
     residual: Tensor | None,
     out: Tensor,
     out_statistics: Tensor | None,
+    partials: Tensor | None,
+    counters: Tensor | None,
     batch_invariant: bool,
     tf32: bool,
 ) -> None:
     require(x)
     from .linear import linear as launch
 
-    launch(x, weight, bias, sums, statistics, eps, activation, residual, out, out_statistics, batch_invariant, tf32)
+    launch(
+        x,
+        weight,
+        bias,
+        sums,
+        statistics,
+        eps,
+        activation,
+        residual,
+        out,
+        out_statistics,
+        partials,
+        counters,
+        batch_invariant,
+        tf32,
+    )
 
 
 @torch.library.custom_op("tessella::grouped_linear", mutates_args=("out",))

@@ -133,6 +133,7 @@ def linear(
         residual,
         out,
         moments,
+        *_split_buffers(config, rows, len(weights.weight), x.device, options, name),
         options.batch_invariant,
         options.tf32,
     )
@@ -310,3 +311,17 @@ def _statistics_buffer(
     if not wanted:
         return None
     return options.empty(f"{name}.statistics", (-(-columns // block), 2, rows), torch.float32, device)
+
+
+def _split_buffers(
+    tile: tuning.Tile, rows: int, columns: int, device: torch.device, options: Options, name: str
+) -> tuple[Tensor | None, Tensor | None]:
+    """Partial sums and arrival counters for a product whose depth is split."""
+    if tile.splits == 1:
+        return None, None
+    tiles = -(-rows // tile.block_m) * -(-columns // tile.block_n)
+    size = tiles * tile.splits * tile.block_m * tile.block_n
+    return (
+        options.empty(f"{name}.partials", (size,), torch.float32, device),
+        options.zeros(f"{name}.counters", (tiles,), torch.int32, device),
+    )

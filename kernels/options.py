@@ -23,7 +23,7 @@ class Workspace:
         """
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != shape or buffer.dtype != dtype or buffer.device != device:
-            buffer = self._buffers[name] = torch.empty(shape, dtype=dtype, device=device)
+            buffer = self._buffers[name] = torch.zeros(shape, dtype=dtype, device=device)
         return buffer
 
     @property
@@ -58,6 +58,12 @@ class Options:
         """A buffer for a result, from the workspace where there is one."""
         if self.workspace is None:
             return torch.empty(shape, dtype=dtype, device=device)
+        return self.workspace.take(name, shape, dtype, device)
+
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """A buffer that is zero and that its user leaves zero."""
+        if self.workspace is None:
+            return torch.zeros(shape, dtype=dtype, device=device)
         return self.workspace.take(name, shape, dtype, device)
 
 

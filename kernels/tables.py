@@ -31,7 +31,7 @@ SOURCES = (
 )
 """Files whose text decides how quick a configuration is."""
 
-_TILE_FIELDS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m", "warp_specialize"}
+_TILE_FIELDS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m", "warp_specialize", "pdl"}
 
 
 class TableError(ValueError):

@@ -19,6 +19,7 @@ class Tile:
         splits: programs that share one tile's depth; 1 is the persistent form.
         group_m: tiles of rows that run together, so that they find the weights in L2.
         warp_specialize: a producer warp for the copies (sm_90: only with 4 warps).
+        pdl: start while the kernel before still runs (sm_90 and newer).
     """
 
     block_m: int
@@ -29,6 +30,7 @@ class Tile:
     splits: int = 1
     group_m: int = 8
     warp_specialize: bool = False
+    pdl: bool = False
 
     def shared_memory(self, itemsize: int) -> int:
         """Bytes of the pipeline's tiles."""
@@ -88,10 +90,17 @@ def attention(tokens: int, width: int, dtype: torch.dtype, device: torch.device)
     return Tile(**measured) if measured is not None else _attention(tokens, width, dtype.itemsize)
 
 
+def small(dtype: torch.dtype, device: torch.device) -> Tile:
+    """For the operators around the last block and the pooling: little arithmetic, so one tile for all shapes."""
+    if gpu_of(device).arch == 0:
+        return Tile(16, 16, 32, stages=1)
+    return Tile(16, 64, 64, warps=4, stages=3) if dtype.itemsize <= 2 else Tile(16, 32, 32, warps=4, stages=2)
+
+
 def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, itemsize: int) -> list[Tile]:
     """What `tessella tune` tries for a shape; all of them fit the GPU's shared memory."""
     if operator == "attention":
-        padded = _power(max(rows, 16))
+        padded = attention_keys(rows)
         single = [
             Tile(m, padded, warps=w, stages=s) for m in (64, 128) for w in (4, 8) for s in (1, 2) if padded <= 256
         ]
@@ -140,7 +149,7 @@ def _attention(tokens: int, width: int, itemsize: int) -> Tile:
     if itemsize > 2:
         return Tile(32, 32, warps=4, stages=1)
     if tokens <= 256 and width <= 64:
-        return Tile(64, _power(max(tokens, 16)), warps=4 if tokens <= 128 else 8, stages=1)
+        return Tile(64, attention_keys(tokens), warps=4 if tokens <= 128 else 8, stages=1)
     return Tile(64, 64, warps=4, stages=2) if width <= 128 else Tile(64, 32, warps=8, stages=1)
 
 
@@ -161,6 +170,11 @@ def _fitted(tile: Tile, gpu: Gpu, itemsize: int) -> Tile:
 
 def _fits(tile: Tile, gpu: Gpu, itemsize: int) -> bool:
     return tile.shared_memory(itemsize) + 2048 <= gpu.shared_memory
+
+
+def attention_keys(tokens: int) -> int:
+    """The keys of a tile that holds all of them."""
+    return _power(max(tokens, 16))
 
 
 def _power(value: int) -> int:

@@ -1,0 +1,334 @@
+"""`linear`: a persistent product with everything around it in its epilogue, and a split-depth form for few rows."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from . import tuning
+from .devices import gpu_of
+from .launch import launch, precision
+from .reference import part_width
+from .tiles import activate, row_moments, store_row_moments, tile_position
+
+
+@triton.jit
+def linear_kernel(
+    x_desc,
+    weight_desc,
+    out_desc,
+    out_ptr,
+    bias_ptr,
+    sums_ptr,
+    statistics_ptr,
+    residual_ptr,
+    out_statistics_ptr,
+    M,
+    O,
+    K,
+    out_stride,
+    residual_stride,
+    part_stride,
+    moment_stride,
+    statistics_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP_M: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    WARP_SPECIALIZE: tl.constexpr,
+    FLATTEN: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """One program per multiprocessor, each walking every PROGRAMS-th tile.
+
+    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores; out_ptr the
+    same memory. bias_ptr, sums_ptr (O,); statistics_ptr (PARTS, 2, M); residual_ptr (M, O); out_statistics_ptr
+    (tiles of columns, 2, M); all float32 but the residual. O counts columns before SwiGLU halves them. None leaves a part out.
+    """
+    if PDL:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    row_tiles = tl.cdiv(M, BLOCK_M)
+    column_tiles = tl.cdiv(O, BLOCK_N)
+    for tile in tl.range(
+        tl.program_id(0), row_tiles * column_tiles, PROGRAMS, flatten=FLATTEN, warp_specialize=WARP_SPECIALIZE
+    ):
+        row_tile, column_tile = tile_position(tile, row_tiles, column_tiles, GROUP_M)
+        product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+        for depth in range(0, K, BLOCK_K):
+            x = x_desc.load([row_tile * BLOCK_M, depth])
+            weight = weight_desc.load([column_tile * BLOCK_N, depth])
+            product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+        _finish(
+            product,
+            row_tile,
+            column_tile,
+            out_desc,
+            out_ptr,
+            bias_ptr,
+            sums_ptr,
+            statistics_ptr,
+            residual_ptr,
+            out_statistics_ptr,
+            M,
+            O,
+            K,
+            out_stride,
+            residual_stride,
+            part_stride,
+            moment_stride,
+            statistics_stride,
+            eps,
+            PARTS,
+            WIDTH,
+            ACTIVATION,
+            BLOCK_M,
+            BLOCK_N,
+        )
+
+
+@triton.jit
+def split_linear_kernel(
+    x_desc,
+    weight_desc,
+    out_desc,
+    out_ptr,
+    bias_ptr,
+    sums_ptr,
+    statistics_ptr,
+    residual_ptr,
+    out_statistics_ptr,
+    partials_ptr,
+    counters_ptr,
+    M,
+    O,
+    K,
+    out_stride,
+    residual_stride,
+    part_stride,
+    moment_stride,
+    statistics_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    PDL: tl.constexpr,
+):
+    """One program per tile and SPLITS-th part of the depth; the last to arrive adds the parts in order and finishes.
+
+    partials_ptr: float32 (tiles, SPLITS, BLOCK_M, BLOCK_N). counters_ptr: int32 (tiles,), zero before and after.
+    The rest as in linear_kernel. Which program comes last changes nothing in the sum.
+    """
+    if PDL:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+    tile = tl.program_id(0)
+    split = tl.program_id(1)
+    column_tiles = tl.cdiv(O, BLOCK_N)
+    row_tile = tile // column_tiles
+    column_tile = tile % column_tiles
+    steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLITS)
+    product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for step in range(0, steps):
+        depth = (split * steps + step) * BLOCK_K
+        x = x_desc.load([row_tile * BLOCK_M, depth])
+        weight = weight_desc.load([column_tile * BLOCK_N, depth])
+        product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+    offsets = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    tile_ptr = partials_ptr + tile.to(tl.int64) * SPLITS * BLOCK_M * BLOCK_N
+    tl.store(tile_ptr + split * BLOCK_M * BLOCK_N + offsets, product)
+    tl.debug_barrier()
+    arrived = tl.atomic_add(counters_ptr + tile, 1, sem="acq_rel", scope="gpu")
+    if arrived == SPLITS - 1:
+        tl.store(counters_ptr + tile, 0)
+        total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+        for part in range(0, SPLITS):
+            total += tl.load(tile_ptr + part * BLOCK_M * BLOCK_N + offsets, cache_modifier=".cg")
+        _finish(
+            total,
+            row_tile,
+            column_tile,
+            out_desc,
+            out_ptr,
+            bias_ptr,
+            sums_ptr,
+            statistics_ptr,
+            residual_ptr,
+            out_statistics_ptr,
+            M,
+            O,
+            K,
+            out_stride,
+            residual_stride,
+            part_stride,
+            moment_stride,
+            statistics_stride,
+            eps,
+            PARTS,
+            WIDTH,
+            ACTIVATION,
+            BLOCK_M,
+            BLOCK_N,
+        )
+
+
+@triton.jit
+def _finish(
+    product,
+    row_tile,
+    column_tile,
+    out_desc,
+    out_ptr,
+    bias_ptr,
+    sums_ptr,
+    statistics_ptr,
+    residual_ptr,
+    out_statistics_ptr,
+    M,
+    O,
+    K,
+    out_stride,
+    residual_stride,
+    part_stride,
+    moment_stride,
+    statistics_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """The epilogue of both forms: LayerNorm, bias, activation, residual, rounding, row statistics, store."""
+    rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
+    columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
+    if sums_ptr is not None:
+        mean, rstd = row_moments(
+            statistics_ptr, rows, rows < M, K, part_stride, moment_stride, statistics_stride, eps, PARTS, WIDTH
+        )
+        sums = tl.load(sums_ptr + columns, mask=columns < O, other=0.0)
+        product = (product - mean[:, None] * sums[None, :]) * rstd[:, None]
+    if bias_ptr is not None:
+        product += tl.load(bias_ptr + columns, mask=columns < O, other=0.0)[None, :]
+    value = activate(product, ACTIVATION)
+    OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
+    out_columns = O // 2 if ACTIVATION == "swiglu" else O
+    columns = column_tile * OUT_N + tl.arange(0, OUT_N)
+    mask = (rows < M)[:, None] & (columns < out_columns)[None, :]
+    if residual_ptr is not None:
+        residual_ptrs = residual_ptr + rows.to(tl.int64)[:, None] * residual_stride + columns[None, :]
+        value += tl.load(residual_ptrs, mask=mask, other=0.0).to(tl.float32)
+    rounded = value.to(out_ptr.dtype.element_ty)
+    if out_statistics_ptr is not None:
+        store_row_moments(rounded.to(tl.float32), rows, columns, M, out_columns, column_tile, out_statistics_ptr, OUT_N)
+    if out_desc is not None:
+        out_desc.store([row_tile * BLOCK_M, column_tile * OUT_N], rounded)
+    else:
+        tl.store(out_ptr + rows.to(tl.int64)[:, None] * out_stride + columns[None, :], rounded, mask=mask)
+
+
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sums: Tensor | None,
+    statistics: Tensor | None,
+    eps: float,
+    activation: str,
+    residual: Tensor | None,
+    out: Tensor,
+    out_statistics: Tensor | None,
+    partials: Tensor | None,
+    counters: Tensor | None,
+    batch_invariant: bool,
+    tf32: bool,
+) -> None:
+    """Launches over tensors as in `ops.linear`; the configuration is the one that `ops.linear` sized its buffers by."""
+    (rows, depth), columns = x.shape, len(weight)
+    tile = tuning.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
+    out_block = tile.block_n // (2 if activation == "swiglu" else 1)
+    parts = 1 if statistics is None else len(statistics)
+    arguments = (
+        _descriptor("x", x, tile.block_m, tile.block_k),
+        _descriptor("weight", weight, tile.block_n, tile.block_k),
+        _descriptor("out", out, tile.block_m, out_block) if _aligned(out) else None,
+        out,
+        bias,
+        sums,
+        statistics,
+        residual,
+        out_statistics,
+    )
+    sizes = (
+        rows,
+        columns,
+        depth,
+        out.stride(0),
+        0 if residual is None else residual.stride(0),
+        *((0, 0, 0) if statistics is None else statistics.stride()),
+        eps,
+    )
+    constants = {
+        "PARTS": parts,
+        "WIDTH": triton.next_power_of_2(depth) if parts == 1 else part_width(depth, parts),
+        "ACTIVATION": activation,
+        "PRECISION": precision(x, tf32),
+        "BLOCK_M": tile.block_m,
+        "BLOCK_N": tile.block_n,
+        "BLOCK_K": tile.block_k,
+        "PDL": tile.pdl,
+    }
+    tiles = triton.cdiv(rows, tile.block_m) * triton.cdiv(columns, tile.block_n)
+    if tile.splits > 1:
+        launch(
+            split_linear_kernel,
+            (tiles, tile.splits),
+            tile,
+            *arguments,
+            partials,
+            counters,
+            *sizes,
+            **constants,
+            SPLITS=tile.splits,
+        )
+        return
+    gpu = gpu_of(x.device)
+    programs = min(tiles, gpu.sms)
+    launch(
+        linear_kernel,
+        (programs,),
+        tile,
+        *arguments,
+        *sizes,
+        **constants,
+        GROUP_M=tile.group_m,
+        PROGRAMS=programs,
+        WARP_SPECIALIZE=tile.warp_specialize,
+        FLATTEN=gpu.has_tma and not tile.warp_specialize,
+    )
+
+
+def _descriptor(name: str, x: Tensor, rows: int, columns: int) -> TensorDescriptor:
+    if not _aligned(x):
+        least = 16 // x.element_size()
+        raise ValueError(
+            f"{name} of {tuple(x.shape)} does not suit the Triton kernel: rows must start at multiples of 16 bytes, so the "
+            f"width must be divisible by {least} for {x.dtype}; use the torch implementation"
+        )
+    return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
+
+
+def _aligned(x: Tensor) -> bool:
+    size = x.element_size()
+    return x.stride(1) == 1 and x.stride(0) * size % 16 == 0 and x.data_ptr() % 16 == 0

@@ -1,0 +1,69 @@
+"""Device code that kernels share: row statistics, activations, and the order in which tiles are visited."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def row_moments(
+    statistics_ptr,
+    rows,
+    mask,
+    columns,
+    part_stride,
+    moment_stride,
+    row_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Merges the parts of row statistics (Chan, Golub, LeVeque 1983): mean and 1 / sqrt(variance + eps) of each row."""
+    row_ptrs = statistics_ptr + rows.to(tl.int64) * row_stride
+    mean = tl.load(row_ptrs, mask=mask, other=0.0)
+    squares = tl.load(row_ptrs + moment_stride, mask=mask, other=0.0)
+    count = tl.minimum(columns, WIDTH).to(tl.float32)
+    for part in range(1, PARTS):
+        size = tl.minimum(columns - part * WIDTH, WIDTH).to(tl.float32)
+        part_mean = tl.load(row_ptrs + part * part_stride, mask=mask, other=0.0)
+        part_squares = tl.load(row_ptrs + part * part_stride + moment_stride, mask=mask, other=0.0)
+        total = count + size
+        delta = part_mean - mean
+        mean += delta * (size / total)
+        squares += part_squares + delta * delta * (count * size / total)
+        count = total
+    return mean, tl.rsqrt(squares / count + eps)
+
+
+@triton.jit
+def store_row_moments(values, rows, columns, row_count, column_count, part, statistics_ptr, WIDTH: tl.constexpr):
+    """Leaves one part: mean and sum of squared deviations of a tile's rows, in statistics (parts, 2, rows)."""
+    inside = (columns < column_count)[None, :]
+    size = tl.minimum(column_count - part * WIDTH, WIDTH).to(tl.float32)
+    mean = tl.sum(tl.where(inside, values, 0.0), axis=1) / size
+    deviations = tl.where(inside, values - mean[:, None], 0.0)
+    ptrs = statistics_ptr + part.to(tl.int64) * 2 * row_count + rows
+    tl.store(ptrs, mean, mask=rows < row_count)
+    tl.store(ptrs + row_count, tl.sum(deviations * deviations, axis=1), mask=rows < row_count)
+
+
+@triton.jit
+def activate(x, ACTIVATION: tl.constexpr):
+    """GELU by erf, never by tanh. SwiGLU takes pairs of columns and returns half as many."""
+    if ACTIVATION == "gelu":
+        x = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+    if ACTIVATION == "quick_gelu":
+        x = x * tl.sigmoid(1.702 * x)
+    if ACTIVATION == "swiglu":
+        gate, value = tl.split(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)))
+        x = gate * tl.sigmoid(gate) * value
+    return x
+
+
+@triton.jit
+def tile_position(tile, row_tiles, column_tiles, GROUP: tl.constexpr):
+    """Walks GROUP row tiles down before the next column, so that their shared columns of weights stay in L2."""
+    per_group = GROUP * column_tiles
+    first = tile // per_group * GROUP
+    size = tl.minimum(row_tiles - first, GROUP)
+    within = tile % per_group
+    return first + within % size, within // size

@@ -1,0 +1,45 @@
+"""A folded two-layer network through the real launchers in Triton's interpreter, against the published one in float64."""
+
+import pytest
+import torch
+from tessella.kernels.options import Options, Workspace
+from tessella.kernels.reference import normalise
+from tessella.models.config import ViTConfig
+from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps, fold
+from tessella.models.fused import FusedViT
+from tessella.models.vit import ViT
+
+SMALL = {"image_size": 16, "patch_size": 4, "dim": 40, "depth": 2, "heads": 2, "mlp_dim": 64, "num_classes": 9}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({}, EVERY_STEP),
+        ({}, CPU_STEPS),
+        ({"distillation_token": True, "register_tokens": 1, "layer_scale": True}, EVERY_STEP),
+        ({"qk_norm": True, "pre_norm": True, "feedforward": "swiglu"}, EVERY_STEP),
+        ({"pooling": "mean", "num_classes": 0, "feedforward": "quick_gelu"}, EVERY_STEP),
+        ({"pooling": "mean", "norm_after_pooling": True}, EVERY_STEP),
+    ],
+    ids=["ViT", "LayerNorm apart", "DeiT distilled", "QK-norm", "mean", "mean, norm after"],
+)
+def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
+    torch.manual_seed(0)
+    config = ViTConfig(**SMALL | changes)
+    network = ViT(config).double().eval()
+    for parameter in network.parameters():
+        parameter.data += torch.randn_like(parameter) * 0.2
+    pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
+    workspace = Workspace()
+    fused = FusedViT(fold(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    with torch.no_grad():
+        expected = network(normalise(pixels, mean, std, torch.float64))
+        found = fused(pixels)
+        size = workspace.bytes
+        again = fused(pixels.clone())
+    assert (found - expected).abs().max() / expected.abs().max() < 1e-5
+    assert torch.equal(found, again)
+    assert workspace.bytes == size
