@@ -9,7 +9,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from ..models.precision import cpu_has_bfloat16, limit_threads
+from ..models.cpu import has_bfloat16
+from ..models.precision import limit_threads
 from .candidates import Candidate, make_candidates
 from .harness import interleave
 from .report import circumstances
@@ -60,7 +61,7 @@ def measure(
         ValueError: an unknown architecture.
     """
     limit_threads()
-    chosen = dtypes or (("float32", "bfloat16") if device != "cpu" or cpu_has_bfloat16() else ("float32",))
+    chosen = dtypes or (("float32", "bfloat16") if device != "cpu" or has_bfloat16() else ("float32",))
     rows: list[Row] = []
     for architecture in architectures:
         progress(f"{architecture}: building, comparing logits")

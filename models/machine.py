@@ -5,7 +5,8 @@ import importlib.util
 import os
 import platform
 
-from .precision import cpu_has_bfloat16, limit_threads
+from .cpu import has_bfloat16
+from .precision import limit_threads
 from .registry import load_model, shipped
 
 PACKAGES = ("torch", "triton", "onnxruntime", "openvino", "timm")
@@ -27,7 +28,7 @@ def examine() -> list[tuple[str, str]]:
 
 
 def _cpu_arithmetic() -> str:
-    if cpu_has_bfloat16():
+    if has_bfloat16():
         return "multiplies bfloat16 (AVX512-BF16, AMX or Arm BF16)"
     return "has no bfloat16 instructions, so float32 it is"
 

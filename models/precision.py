@@ -1,20 +1,17 @@
 """Which number format a network runs in on a device, and on how many threads: measured where it is not obvious."""
 
 import copy
-import math
-import os
 import statistics
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .cpu import has_bfloat16, usable_cores
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WORTHWHILE = 1.15
 """bfloat16 gives up digits; on a CPU it must gain at least this factor in time for them."""
-
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def choose_dtype(requested: str, network: nn.Module, image_size: int, device: torch.device) -> tuple[torch.dtype, str]:
@@ -33,7 +30,7 @@ def choose_dtype(requested: str, network: nn.Module, image_size: int, device: to
         return DTYPES[requested], f"{requested} as asked"
     if device.type == "cuda":
         return _cuda_dtype(device)
-    if device.type != "cpu" or not cpu_has_bfloat16():
+    if device.type != "cpu" or not has_bfloat16():
         return torch.float32, f"float32, as this {device.type} has no bfloat16 instructions"
     gain = bfloat16_gain(network, image_size)
     if gain >= WORTHWHILE:
@@ -46,16 +43,6 @@ def _cuda_dtype(device: torch.device) -> tuple[torch.dtype, str]:
     if major >= 8:
         return torch.bfloat16, f"bfloat16, which sm_{major}{minor} multiplies on its tensor cores"
     return torch.float16, f"float16, as sm_{major}{minor} has no bfloat16 tensor cores"
-
-
-def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU multiplies bfloat16 itself: AVX512-BF16, AMX or Arm's BF16. Without Linux's `cpuinfo`: no."""
-    try:
-        text = cpuinfo.read_text()
-    except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.lower().startswith(("flags", "features"))), "")
-    return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
 
 
 @torch.inference_mode()
@@ -88,13 +75,3 @@ def limit_threads() -> int:
     if torch.get_num_threads() > usable:
         torch.set_num_threads(usable)
     return torch.get_num_threads()
-
-
-def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores in this process's affinity, or in its control group's quota (cgroup v2) where that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        limit, period = quota.read_text().split()
-        return cores if limit == "max" else max(1, min(cores, math.ceil(int(limit) / int(period))))
-    except (OSError, ValueError):
-        return cores
