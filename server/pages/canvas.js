@@ -139,7 +139,8 @@ export class Drawing extends EventTarget {
       context.quadraticCurveTo(at[i - 1][0], at[i - 1][1], x, y);
     }
     const [endX, endY] = at[at.length - 1];
-    context.lineTo(endX, endY);
+    // a line of no length would leave no dot
+    context.lineTo(endX + (at.length === 1 ? 0.01 : 0), endY);
     context.stroke();
   }
 }

@@ -7,7 +7,7 @@ import { byId } from "./elements.js";
 
 const SHOWN_FOR = 1500;
 /** @type {Picture} */
-const EXAMPLE = { name: "image.png", blob: new Blob([], { type: "image/png" }) };
+const EXAMPLE = { name: "drawing.png", blob: new Blob([], { type: "image/png" }) };
 
 export class Command {
   #text = byId("curl", HTMLPreElement);

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 Point = tuple[float, float]
 
-STEPS = 7  # mouse positions from one written point to the next
+STEPS = 3  # mouse positions from one written point to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

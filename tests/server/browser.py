@@ -1,0 +1,145 @@
+"""A headless Chromium, and a visit to the page that notices every complaint of the browser."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+
+from . import pictures
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+PICTURE = {"name": "picture.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
+TEXT = {"name": "text.jpg", "type": "image/jpeg", "bytes": b"I am a text, whatever my name says."}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The first Chromium on the path, else playwright's own; without any the test is skipped, or fails where
+    `TESSELLA_REQUIRE_BROWSER=1` says that there must be one."""
+    with sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, NAMES)), None) or playwright.chromium.executable_path
+        if not os.path.exists(found):
+            reason = f"no browser: none of {', '.join(NAMES)} is on the path, and playwright has not installed its own"
+            if os.environ.get("TESSELLA_REQUIRE_BROWSER") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Visit:
+    """The demo page, open. `complaints`: console errors, uncaught exceptions, requests that leave the origin."""
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        self.page.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.url}/", "blob:")):
+            self.complaints.append(f"request to {request.url}")
+
+    def open(self) -> "Visit":
+        """Goes to the page and waits until it knows the models."""
+        self.page.goto(f"{self.url}/")
+        self.page.wait_for_selector("#model:enabled")
+        return self
+
+    def expect_failed_requests(self) -> None:
+        """The browser itself logs every request that fails; where a test makes them fail that is no complaint."""
+        self.complaints = [text for text in self.complaints if "Failed to load resource" not in text]
+
+    def draw(self, strokes: Sequence[Sequence[tuple[float, float]]], pen: float | None = None) -> None:
+        """Moves the mouse over the sheet; positions are in units of it."""
+        if pen is not None:
+            self.page.locator("#pen").fill(str(pen))
+        box = self.page.locator("#paper").bounding_box()
+        assert box
+        mouse = self.page.mouse
+        for stroke in strokes:
+            places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+            mouse.move(*places[0])
+            mouse.down()
+            for place in places[1:]:
+                mouse.move(*place)
+            mouse.up()
+
+    def answer(self) -> str:
+        """What the page says, once it has nothing more to wait for."""
+        self.page.wait_for_selector("#page[data-state=answered]")
+        return self.page.locator(".card .label").first.inner_text()
+
+    def drop(self, *files: dict[str, Any]) -> None:
+        """Files fall onto the page. Each: `name`, `type`, `bytes`."""
+        transfer = self.page.evaluate_handle(
+            """(files) => {
+                const transfer = new DataTransfer();
+                for (const { name, type, bytes } of files)
+                    transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+                return transfer;
+            }""",
+            [{**file, "bytes": list(file["bytes"])} for file in files],
+        )
+        for event in ("dragenter", "dragover", "drop"):
+            self.page.dispatch_event("body", event, {"dataTransfer": transfer})
+
+
+@dataclass
+class Held:
+    """Classification requests that a test lets go on when it likes."""
+
+    routes: list[Route] = field(default_factory=list)
+
+    def __call__(self, route: Route) -> None:
+        self.routes.append(route)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(params=["light"])
+def visit(browser: Browser, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A new visitor's page, in the theme that the test asks for; nothing may be complained about in the end."""
+    context = browser.new_context(
+        color_scheme=request.param,
+        viewport={"width": 1280, "height": 900},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    context.set_default_timeout(30_000)
+    visit = Visit(context.new_page(), service).open()
+    yield visit
+    context.close()
+    assert visit.complaints == []
+
+
+both_themes = pytest.mark.parametrize("visit", ["light", "dark"], indirect=True)
