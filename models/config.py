@@ -5,7 +5,7 @@ from typing import Literal
 
 Position = Literal["learned", "factorised", "sincos", "none"]
 Feedforward = Literal["gelu", "quick_gelu", "swiglu"]
-Pooling = Literal["token", "mean"]
+Pooling = Literal["token", "mean", "token_mean"]
 SubPatchEmbedding = Literal["linear", "convolution", "image_convolution"]
 
 
@@ -15,6 +15,7 @@ class ViTConfig:
 
     Sizes are in pixels, `dim` and `mlp_dim` in channels. `num_classes` 0 means no head: the network returns features.
     `position_prefix`: the position table has rows for the class, distillation and register tokens too, as in the paper.
+    `pooling`: the class token, the mean of the patch tokens, or both side by side (DINOv2's linear classifiers).
     `norm_after_pooling`: the last LayerNorm acts on the pooled vector (timm's `fc_norm`) and not on every token.
     """
 
@@ -43,8 +44,10 @@ class ViTConfig:
     def __post_init__(self) -> None:
         _check_divides("patch_size", self.patch_size, "image_size", self.image_size)
         _check_divides("heads", self.heads, "dim", self.dim)
-        if self.pooling == "token" and not self.class_token:
-            raise ValueError("pooling='token' reads the class token, but class_token is False; use pooling='mean'")
+        if self.pooling != "mean" and not self.class_token:
+            raise ValueError(f"pooling={self.pooling!r} reads the class token, but class_token is False; use 'mean'")
+        if self.pooling == "token_mean" and self.norm_after_pooling:
+            raise ValueError("pooling='token_mean' reads normalised tokens; norm_after_pooling must be False")
         if self.distillation_token and (not self.class_token or self.pooling != "token"):
             raise ValueError("a distillation token needs class_token=True and pooling='token'")
 
@@ -61,6 +64,11 @@ class ViTConfig:
     @property
     def tokens(self) -> int:
         return self.prefix_tokens + self.grid**2
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the vector that the head reads."""
+        return 2 * self.dim if self.pooling == "token_mean" else self.dim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,11 @@ class TNTConfig:
     @property
     def tokens(self) -> int:
         return 1 + self.grid**2
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the vector that the head reads."""
+        return self.dim
 
 
 Config = ViTConfig | TNTConfig

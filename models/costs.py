@@ -49,7 +49,7 @@ def _block_parameters(dim: int, mlp_dim: int, *, bias: bool, gated: bool = False
 
 
 def _head(config: Config) -> int:
-    return (config.dim + 1) * config.num_classes
+    return (config.feature_dim + 1) * config.num_classes
 
 
 def _tnt_parameters(config: TNTConfig) -> int:
@@ -66,7 +66,7 @@ def _tnt_parameters(config: TNTConfig) -> int:
 def _vit_macs(config: ViTConfig) -> int:
     embedding = config.grid**2 * config.patch_size**2 * COLOURS * config.dim
     block = _block_macs(config.tokens, config.dim, config.mlp_dim, gated=config.feedforward == "swiglu")
-    return embedding + config.depth * block + (1 + config.distillation_token) * config.dim * config.num_classes
+    return embedding + config.depth * block + (1 + config.distillation_token) * config.feature_dim * config.num_classes
 
 
 def _block_macs(tokens: int, dim: int, mlp_dim: int, *, gated: bool = False) -> int:

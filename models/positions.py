@@ -57,7 +57,8 @@ def sincos_table(grid: int, dim: int, temperature: float = 10_000.0) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f"sin-cos positions need dim divisible by 4, not {dim}")
-    frequency = temperature ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    frequency = temperature ** -(torch.arange(dim // 4, dtype=torch.float64, device="cpu") / (dim // 4))
+    ticks = torch.arange(grid, device="cpu")  # a fixed table holds numbers even in a network built on `meta`
+    row, column = torch.meshgrid(ticks, ticks, indexing="ij")
     angles = [place.flatten()[:, None] * frequency for place in (column, row)]
     return torch.cat([turn for angle in angles for turn in (angle.sin(), angle.cos())], dim=1).float()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 ResizeMode = Literal["shortest", "squash"]
+CropRounding = Literal["even", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 LARGEST_RESIZED_PIXELS = 64_000_000
@@ -19,6 +20,7 @@ class Preprocessing:
 
     `size`: side of the square the network sees. `resize`: the image's shorter side (mode `shortest`) or both of its
     sides (`squash`) become this many pixels, with Pillow's antialiased filter, before the centre crop to `size`.
+    `crop`: an odd margin is halved to the even side (timm, after torchvision) or down (Hugging Face).
     `mean`, `std`: per channel, in units of the pixel range 0..1; the network's first step applies them.
     """
 
@@ -26,14 +28,22 @@ class Preprocessing:
     resize: int
     mode: ResizeMode = "shortest"
     interpolation: Interpolation = "bicubic"
+    crop: CropRounding = "even"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= self.resize:
+            raise ValueError(f"the crop ({self.size} pixels) must be positive and fit into the resize ({self.resize})")
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB image of any size -> uint8 (size, size, 3).
 
-        The order and the rounding are torchvision's `Resize` and `CenterCrop` on Pillow images, which timm and
-        Hugging Face's processors follow, so the pixels are theirs.
+        The order and the rounding are those of timm's evaluation transform and of Hugging Face's processors on Pillow
+        images, so the pixels are theirs.
+
+        Raises:
+            ValueError: so extreme an aspect ratio that the resized image would be huge.
         """
         width, height = self.resized_size(*image.size)
         if width * height > LARGEST_RESIZED_PIXELS:
@@ -42,8 +52,11 @@ class Preprocessing:
                 "crop it to a less extreme aspect ratio"
             )
         resized = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+        left, top = self._margin(width), self._margin(height)
+        return np.array(resized.crop((left, top, left + self.size, top + self.size)))
+
+    def _margin(self, side: int) -> int:
+        return round((side - self.size) / 2) if self.crop == "even" else (side - self.size) // 2
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after the resize: the longer side is cut down to whole pixels."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from . import recipes
 from .checkpoint import Description, read_description
 from .errors import CheckpointError
+from .inference import infer
+from .labels import read_labels
+from .preprocess import Preprocessing
+from .sidecar import read_statement
 from .sources import Source, locate
 from .sources import shipped as shipped
+from .tensors import is_safetensors, read_shapes
 
 if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
     from .classifier import Classifier, Network
@@ -28,17 +35,18 @@ def load_model(
     """A classifier, ready on its device.
 
     Args:
-        source: a shipped checkpoint's name, a path, or `name=source` to serve it under another name.
+        source: a shipped checkpoint's name, a file, a folder, a hub id (`owner/name`, `owner/name@revision`), or
+            `name=` and one of them, to serve it under that name.
         device: `cpu`, `cuda`, `cuda:0`, …, or `auto`: the first GPU where there is one.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         backend: `auto` or `torch`.
-        architecture: a timm name, needed only where the checkpoint does not say what it is.
+        architecture: a timm name, for a checkpoint that does not say what it is; overrides what it says.
         image_size: of the square the network sees, in pixels; the checkpoint's own by default.
 
     Raises:
         ModelNotFoundError: nothing lies there.
         CheckpointError: what lies there cannot be served.
-        ValueError: an unknown device, dtype or backend.
+        ValueError: an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
     import torch
 
@@ -51,6 +59,8 @@ def load_model(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
     network, description = _load(locate(source), architecture, image_size)
+    if concluded := description.notes.get("concluded"):
+        warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
     chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
     return Classifier(network, description, device=place, dtype=chosen, choice=f"plain PyTorch on {place}; {reason}.")
 
@@ -61,23 +71,67 @@ def load_network(source: str, architecture: str | None = None, image_size: int |
 
 
 def describe(source: str, *, architecture: str | None = None, image_size: int | None = None) -> Description:
-    """What `load_model` would serve: configuration, preprocessing and labels. Arguments and errors as `load_model`."""
-    return _describe(locate(source))
+    """What `load_model` would serve: configuration, preprocessing, labels. Arguments and errors as `load_model`.
+
+    Reads headers only, and needs torch only for PyTorch's own file format. `notes["concluded"]` holds a sentence for
+    each thing that the checkpoint does not say.
+    """
+    return _describe(locate(source), architecture, image_size)
 
 
-def _describe(source: Source) -> Description:
-    description = read_description(source.weights)
-    if description is None:
-        raise CheckpointError(f"{source.weights} is not one of tessella's own checkpoints")
-    return replace(description, name=source.name)
+def _describe(source: Source, architecture: str | None, image_size: int | None) -> Description:
+    description = _own_description(source)
+    if description is not None:
+        size = image_size or description.config.image_size
+        return replace(
+            description,
+            name=source.name,
+            config=replace(description.config, image_size=size),
+            preprocessing=recipes.at_size(description.preprocessing, size),
+        )
+    statement = read_statement(source.config, architecture)
+    inferred = infer(read_shapes(source.weights), statement)
+    preprocessing, assumption = _preprocessing(source, architecture, image_size, inferred.config.image_size)
+    labels, doubt = read_labels(source.config, inferred.config.num_classes)
+    config = replace(inferred.config, image_size=preprocessing.size)
+    notes = {"concluded": [*inferred.conclusions, *assumption], "labels": doubt}
+    if config.image_size != inferred.config.image_size:
+        notes["positions"] = f"resampled from {inferred.config.image_size} to {config.image_size} pixels"
+    return Description(name=source.name, config=config, preprocessing=preprocessing, labels=labels, notes=notes)
+
+
+def _own_description(source: Source) -> Description | None:
+    if len(source.weights) > 1 or not is_safetensors(source.weights[0]):
+        return None
+    try:
+        return read_description(source.weights[0])
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _preprocessing(
+    source: Source, architecture: str | None, image_size: int | None, native_size: int
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """The recipe beside the weights, or an assumed one and the sentence that says so."""
+    if source.preprocessor is not None:
+        return recipes.from_hugging_face(source.preprocessor, image_size), ()
+    if source.config is not None and "architecture" in source.config:
+        return recipes.from_timm(source.config, image_size), ()
+    assumed = recipes.assumed(architecture or "", image_size or native_size)
+    return assumed, (f"preprocessing is not given beside the weights, assumed is {assumed}",)
 
 
 def _load(source: Source, architecture: str | None, image_size: int | None) -> tuple[Network, Description]:
-    from safetensors.torch import load_file
+    from .networks import assemble
+    from .tensors import read_tensors, warn_of_nan
+    from .weights import fit, translate
 
-    from .networks import build
-
-    description = _describe(source)
-    network = build(description.config)
-    network.load_state_dict(load_file(source.weights))
-    return network.eval(), description
+    own = _own_description(source) is not None
+    description = _describe(source, architecture, image_size)
+    tensors = read_tensors(source.weights)
+    warn_of_nan(tensors, source.place)
+    try:
+        state = (fit if own else translate)(tensors, description.config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source.place}: {error}") from error
+    return assemble(description.config, {name: tensor.float() for name, tensor in state.items()}), description

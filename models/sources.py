@@ -1,20 +1,35 @@
-"""Where a model's files lie: a shipped name, a file or a folder -> paths. Reads no weights, knows no torch."""
+"""Where a model's files lie: a shipped name, a path or a hub id -> files. Reads no weights, knows no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .errors import ModelNotFoundError
+from . import hub
+from .errors import CheckpointError, ModelNotFoundError
+from .layout import SIDECARS, SUFFIXES, read_json, weight_files
+from .variants import find
 
 ZOO = Path(__file__).parent / "zoo"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's files. `name`: under which it is served. `weights`: one file."""
+    """A checkpoint's files.
+
+    `name`: under which it is served. `weights`: one file, or the shards of one checkpoint. `config`, `preprocessor`:
+    the `config.json` and `preprocessor_config.json` beside them, where there are.
+    """
 
     name: str
-    weights: Path
+    weights: tuple[Path, ...]
+    config: Document | None = None
+    preprocessor: Document | None = None
+
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return str(self.weights[0] if len(self.weights) == 1 else self.weights[0].parent)
 
 
 def shipped() -> list[str]:
@@ -23,16 +38,26 @@ def shipped() -> list[str]:
 
 
 def locate(source: str) -> Source:
-    """The files of `name`, `path`, or `name=path`.
+    """The files of a shipped name, a file, a folder, a hub id (`owner/name`, `owner/name@revision`), or `name=` one.
+
+    A hub id's files are downloaded where the cache lacks them.
 
     Raises:
         ModelNotFoundError: nothing lies there.
+        CheckpointError: what lies there cannot be read, or is not one checkpoint.
     """
-    name, place = _split(source)
-    path = ZOO / f"{place}.safetensors" if place in shipped() else Path(place)
-    if not path.is_file():
-        raise ModelNotFoundError(f"{place!r} is neither a file nor one of the shipped models ({', '.join(shipped())})")
-    return Source(name or path.stem, path)
+    _, place = _split(source)
+    return read_source(served_name(source), _path(place))
+
+
+def read_source(name: str, path: Path) -> Source:
+    """The files at a path, under a name. Raises as `locate`."""
+    if path.is_dir():
+        weights, folder = weight_files(path), path
+    else:
+        weights, folder = (path,), path.parent
+    config, preprocessor = (read_json(folder / file) if (folder / file).is_file() else None for file in SIDECARS)
+    return Source(name, weights, config, preprocessor)
 
 
 def served_name(source: str) -> str:
@@ -48,3 +73,29 @@ def _split(source: str) -> tuple[str, str]:
     if not separator or "/" in name or Path(source).exists():
         return "", source
     return name, place
+
+
+def _path(place: str) -> Path:
+    if place in shipped():
+        return ZOO / f"{place}.safetensors"
+    path = Path(place).expanduser()
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise CheckpointError(f"{place} cannot be read: {error.strerror}") from error
+    identity = hub.parse(place)
+    if identity is not None and path.suffix not in SUFFIXES:
+        return hub.fetch(*identity)
+    raise ModelNotFoundError(_absence(place, path))
+
+
+def _absence(place: str, path: Path) -> str:
+    if find(place) is not None:
+        return f"{place!r} is an architecture, not a checkpoint: give a file of that architecture, or a hub id"
+    if path.suffix in SUFFIXES or place.startswith(("/", ".", "~")):
+        return f"there is no file or folder {place!r}"
+    return (
+        f"{place!r} is no file or folder here, no hub id (`owner/name`), and none of the models that come with "
+        f"tessella ({', '.join(shipped()) or 'none are installed'})"
+    )

@@ -58,7 +58,7 @@ VARIANTS: dict[str, Config] = {
         *("huge 14 224", "giant 14 224", "gigantic 14 224"),
     ),
     **_family("vit_{width}_patch{patch}_{size}_miil", "base 16 224", qkv_bias=False),
-    **_family("vit_{width}_patch{patch}_36x1_{size}", "small 16 224", **{"depth": 36, "layer_scale": True}),
+    **_family("vit_{width}_patch{patch}_36x1_{size}", "small 16 224", depth=36, layer_scale=True),
     **_family("deit_{width}_patch{patch}_{size}", "tiny 16 224", "small 16 224", "base 16 224,384"),
     **_family(
         "deit_{width}_distilled_patch{patch}_{size}",
@@ -123,6 +123,7 @@ VARIANTS: dict[str, Config] = {
         "so150m2 16 256,384,448",
         **_REGISTER_GAP | {"register_tokens": 1, "position_prefix": True, "qkv_bias": False},
     ),
+    "test_vit": ViTConfig(image_size=160, dim=64, depth=6, heads=2, mlp_dim=192),
     "tnt_s_patch16_224": TNTConfig(),
     "tnt_b_patch16_224": TNTConfig(dim=640, heads=10, mlp_dim=2560, inner_dim=40, inner_mlp_dim=160),
     "tnt_s_legacy_patch16_224": TNTConfig(sub_patch_embedding="image_convolution", normalise_projection=False),

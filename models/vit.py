@@ -11,7 +11,7 @@ from .positions import PositionEmbedding
 class ViT(nn.Module):
     """An image is worth 16x16 words (Dosovitskiy et al., arXiv 2010.11929).
 
-    `forward`: normalised float images (B, 3, H, W) -> logits (B, num_classes), or features (B, dim) without a head.
+    `forward`: normalised float images (B, 3, H, W) -> logits (B, num_classes), or features without a head.
     """
 
     def __init__(self, config: ViTConfig) -> None:
@@ -35,7 +35,7 @@ class ViT(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.head = nn.Linear(config.dim, config.num_classes) if config.num_classes else nn.Identity()
+        self.head = nn.Linear(config.feature_dim, config.num_classes) if config.num_classes else nn.Identity()
         if config.distillation_token:
             self.distillation_head = nn.Linear(config.dim, config.num_classes) if config.num_classes else nn.Identity()
         initialise(self)
@@ -46,7 +46,7 @@ class ViT(nn.Module):
         tokens = self.encode(images)
         return (self.head(tokens[:, 0]) + self.distillation_head(tokens[:, 1])) / 2
 
-    def features(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, D)
+    def features(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, feature_dim)
         """The image's embedding: what the head reads. With a distillation token, the mean of the two."""
         tokens = self.encode(images)
         if self.config.distillation_token:
@@ -54,6 +54,8 @@ class ViT(nn.Module):
         if self.config.pooling == "token":
             return tokens[:, 0]
         pooled = tokens[:, self.config.prefix_tokens :].mean(dim=1)
+        if self.config.pooling == "token_mean":
+            return torch.cat([tokens[:, 0], pooled], dim=1)
         return self.norm(pooled) if self.config.norm_after_pooling else pooled
 
     def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, N, D)

@@ -1,0 +1,110 @@
+"""Checkpoints on the Hugging Face hub, through its own client: cache, tokens and offline mode are its environment's."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CheckpointError, ModelNotFoundError
+from .layout import INDEX_SUFFIX, SIDECARS, WEIGHTS
+
+_ID = re.compile(r"(?:hf-hub:|hf_hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+
+
+def parse(place: str) -> tuple[str, str | None] | None:
+    """`owner/name` or `owner/name@revision` (a branch, tag or commit) -> both parts, or None: not a hub id."""
+    found = _ID.fullmatch(place)
+    return (found[1], found[2]) if found and not place.startswith(".") else None
+
+
+def fetch(repository: str, revision: str | None) -> Path:
+    """The folder of the hub's cache with the checkpoint's files, downloaded where they are not there yet.
+
+    Raises:
+        ModelNotFoundError: no such repository or revision, no access, no weights in it, or the hub cannot be reached
+            and they are not in the cache.
+    """
+    remote = _Repository(repository, revision)
+    for name in SIDECARS:
+        remote.get(name)
+    for name in WEIGHTS:
+        if (file := remote.get(name)) is not None:
+            if name.endswith(INDEX_SUFFIX):
+                _fetch_shards(remote, file)
+            return file.parent
+    raise ModelNotFoundError(remote.absence())
+
+
+def cached() -> Iterator[tuple[str, Path]]:
+    """Model repositories in the hub's cache: id (with `@` and revision where it is not `main`) and folder."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return
+    for repository in sorted(repositories, key=lambda found: found.repo_id):
+        for revision in repository.revisions if repository.repo_type == "model" else ():
+            for ref in sorted(revision.refs) or [revision.commit_hash]:
+                name = repository.repo_id if ref == "main" else f"{repository.repo_id}@{ref}"
+                yield name, Path(revision.snapshot_path)
+
+
+def _fetch_shards(remote: "_Repository", index: Path) -> None:
+    for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values())):
+        if remote.get(name) is None:
+            raise CheckpointError(f"{remote.label}: {index.name} names {name}, which is not there")
+
+
+@dataclass(slots=True)
+class _Repository:
+    """Files of one repository at one revision. After the hub could not be reached once, only the cache is asked."""
+
+    repository: str
+    revision: str | None
+    unreachable: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.repository}@{self.revision}" if self.revision else self.repository
+
+    def get(self, name: str) -> Path | None:
+        from huggingface_hub import errors, hf_hub_download
+
+        try:
+            return Path(
+                hf_hub_download(self.repository, name, revision=self.revision, local_files_only=self.unreachable)
+            )
+        except errors.GatedRepoError as error:
+            raise ModelNotFoundError(
+                f"{self.repository} asks for consent: accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
+            ) from error
+        except errors.RepositoryNotFoundError as error:
+            raise ModelNotFoundError(
+                f"the hub has no model {self.repository!r}, or it is private: check the name, or set HF_TOKEN"
+            ) from error
+        except errors.RevisionNotFoundError as error:
+            raise ModelNotFoundError(f"{self.repository} has no revision {self.revision!r} on the hub") from error
+        except errors.LocalEntryNotFoundError:
+            self.unreachable = True
+            return None
+        except errors.EntryNotFoundError:
+            return None
+        except (errors.HFValidationError, errors.HfHubHTTPError) as error:
+            raise ModelNotFoundError(f"the hub refuses {self.label!r}: {error}") from error
+
+    def absence(self) -> str:
+        if not self.unreachable:
+            return f"{self.label} on the hub has no weights: none of {', '.join(WEIGHTS)}"
+        from huggingface_hub import constants
+
+        refs = Path(constants.HF_HUB_CACHE) / f"models--{self.repository.replace('/', '--')}" / "refs"
+        revisions = sorted(str(ref.relative_to(refs)) for ref in refs.rglob("*") if ref.is_file())
+        held = f"the cache has its revisions {', '.join(revisions)}" if revisions else "the cache has nothing of it"
+        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        return (
+            f"{self.label} is not in the cache ({constants.HF_HUB_CACHE}) and {offline}; {held}. Where there is "
+            f"network, `hf download {self.repository}`; set HF_HOME to that cache, or give a path to the files"
+        )

@@ -1,0 +1,147 @@
+"""What loads, as the README lists it: every row is held against the network that it names, by tests/models.
+
+`python -m tessella.models.table` writes it between the README's markers.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .costs import gmacs, parameters
+from .variants import VARIANTS
+
+BEGIN, END = "<!-- what loads -->", "<!-- /what loads -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A published family. `architectures`: timm's names, each compared in a test with timm's own network."""
+
+    title: str
+    checkpoints: str
+    architectures: tuple[str, ...]
+
+
+FAMILIES = (
+    Family(
+        "ViT",
+        "timm, Google (via timm and Hugging Face), MAE",
+        (
+            "vit_tiny_patch16_224",
+            "vit_tiny_patch16_384",
+            "vit_small_patch8_224",
+            "vit_small_patch16_224",
+            "vit_small_patch32_224",
+            "vit_base_patch8_224",
+            "vit_base_patch16_224",
+            "vit_base_patch16_224_miil",
+            "vit_base_patch32_224",
+            "vit_small_patch16_36x1_224",
+            "vit_large_patch14_224",
+            "vit_large_patch16_224",
+            "vit_large_patch32_224",
+            "vit_huge_patch14_224",
+            "vit_giant_patch14_224",
+            "vit_gigantic_patch14_224",
+        ),
+    ),
+    Family(
+        "DeiT",
+        "timm, the authors', Hugging Face",
+        (
+            "deit_tiny_patch16_224",
+            "deit_small_patch16_224",
+            "deit_base_patch16_224",
+            "deit_tiny_distilled_patch16_224",
+            "deit_small_distilled_patch16_224",
+            "deit_base_distilled_patch16_384",
+        ),
+    ),
+    Family(
+        "DeiT III",
+        "timm, the authors'",
+        (
+            "deit3_small_patch16_224",
+            "deit3_medium_patch16_224",
+            "deit3_base_patch16_384",
+            "deit3_large_patch16_224",
+            "deit3_huge_patch14_224",
+        ),
+    ),
+    Family(
+        "CLIP image towers",
+        "timm",
+        (
+            "vit_medium_patch16_clip_224",
+            "vit_base_patch32_clip_224",
+            "vit_base_patch16_clip_quickgelu_224",
+            "vit_large_patch14_clip_336",
+            "vit_huge_patch14_clip_224",
+        ),
+    ),
+    Family(
+        "DINOv2, with and without registers",
+        "timm, the authors', Hugging Face",
+        (
+            "vit_small_patch14_dinov2",
+            "vit_base_patch14_reg4_dinov2",
+            "vit_large_patch14_reg4_dinov2",
+            "vit_giant_patch14_dinov2",
+            "vit_giant_patch14_reg4_dinov2",
+        ),
+    ),
+    Family(
+        "Mean-pooled ViT (I-JEPA, SigLIP, EVA and timm's own)",
+        "timm",
+        (
+            "vit_wee_patch16_reg1_gap_256",
+            "vit_little_patch16_reg4_gap_256",
+            "vit_medium_patch16_gap_256",
+            "vit_base_patch16_gap_224",
+            "vit_base_patch16_siglip_gap_256",
+            "vit_so150m_patch16_reg4_gap_256",
+            "vit_so150m2_patch16_reg1_gap_256",
+            "eva_large_patch14_336",
+        ),
+    ),
+    Family(
+        "TNT",
+        "timm (current and legacy), the authors'",
+        ("tnt_s_patch16_224", "tnt_b_patch16_224", "tnt_s_legacy_patch16_224"),
+    ),
+)
+
+
+def render() -> str:
+    """The table in Markdown."""
+    lines = ["| family | checkpoints of | architectures | parameters (M) | GMACs |", "|---|---|---|---|---|"]
+    for family in FAMILIES:
+        configs = [VARIANTS[name] for name in family.architectures]
+        names = ", ".join(f"`{name}`" for name in family.architectures)
+        sizes = _span(sorted(parameters(config) / 1e6 for config in configs))
+        costs = _span(sorted(gmacs(config) for config in configs))
+        lines.append(f"| {family.title} | {family.checkpoints} | {names} | {sizes} | {costs} |")
+    return "\n".join(lines)
+
+
+def rewrite(text: str) -> str:
+    """A document with the table between its markers made current.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document has no lines {BEGIN} and {END} for the table to stand between")
+    return f"{before}{BEGIN}\n{render()}\n{END}{after}"
+
+
+def _span(values: list[float]) -> str:
+    first, last = f"{values[0]:.1f}", f"{values[-1]:.1f}"
+    return first if first == last else f"{first} – {last}"
+
+
+if __name__ == "__main__":
+    readme = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "README.md"
+    readme.write_text(rewrite(readme.read_text("utf-8")), "utf-8")
