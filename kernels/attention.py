@@ -76,7 +76,9 @@ def blocked_kernel(
     BLOCK_D: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """As single_pass_kernel, over BLOCK_N keys at a time with a running softmax (Milakov & Gimelshein, arXiv 1805.02867)."""
+    """As single_pass_kernel, over BLOCK_N keys at a time with a running softmax (Milakov & Gimelshein, arXiv
+    1805.02867).
+    """
     if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()

@@ -1,4 +1,6 @@
-"""`class_attention`: the last block's few absorbed queries over all tokens, in two launches that fill the GPU at batch 1."""
+"""`class_attention`: the last block's few absorbed queries over all tokens, in two launches that fill the GPU at
+batch 1.
+"""
 
 import triton
 import triton.language as tl
@@ -89,7 +91,9 @@ def mix_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """One program per image and tile of BLOCK_K channels: softmax of scores (B, Q, N) over x (B, N, D) -> out (B, Q, D)."""
+    """One program per image and tile of BLOCK_K channels: softmax of scores (B, Q, N) over x (B, N, D) -> out (B, Q,
+    D).
+    """
     image = tl.program_id(0).to(tl.int64)
     channels = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     queries = tl.arange(0, BLOCK_Q)
@@ -146,7 +150,9 @@ def class_attention(
     out: Tensor,
     tf32: bool,
 ) -> None:
-    """Launches over tensors as in `ops.class_attention`; `scores`, float32 (B, Q, N), passes from one kernel to the next."""
+    """Launches over tensors as in `ops.class_attention`; `scores`, float32 (B, Q, N), passes from one kernel to the
+    next.
+    """
     batch, tokens, dim = x.shape
     count = queries.shape[1]
     tile = tuning.small(x.dtype, x.device)

@@ -7,9 +7,10 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import tuning
 from .devices import gpu_of
+from .epilogue import finish
 from .launch import launch, precision
 from .reference import part_width
-from .tiles import activate, row_moments, store_row_moments, tile_position
+from .tiles import tile_position
 
 
 @triton.jit
@@ -47,9 +48,11 @@ def linear_kernel(
 ):
     """One program per multiprocessor, each walking every PROGRAMS-th tile.
 
-    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores; out_ptr the
+    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores;
+    out_ptr the
     same memory. bias_ptr, sums_ptr (O,); statistics_ptr (PARTS, 2, M); residual_ptr (M, O); out_statistics_ptr
-    (tiles of columns, 2, M); all float32 but the residual. O counts columns before SwiGLU halves them. None leaves a part out.
+    (tiles of columns, 2, M); all float32 but the residual. O counts columns before SwiGLU halves them. None leaves a
+    part out.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
@@ -65,7 +68,7 @@ def linear_kernel(
             x = x_desc.load([row_tile * BLOCK_M, depth])
             weight = weight_desc.load([column_tile * BLOCK_N, depth])
             product = tl.dot(x, weight.T, product, input_precision=PRECISION)
-        _finish(
+        finish(
             product,
             row_tile,
             column_tile,
@@ -140,7 +143,7 @@ def split_linear_kernel(
     column_tile = tile % column_tiles
     steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLITS)
     product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for step in range(0, steps):
+    for step in range(steps):
         depth = (split * steps + step) * BLOCK_K
         x = x_desc.load([row_tile * BLOCK_M, depth])
         weight = weight_desc.load([column_tile * BLOCK_N, depth])
@@ -153,9 +156,9 @@ def split_linear_kernel(
     if arrived == SPLITS - 1:
         tl.store(counters_ptr + tile, 0)
         total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-        for part in range(0, SPLITS):
+        for part in range(SPLITS):
             total += tl.load(tile_ptr + part * BLOCK_M * BLOCK_N + offsets, cache_modifier=".cg")
-        _finish(
+        finish(
             total,
             row_tile,
             column_tile,
@@ -181,61 +184,6 @@ def split_linear_kernel(
             BLOCK_M,
             BLOCK_N,
         )
-
-
-@triton.jit
-def _finish(
-    product,
-    row_tile,
-    column_tile,
-    out_desc,
-    out_ptr,
-    bias_ptr,
-    sums_ptr,
-    statistics_ptr,
-    residual_ptr,
-    out_statistics_ptr,
-    M,
-    O,
-    K,
-    out_stride,
-    residual_stride,
-    part_stride,
-    moment_stride,
-    statistics_stride,
-    eps,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-):
-    """The epilogue of both forms: LayerNorm, bias, activation, residual, rounding, row statistics, store."""
-    rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
-    if sums_ptr is not None:
-        mean, rstd = row_moments(
-            statistics_ptr, rows, rows < M, K, part_stride, moment_stride, statistics_stride, eps, PARTS, WIDTH
-        )
-        sums = tl.load(sums_ptr + columns, mask=columns < O, other=0.0)
-        product = (product - mean[:, None] * sums[None, :]) * rstd[:, None]
-    if bias_ptr is not None:
-        product += tl.load(bias_ptr + columns, mask=columns < O, other=0.0)[None, :]
-    value = activate(product, ACTIVATION)
-    OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
-    out_columns = O // 2 if ACTIVATION == "swiglu" else O
-    columns = column_tile * OUT_N + tl.arange(0, OUT_N)
-    mask = (rows < M)[:, None] & (columns < out_columns)[None, :]
-    if residual_ptr is not None:
-        residual_ptrs = residual_ptr + rows.to(tl.int64)[:, None] * residual_stride + columns[None, :]
-        value += tl.load(residual_ptrs, mask=mask, other=0.0).to(tl.float32)
-    rounded = value.to(out_ptr.dtype.element_ty)
-    if out_statistics_ptr is not None:
-        store_row_moments(rounded.to(tl.float32), rows, columns, M, out_columns, column_tile, out_statistics_ptr, OUT_N)
-    if out_desc is not None:
-        out_desc.store([row_tile * BLOCK_M, column_tile * OUT_N], rounded)
-    else:
-        tl.store(out_ptr + rows.to(tl.int64)[:, None] * out_stride + columns[None, :], rounded, mask=mask)
 
 
 def linear(
@@ -323,8 +271,8 @@ def _descriptor(name: str, x: Tensor, rows: int, columns: int) -> TensorDescript
     if not _aligned(x):
         least = 16 // x.element_size()
         raise ValueError(
-            f"{name} of {tuple(x.shape)} does not suit the Triton kernel: rows must start at multiples of 16 bytes, so the "
-            f"width must be divisible by {least} for {x.dtype}; use the torch implementation"
+            f"{name} of {tuple(x.shape)} does not suit the Triton kernel: rows start at multiples of 16 bytes, so for "
+            f"{x.dtype} its width must be divisible by {least}; use the torch implementation"
         )
     return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
 

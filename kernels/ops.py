@@ -50,7 +50,7 @@ def patch_embed(
         return x, _reference_statistics(x, statistics)
     config = tuning.patch_embed(batch * tokens, dim, weights.weight.dtype, pixels.device, options.batch_invariant)
     out = options.empty(name, (batch, tokens, dim), weights.weight.dtype, pixels.device)
-    sums = _statistics_buffer(statistics, batch * tokens, dim, config.block_n, pixels.device, options, name)
+    sums = options.statistics(statistics, name, batch * tokens, dim, config.block_n, pixels.device)
     library.patch_embed(
         pixels, weights.weight, weights.table, weights.patch_size, weights.prefix, out, sums, options.batch_invariant
     )
@@ -121,7 +121,7 @@ def linear(
     )
     out = options.empty(name, (rows, out_dim), x.dtype, x.device)
     block = config.block_n // (2 if activation == "swiglu" else 1)
-    moments = _statistics_buffer(statistics, rows, out_dim, block, x.device, options, name)
+    moments = options.statistics(statistics, name, rows, out_dim, block, x.device)
     library.linear(
         x,
         weights.weight,
@@ -133,7 +133,7 @@ def linear(
         residual,
         out,
         moments,
-        *_split_buffers(config, rows, len(weights.weight), x.device, options, name),
+        *options.partials(name, config, rows, len(weights.weight), x.device),
         options.batch_invariant,
         options.tf32,
     )
@@ -244,7 +244,7 @@ def layer_norm(
         y = reference.layer_norm(x, norm.weight, norm.bias, norm.eps)
         return y, _reference_statistics(y, statistics)
     out = options.empty(name, tuple(x.shape), x.dtype, x.device)
-    moments = _statistics_buffer(statistics, len(x), x.shape[1], x.shape[1], x.device, options, name)
+    moments = options.statistics(statistics, name, len(x), x.shape[1], x.shape[1], x.device)
     library.layer_norm(x, norm.weight, norm.bias, norm.eps, out, moments)
     return out, moments
 
@@ -283,45 +283,9 @@ def mean_pool(
     return out
 
 
-def top_k(logits: Tensor, k: int, *, options: Options = DEFAULT) -> tuple[Tensor, Tensor]:
-    """Softmax, then the k likeliest classes, the lower index first among equals: (B, C) -> float32 and int64 (B, k)."""
-    checks.shape("logits", logits, "B", "C")
-    checks.dtype("logits", logits, *checks.FLOATS)
-    if not 1 <= k <= logits.shape[1]:
-        raise ValueError(f"k ({k}) must be between 1 and the number of classes ({logits.shape[1]})")
-    if not options.uses_triton(logits):
-        return reference.top_k(logits, k)
-    scores = torch.empty((len(logits), k), dtype=torch.float32, device=logits.device)
-    indices = torch.empty((len(logits), k), dtype=torch.int64, device=logits.device)
-    library.top_k(logits, scores, indices)
-    return scores, indices
-
-
 def _bare(weights: LinearWeights) -> LinearWeights:
     return LinearWeights(weights.weight, weights.bias, sums=weights.sums, eps=weights.eps)
 
 
 def _reference_statistics(x: Tensor, wanted: bool) -> Tensor | None:
     return reference.row_statistics(x.flatten(0, -2)) if wanted else None
-
-
-def _statistics_buffer(
-    wanted: bool, rows: int, columns: int, block: int, device: torch.device, options: Options, name: str
-) -> Tensor | None:
-    if not wanted:
-        return None
-    return options.empty(f"{name}.statistics", (-(-columns // block), 2, rows), torch.float32, device)
-
-
-def _split_buffers(
-    tile: tuning.Tile, rows: int, columns: int, device: torch.device, options: Options, name: str
-) -> tuple[Tensor | None, Tensor | None]:
-    """Partial sums and arrival counters for a product whose depth is split."""
-    if tile.splits == 1:
-        return None, None
-    tiles = -(-rows // tile.block_m) * -(-columns // tile.block_n)
-    size = tiles * tile.splits * tile.block_m * tile.block_n
-    return (
-        options.empty(f"{name}.partials", (size,), torch.float32, device),
-        options.zeros(f"{name}.counters", (tiles,), torch.int32, device),
-    )

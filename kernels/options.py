@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .tuning import Tile
+
 Implementation = Literal["auto", "torch", "triton"]
 
 
@@ -65,6 +67,27 @@ class Options:
         if self.workspace is None:
             return torch.zeros(shape, dtype=dtype, device=device)
         return self.workspace.take(name, shape, dtype, device)
+
+    def statistics(
+        self, wanted: bool, name: str, rows: int, columns: int, block: int, device: torch.device
+    ) -> Tensor | None:
+        """Row statistics of a result that is written in tiles of `block` columns."""
+        if not wanted:
+            return None
+        return self.empty(f"{name}.statistics", (-(-columns // block), 2, rows), torch.float32, device)
+
+    def partials(
+        self, name: str, tile: Tile, rows: int, columns: int, device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Partial sums and arrival counters for a product whose depth is split."""
+        if tile.splits == 1:
+            return None, None
+        tiles = -(-rows // tile.block_m) * -(-columns // tile.block_n)
+        size = tiles * tile.splits * tile.block_m * tile.block_n
+        return (
+            self.empty(f"{name}.partials", (size,), torch.float32, device),
+            self.zeros(f"{name}.counters", (tiles,), torch.int32, device),
+        )
 
 
 DEFAULT = Options()

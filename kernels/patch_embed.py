@@ -31,8 +31,10 @@ def patch_embed_kernel(
 ):
     """One program per tile of (tokens of all images, channels); one step of depth per line of a patch.
 
-    pixels_ptr: uint8 (B, H, W, 3). weight_ptr: (O, PATCH² · 3). table_ptr: float32 (tokens, O). out_ptr: (M, O), M = B · tokens.
-    out_statistics_ptr: float32 (tiles of columns, 2, M) or None. A line of a patch is 3 · PATCH bytes, padded to BLOCK_K.
+    pixels_ptr: uint8 (B, H, W, 3). weight_ptr: (O, PATCH² · 3). table_ptr: float32 (tokens, O). out_ptr: (M, O), M =
+    B · tokens.
+    out_statistics_ptr: float32 (tiles of columns, 2, M) or None. A line of a patch is 3 · PATCH bytes, padded to
+    BLOCK_K.
     """
     LINE: tl.constexpr = 3 * PATCH
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -48,7 +50,7 @@ def patch_embed_kernel(
     pixel_mask = is_patch[:, None] & (within < LINE)[None, :]
     weight_mask = (columns < O)[:, None] & (within < LINE)[None, :]
     product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for line in range(0, PATCH):
+    for line in range(PATCH):
         pixels = tl.load(pixel_ptrs + line * row_stride, mask=pixel_mask, other=0)
         weight = tl.load(weight_ptrs + line * LINE, mask=weight_mask, other=0.0)
         values = pixels.to(tl.float32).to(weight.dtype)

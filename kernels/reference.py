@@ -182,3 +182,18 @@ def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k likeliest classes, the lower index first among equals: (B, C) -> scores (B, k), indices int64 (B, k)."""
     scores, indices = logits.to(wide(logits.dtype)).softmax(dim=1).sort(dim=1, descending=True, stable=True)
     return scores[:, :k], indices[:, :k]
+
+
+def resize_pass(image: Tensor, starts: Tensor, taps: Tensor, vertical: bool, first: int, count: int) -> Tensor:
+    """One of Pillow's passes over bytes (lines, width, 3): along lines `first` to `first + count`, or across them.
+
+    Across lines `first` is the source line that the image begins with, and `count` the lines of the result.
+    """
+    if vertical:
+        picked = starts[:, None] - first + torch.arange(taps.shape[1], device=image.device)
+        weighed = torch.einsum("ot,otwc->owc", taps.long(), image[picked.clamp(0, len(image) - 1)].long())
+    else:
+        picked = starts[:, None] + torch.arange(taps.shape[1], device=image.device)
+        columns = image[first : first + count][:, picked.clamp(max=image.shape[1] - 1)].long()  # (count, out, taps, 3)
+        weighed = torch.einsum("ot,lotc->loc", taps.long(), columns)
+    return ((weighed + (1 << 21)) >> 22).clamp(0, 255).to(torch.uint8)

@@ -20,6 +20,7 @@ from .devices import Gpu
 FOLDER = Path(__file__).parent / "configs"
 SOURCES = (
     "tiles",
+    "epilogue",
     "linear",
     "grouped_linear",
     "patch_embed",

@@ -16,7 +16,7 @@ def top_k_kernel(logits_ptr, scores_ptr, indices_ptr, C, row_stride, K: tl.const
     logits = tl.load(logits_ptr + row * row_stride + classes, mask=classes < C, other=float("-inf")).to(tl.float32)
     highest = tl.max(logits, axis=0)
     total = tl.sum(tl.exp2((logits - highest) * 1.4426950408889634), axis=0)
-    for rank in range(0, K):
+    for rank in range(K):
         best = tl.max(logits, axis=0)
         index = tl.min(tl.where((logits == best) & (classes < C), classes, BLOCK_C), axis=0)
         tl.store(scores_ptr + row * K + rank, tl.exp2((best - highest) * 1.4426950408889634) / total)

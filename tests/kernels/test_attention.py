@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from tessella.kernels import ops, tuning
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import Tile

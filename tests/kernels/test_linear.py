@@ -1,7 +1,10 @@
-"""`linear` in Triton's interpreter against float64: epilogues, odd shapes, strided rows, split depth, row statistics."""
+"""`linear` in Triton's interpreter against float64: epilogues, odd shapes, strided rows, split depth, row
+statistics.
+"""
 
 import pytest
 import torch
+
 from tessella.kernels import ops, reference, tuning
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import Tile
@@ -107,7 +110,7 @@ def test_a_large_mean_does_not_cancel(offset: float) -> None:
     x = torch.randn(20, 64) + offset
     x[:, 5] *= 40
     first = LinearWeights(torch.eye(64))
-    y, statistics = ops.linear(x, first, statistics=True, options=TRITON)
+    _, statistics = ops.linear(x, first, statistics=True, options=TRITON)
     _, rstd = reference.moments(statistics, 64, 1e-6)
     torch.testing.assert_close(rstd.double(), (x.double().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=0, rtol=1e-5)
 
@@ -134,7 +137,7 @@ def test_a_layer_norm_and_a_scale_left_beside_the_product() -> None:
 
 def test_what_the_kernel_cannot_take_is_said() -> None:
     x = torch.randn(4, 10)
-    with pytest.raises(ValueError, match=r"width must be divisible by 4 .* use the torch implementation"):
+    with pytest.raises(ValueError, match=r"width must be divisible by 4; use the torch implementation"):
         ops.linear(x, weights_for(10, 8, torch.float32, folded=False), options=TRITON)
     with pytest.raises(ValueError, match="float64"):
         ops.linear(torch.randn(4, 8).double(), weights_for(8, 8, torch.float64, folded=False), options=TRITON)

@@ -1,7 +1,10 @@
-"""A folded two-layer network through the real launchers in Triton's interpreter, against the published one in float64."""
+"""A folded two-layer network through the real launchers in Triton's interpreter, against the published one in
+float64.
+"""
 
 import pytest
 import torch
+
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.models.config import ViTConfig

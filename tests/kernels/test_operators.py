@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from tessella.kernels import ops, reference
 from tessella.kernels.options import Options
 from tessella.kernels.weights import NormWeights
@@ -52,18 +53,6 @@ def test_mean_pool(raw: bool, prefix: int) -> None:
     wide = None if statistics is None else statistics.double()
     found = ops.mean_pool(x, prefix, statistics, eps=1e-6, options=TRITON)
     assert (found - ops.mean_pool(x.double(), prefix, wide, eps=1e-6, options=TORCH)).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("classes", [1, 10, 1000])
-def test_top_k_orders_equals_by_index(classes: int) -> None:
-    logits = torch.randn(3, classes).mul(3).round()
-    k = min(5, classes)
-    scores, indices = ops.top_k(logits, k, options=TRITON)
-    expected_scores, expected_indices = ops.top_k(logits, k, options=TORCH)
-    assert indices.tolist() == expected_indices.tolist()
-    torch.testing.assert_close(scores, expected_scores)
-    with pytest.raises(ValueError, match="k \\(0\\) must be between 1 and the number of classes"):
-        ops.top_k(logits, 0)
 
 
 @pytest.mark.parametrize(("columns", "parts", "width"), [(768, 6, 128), (768, 1, 768), (24, 2, 16), (100, 4, 32)])

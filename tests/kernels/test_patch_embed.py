@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from tessella.kernels import ops, reference
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.weights import PatchWeights
