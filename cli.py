@@ -65,6 +65,9 @@ def serve(
     max_pixels: Annotated[int | None, typer.Option(help="largest image  [50000000]")] = None,
     decode_threads: Annotated[int | None, typer.Option(help="threads that decode  [one per core]")] = None,
     timeout_ms: Annotated[float | None, typer.Option(help="a request's time where it names none  [60000]")] = None,
+    frontends: Annotated[int | None, typer.Option(help="front-end processes; 0: all in one  [0 on a CPU]")] = None,
+    hang_timeout: Annotated[float | None, typer.Option(help="seconds until a silent engine is restarted  [60]")] = None,
+    drain_delay: Annotated[float | None, typer.Option(help="seconds it still serves after SIGTERM  [0]")] = None,
     drain_timeout: Annotated[float | None, typer.Option(help="seconds to finish on shutdown  [30]")] = None,
 ) -> None:
     """Serve models over HTTP. Without --model: the two checkpoints that ship.

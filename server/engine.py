@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Self, TypedDict, Unpack
 
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
@@ -86,8 +87,9 @@ class AsyncEngine:
         Raises:
             LookupError, ValueError: the model cannot be found or loaded.
         """
-        worker = await asyncio.to_thread(_start_worker, source, name or source, max_batch_size, device, dtype, backend)
-        return cls(worker, name=name or source, **limits)
+        name = name or source
+        load = partial(start_worker, source, name, max_batch_size, device=device, dtype=dtype, backend=backend)
+        return cls(await asyncio.to_thread(load), name=name, **limits)
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""
@@ -95,6 +97,11 @@ class AsyncEngine:
         await self._idle.wait()
         await asyncio.to_thread(self._port.close)
         self._decoders.shutdown()
+
+    @property
+    def available(self) -> bool:
+        """False while the process that runs the model is being restarted."""
+        return self._port.available
 
     @property
     def waiting(self) -> int:
@@ -176,7 +183,14 @@ class AsyncEngine:
         return time.perf_counter() - started, pixels
 
 
-def _start_worker(source: str, name: str, max_batch_size: int, device: str, dtype: str, backend: str) -> Worker:
+def start_worker(
+    source: str, name: str, max_batch_size: int, *, device: str = "auto", dtype: str = "auto", backend: str = "auto"
+) -> Worker:
+    """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
+
+    Raises:
+        LookupError, ValueError: the model cannot be found or loaded.
+    """
     runner = TorchRunner(source, device=device, dtype=dtype, backend=backend)
     worker = Worker(runner, name=name, max_batch_size=max_batch_size)
     worker.start()

@@ -51,7 +51,10 @@ class RequestContextMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _add_headers(MutableHeaders(scope=message), context)
+                headers = MutableHeaders(scope=message)
+                _add_headers(headers, context)
+                if scope["app"].state.service.draining:
+                    headers["connection"] = "close"
             await send(message)
 
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,26 +22,33 @@ class ServedModel:
 
     name: str
     source: str
-    state: State = "loading"
     engine: AsyncEngine | None = None
     reason: str = ""
+    """Why it could not be loaded."""
+
+    @property
+    def state(self) -> State:
+        if self.reason:
+            return "failed"
+        return "ready" if self.engine and self.engine.available else "loading"
+
+
+Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
 
 
 class ModelRepository:
     """All models of one service.
 
+    Args:
+        load: makes the engine of a model; what it raises is the reason why the model has failed.
+
     Raises:
         ValueError: two models would be served under one name.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.models: dict[str, ServedModel] = {}
-        for specification in settings.model:
-            name = served_name(specification)
-            if name in self.models:
-                raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
-            self.models[name] = ServedModel(name, specification)
+    def __init__(self, settings: Settings, load: Loader) -> None:
+        self._load_engine = load
+        self.models = {name: ServedModel(name, source) for name, source in name_sources(settings.model).items()}
         self.default = next(iter(self.models))
 
     @property
@@ -56,13 +64,10 @@ class ModelRepository:
     async def load(self) -> None:
         """Loads every model, one after the other. One that fails is marked and takes no other with it."""
         for model in self.models.values():
-            started = time.perf_counter()
             try:
-                model.engine = await self._start_engine(model)
-                model.state = "ready"
-                _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
+                model.engine = await self._load_engine(model)
             except Exception as error:
-                model.state, model.reason = "failed", str(error) or repr(error)
+                model.reason = str(error) or repr(error)
                 _log.error("model %s could not be loaded: %s", model.name, model.reason)
 
     def engine(self, name: str | None) -> AsyncEngine:
@@ -83,9 +88,28 @@ class ModelRepository:
         """Answers what was accepted, then ends every engine."""
         await asyncio.gather(*(model.engine.close() for model in self.models.values() if model.engine))
 
-    async def _start_engine(self, model: ServedModel) -> AsyncEngine:
-        settings = self._settings
-        return await AsyncEngine.load(
+
+def name_sources(specifications: Sequence[str]) -> dict[str, str]:
+    """Served name -> source, in order.
+
+    Raises:
+        ValueError: two models would be served under one name.
+    """
+    sources: dict[str, str] = {}
+    for specification in specifications:
+        name = served_name(specification)
+        if name in sources:
+            raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
+        sources[name] = specification
+    return sources
+
+
+def local_loader(settings: Settings) -> Loader:
+    """Runs every model in this process."""
+
+    async def load(model: ServedModel) -> AsyncEngine:
+        started = time.perf_counter()
+        engine = await AsyncEngine.load(
             model.source,
             name=model.name,
             device=settings.device,
@@ -96,3 +120,7 @@ class ModelRepository:
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
         )
+        _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
+        return engine
+
+    return load

@@ -1,7 +1,7 @@
 """What runs a model, seen from the engine: pixels in, logits out. The only place of the service that knows torch."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,16 @@ class RunnerInfo:
     backend: str
     device: str
     dtype: str
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        recipe = document["preprocessing"]
+        preprocessing = Preprocessing(**recipe | {"mean": tuple(recipe["mean"]), "std": tuple(recipe["std"])})
+        return cls(**document | {"labels": tuple(document["labels"]), "preprocessing": preprocessing})
 
 
 class Runner(Protocol):

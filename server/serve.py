@@ -1,14 +1,22 @@
-"""`tessella serve`: the socket, the uvicorn server on it, and an orderly end. The only place that knows uvicorn."""
+"""`tessella serve`: the listening socket, one process or several behind it, and an orderly end."""
 
+import asyncio
 import logging
+import os
 import signal
 import socket
+from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from .app import create_app
-from .repository import ModelRepository
+from .frontend import server_config
+from .member import run
+from .repository import ModelRepository, local_loader
 from .settings import Settings
+from .state import Service
+from .supervisor import READY, Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -18,34 +26,71 @@ def serve(settings: Settings) -> int:
 
     Raises:
         OSError: the address cannot be listened on.
-        ValueError: two models of one name.
+        ValueError: two models of one name, or several devices in one process.
     """
-    repository = ModelRepository(settings)
+    settings = settings.model_copy(update={"frontends": front_ends(settings)})
     listener = listen(settings.host, settings.port)
-    address = "http://{}:{}".format(
-        settings.host if ":" not in settings.host else f"[{settings.host}]", listener.getsockname()[1]
-    )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    if settings.frontends:
+        _log.info("listening on %s; starting %d front ends", address, settings.frontends)
+
+        async def supervise() -> int:
+            return await Supervisor(settings, listener, address).run()
+
+        return run(supervise())
+    return _serve_alone(settings, listener, address)
+
+
+def front_ends(settings: Settings) -> int:
+    """How many front-end processes: as set; none where a CPU runs the model, else one for every four cores.
+
+    Raises:
+        ValueError: none, although there are several devices.
+    """
+    several = "," in settings.device
+    if settings.frontends == 0 and several:
+        raise ValueError(f"one process serves one device; for {settings.device} set --frontends to 1 or more")
+    if settings.frontends is not None:
+        return settings.frontends
+    on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and Path("/dev/nvidia0").exists())
+    return max(1, min(8, len(os.sched_getaffinity(0)) // 4)) if on_gpu or several else 0
+
+
+def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> int:
+    repository = ModelRepository(settings, local_loader(settings))
 
     def on_loaded(repository: ModelRepository) -> None:
         if repository.failures:
             server.should_exit = True
         else:
-            _log.info("ready: open %s in a browser, or post an image to %s/classify", address, address)
+            _log.info(READY, address)
 
     _log.info("listening on %s; loading %s", address, ", ".join(repository.models))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, repository, on_loaded),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=round(settings.drain_timeout) or None,
-        )
-    )
+    app = create_app(settings, repository, on_loaded)
+    server = _Server(server_config(app, settings), app.state.service)
     # uvicorn raises the signal again once it has drained; an orderly end is not a failure
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     return 1 if repository.failures else 0
+
+
+class _Server(uvicorn.Server):
+    """Stays, not ready but serving, for `drain_delay` after the first signal; a second one ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        delay = self._service.settings.drain_delay
+        if self._service.draining or not delay:
+            super().handle_exit(sig, frame)
+            return
+        self._service.draining = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(loop.call_later, delay, super().handle_exit, sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,6 +103,5 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; try another --port or --host"
-        ) from error
+        reason = error.strerror or error
+        raise OSError(f"cannot listen on {host}:{port}: {reason}; try another --port or --host") from error

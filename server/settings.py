@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
     decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; default one per core")
     timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
+    frontends: int | None = Field(
+        default=None, ge=0, le=64, description="front-end processes; 0 serves from one process; default 0 on a CPU"
+    )
+    drain_delay: float = Field(default=0, ge=0, description="seconds it still serves, not ready, before it stops")
+    hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent engine is restarted")
     drain_timeout: float = Field(default=30, ge=0, description="seconds that accepted requests get on shutdown")
 
     @field_validator("model", mode="before")

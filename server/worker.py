@@ -36,6 +36,11 @@ class ModelPort(Protocol):
     max_batch_size: int
 
     @property
+    def available(self) -> bool:
+        """Whether there is a model behind it at the moment."""
+        ...
+
+    @property
     def waiting(self) -> int:
         """Images handed in that are in no batch yet."""
         ...
@@ -58,6 +63,8 @@ class Worker:
     def __init__(self, runner: Runner, *, name: str, max_batch_size: int) -> None:
         self.info = runner.info
         self.max_batch_size = max_batch_size
+        self.busy_since: float | None = None
+        """When the model call that is running began (`time.monotonic`), None between calls."""
         self._batcher = Batcher[Pixels, Inference]()
         self._runner = runner
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
@@ -68,6 +75,10 @@ class Worker:
         for batch_size in (1, 2):
             self._runner.run(np.zeros((batch_size, side, side, 3), np.uint8))
         self._thread.start()
+
+    @property
+    def available(self) -> bool:
+        return self._thread.is_alive()
 
     @property
     def waiting(self) -> int:
@@ -85,7 +96,9 @@ class Worker:
 
     def _work(self) -> None:
         while batch := self._batcher.take(self.max_batch_size):
+            self.busy_since = time.monotonic()
             self._answer(batch)
+            self.busy_since = None
 
     def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:
         started = time.perf_counter()

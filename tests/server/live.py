@@ -60,6 +60,14 @@ class Process:
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
 
+    def members(self, kind: str) -> list[int]:
+        """Process ids of the `engine`s or `frontend`s started so far, oldest first."""
+        return [
+            int(found[1])
+            for line in list(self.said)
+            if (found := re.search(rf"{kind} \d+ \(process (\d+)\) started", line))
+        ]
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal; returns the exit code."""
         if self.process.poll() is None:
@@ -83,20 +91,6 @@ def served(*options: str, **environment: str) -> Iterator[str]:
         process.stop()
 
 
-class _GatedRepository(ModelRepository):
-    def __init__(self, settings: Settings, runner: GatedRunner) -> None:
-        super().__init__(settings)
-        self._runner = runner
-
-    async def _start_engine(self, model: ServedModel) -> AsyncEngine:
-        return AsyncEngine(
-            self._runner.worker(self._settings.max_batch_size),
-            name=model.name,
-            max_queue=self._settings.max_queue,
-            max_pixels=self._settings.max_pixels,
-        )
-
-
 @dataclass(frozen=True)
 class Gated:
     """The real application around a gated runner. `repository` belongs to the server's thread: only look."""
@@ -115,7 +109,12 @@ def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
     """Serves in a thread, on a socket."""
     listener = listen("127.0.0.1", 0)
     loaded = threading.Event()
-    repository = _GatedRepository(settings, runner)
+
+    async def load(model: ServedModel) -> AsyncEngine:
+        worker = runner.worker(settings.max_batch_size)
+        return AsyncEngine(worker, name=model.name, max_queue=settings.max_queue, max_pixels=settings.max_pixels)
+
+    repository = ModelRepository(settings, load)
     app = create_app(settings, repository, lambda _: loaded.set())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -1,0 +1,91 @@
+"""The process that speaks HTTP: checks, admits and decodes, and hands pixels to engine processes."""
+
+import asyncio
+import socket
+from functools import partial
+
+import uvicorn
+
+from .app import create_app
+from .channel import Channel, Document
+from .engine import AsyncEngine
+from .remote import EngineConnection, RemoteModel
+from .repository import ModelRepository, ServedModel
+from .ring import Ring
+from .runners import RunnerInfo
+from .settings import Settings
+
+
+class FrontEnd:
+    """One uvicorn server on the supervisor's listening socket.
+
+    Args:
+        control: this process's end of the line to the supervisor, which says where engines are and when to stop.
+    """
+
+    def __init__(self, control: socket.socket, listener: socket.socket, settings: Settings) -> None:
+        self._listener = listener
+        self._settings = settings
+        loop = asyncio.get_running_loop()
+        self._repository = ModelRepository(settings, self._engine_of)
+        self._announced: dict[str, asyncio.Future[RemoteModel]] = {
+            name: loop.create_future() for name in self._repository.models
+        }
+        self._app = create_app(settings, self._repository, self._on_loaded)
+        self._server = uvicorn.Server(server_config(self._app, settings))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
+
+    async def run(self) -> None:
+        """Until the supervisor says stop, or has gone, and what was accepted is answered."""
+        await self._server.serve(sockets=[self._listener])
+
+    async def _engine_of(self, model: ServedModel) -> AsyncEngine:
+        settings = self._settings
+        return AsyncEngine(
+            await self._announced[model.name],
+            name=model.name,
+            max_queue=share(settings),
+            decode_threads=settings.decode_threads,
+            max_pixels=settings.max_pixels,
+        )
+
+    def _on_loaded(self, repository: ModelRepository) -> None:
+        self._channel.send({"kind": "ready"})
+
+    def _on_document(self, document: Document, descriptors: list[int]) -> None:
+        match document["kind"]:
+            case "link":
+                task = asyncio.create_task(self._link(document, *descriptors))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case "drain":
+                self._app.state.service.draining = True
+            case "stop":
+                self._server.should_exit = True
+
+    async def _link(self, document: Document, connection: int, memory: int) -> None:
+        """Connects with an engine; the models it has are now available through it."""
+        ring = Ring(memory, document["slots"], document["slot_bytes"])
+        loop = asyncio.get_running_loop()
+        _, link = await loop.connect_accepted_socket(partial(EngineConnection, ring), socket.socket(fileno=connection))
+        for announced in document["models"]:
+            future = self._announced[announced["name"]]
+            if not future.done():
+                info = RunnerInfo.from_document(announced["info"])
+                future.set_result(RemoteModel(announced["name"], info, announced["max_batch_size"]))
+            future.result().attach(document["engine"], link, announced["index"])
+
+
+def share(settings: Settings) -> int:
+    """Images that one front end accepts at once."""
+    return -(-settings.max_queue // max(1, settings.frontends or 1))
+
+
+def server_config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+    )

@@ -1,0 +1,52 @@
+"""`python -m tessella.server.member engine|frontend FD`: what the supervisor starts. Settings come over the line FD."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from .channel import Document, receive_first
+from .settings import Settings
+
+T = TypeVar("T")
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Runs on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+async def _engine(control: socket.socket, settings: Settings, start: Document) -> None:
+    from .engine_process import EngineProcess
+
+    await EngineProcess(control, settings, start["models"]).run()
+
+
+async def _front_end(control: socket.socket, settings: Settings, start: Document) -> None:
+    from .frontend import FrontEnd
+
+    listener = socket.socket(fileno=start["listener"])
+    await FrontEnd(control, listener, settings).run()
+
+
+def main() -> None:
+    kind, descriptor = sys.argv[1:]
+    control = socket.socket(fileno=int(descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to end, also on Ctrl-C
+    start = receive_first(control)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    member = {"engine": _engine, "frontend": _front_end}[kind]
+    run(member(control, Settings(**start["settings"]), start))
+
+
+if __name__ == "__main__":
+    main()

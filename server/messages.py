@@ -1,0 +1,64 @@
+"""What crosses the socket between a front end and an engine: records of fixed size. Pixels and logits do not."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+
+class Kind(IntEnum):
+    CLASSIFY = 0
+    CANCEL = 1
+
+
+class Status(IntEnum):
+    DONE = 0
+    """The slot holds float32 logits."""
+    FAILED = 1
+    """The slot holds the reason as UTF-8."""
+    CANCELLED = 2
+
+
+class Record:
+    """A dataclass whose fields, in their order, are the values of `LAYOUT`."""
+
+    LAYOUT: ClassVar[struct.Struct]
+
+    def pack(self) -> bytes:
+        return self.LAYOUT.pack(*astuple(self))  # type: ignore[call-overload]
+
+    @classmethod
+    def unpack_all(cls, buffer: bytearray) -> Iterator[Self]:
+        """The whole records at the buffer's beginning, which are removed from it."""
+        size = cls.LAYOUT.size
+        whole = len(buffer) // size * size
+        received = bytes(buffer[:whole])
+        del buffer[:whole]
+        for values in cls.LAYOUT.iter_unpack(received):
+            yield cls(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Record):
+    """Front end to engine. Every CLASSIFY gets exactly one Reply, also when cancelled; only then is its slot free."""
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIHBB")
+    id: int
+    slot: int
+    model: int
+    kind: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Record):
+    """Engine to front end. Times in seconds; `size` bytes of the request's slot are the result."""
+
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QBxHIff")
+    id: int
+    status: int
+    batch_size: int
+    size: int
+    queue_seconds: float
+    inference_seconds: float

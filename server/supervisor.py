@@ -1,0 +1,204 @@
+"""Starts front ends and engines, connects them, restarts what dies or hangs, ends them in order. Sees no request."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .channel import Channel, Document, channel_pair
+from .frontend import share
+from .repository import name_sources
+from .ring import memory_file
+from .settings import Settings
+
+_log = logging.getLogger(__name__)
+READY = "ready: open %s in a browser, or post an image to its /classify"
+_WATCH_SECONDS = 0.25
+_MOST_ATTEMPTS = 5
+_LONGEST_BACK_OFF_SECONDS = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A process of the service. `models`: what an engine has announced, once it has `loaded` all."""
+
+    kind: Literal["engine", "frontend"]
+    index: int
+    process: asyncio.subprocess.Process
+    channel: Channel
+    models: list[Document] = field(default_factory=list)
+    loaded: bool = False
+    ready: bool = False
+    heard_at: float = field(default_factory=time.monotonic)
+    busy_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.index} (process {self.process.pid})"
+
+
+class Supervisor:
+    """The parent of all processes of one service; owns its listening socket.
+
+    Args:
+        settings: `frontends` at least 1; `device` may name several, separated by commas: one engine each.
+    """
+
+    def __init__(self, settings: Settings, listener: socket.socket, address: str) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._address = address
+        self._sources = name_sources(settings.model)
+        self._devices = settings.device.split(",")
+        self._members: set[Member] = set()
+        self._attempts: dict[tuple[str, int], int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._failure = ""
+
+    async def run(self) -> int:
+        """Until SIGTERM, SIGINT or a failure that a restart cannot mend. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        for index in range(len(self._devices)):
+            await self._spawn("engine", index)
+        for index in range(self._settings.frontends or 1):
+            await self._spawn("frontend", index)
+        watching = asyncio.create_task(self._watch())
+        await self._stopping.wait()
+        watching.cancel()
+        await self._drain()
+        if self._failure:
+            _log.error("%s", self._failure)
+        return 1 if self._failure else 0
+
+    async def _spawn(self, kind: Literal["engine", "frontend"], index: int) -> None:
+        ours, theirs = channel_pair()
+        inherited = [theirs.fileno()] + ([self._listener.fileno()] if kind == "frontend" else [])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tessella.server.member", kind, str(theirs.fileno())),
+            pass_fds=inherited,
+            start_new_session=True,  # Ctrl-C is for the supervisor, which then ends them in order
+        )
+        theirs.close()
+        channel = Channel(ours, lambda document, _: self._on_document(member, document), lambda: None)
+        member = Member(kind, index, process, channel)
+        self._members.add(member)
+        _log.info("%s started", member)
+        settings = self._settings
+        if kind == "engine":
+            settings = settings.model_copy(update={"device": self._devices[index]})
+        channel.send({"settings": settings.model_dump(), "models": self._sources, "listener": self._listener.fileno()})
+        for engine in self._engines(loaded=True) if kind == "frontend" else ():
+            self._link(member, engine)
+        self._start(self._wait(member))
+
+    async def _wait(self, member: Member) -> None:
+        """Restarts the member when it ends, unless everything does."""
+        code = await member.process.wait()
+        self._members.discard(member)
+        member.channel.close()
+        if self._stopping.is_set():
+            return
+        key = member.kind, member.index
+        attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
+        if attempts > _MOST_ATTEMPTS:
+            self._fail(f"{member.kind} {member.index} died {attempts} times before it was ready")
+            return
+        back_off = min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 4 ** (attempts - 1))
+        _log.error("%s ended with code %s; restarting in %.1f s", member, code, back_off)
+        await asyncio.sleep(back_off)
+        if not self._stopping.is_set():
+            await self._spawn(member.kind, member.index)
+
+    def _on_document(self, member: Member, document: Document) -> None:
+        member.heard_at = time.monotonic()
+        match document["kind"]:
+            case "beat":
+                member.busy_seconds = document["busy_seconds"]
+            case "model":
+                member.models.append(document)
+                _log.info("engine %d: model %s is loaded", member.index, document["name"])
+            case "failed":
+                self._fail(f"model {document['model']} could not be loaded: {document['reason']}")
+            case "loaded":
+                member.loaded = True
+                self._attempts.pop((member.kind, member.index), None)
+                for front_end in self._front_ends():
+                    self._link(front_end, member)
+            case "ready":
+                member.ready = True
+                self._attempts.pop((member.kind, member.index), None)
+                if all(front_end.ready for front_end in self._front_ends()):
+                    _log.info(READY, self._address)
+
+    def _link(self, front_end: Member, engine: Member) -> None:
+        """Gives both an end of a new connection and the memory of its slots."""
+        shapes = [(model["info"]["preprocessing"]["size"], len(model["info"]["labels"])) for model in engine.models]
+        slot_bytes = max(max(side * side * 3, classes * 4, 4096) for side, classes in shapes)
+        slots = share(self._settings)
+        memory = memory_file(slots * slot_bytes)
+        ends = socket.socketpair()
+        document = {"kind": "link", "engine": engine.index, "slots": slots, "slot_bytes": slot_bytes}
+        front_end.channel.send(document | {"models": engine.models}, [ends[0].fileno(), memory])
+        engine.channel.send(document, [ends[1].fileno(), memory])
+        os.close(memory)
+        for end in ends:
+            end.close()
+
+    async def _watch(self) -> None:
+        """Kills an engine that has not been heard of, or whose model call has not ended, for `hang_timeout`."""
+        limit = self._settings.hang_timeout
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            for engine in list(self._engines()):
+                silent = time.monotonic() - engine.heard_at
+                if max(silent, engine.busy_seconds) > limit:
+                    _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", engine, silent, engine.busy_seconds)
+                    engine.heard_at = time.monotonic()
+                    engine.process.kill()
+
+    async def _drain(self) -> None:
+        """Not ready, still serving for `drain_delay`; then front ends finish what they accepted; then engines end."""
+        for front_end in self._front_ends():
+            front_end.channel.send({"kind": "drain"})
+        if not self._failure:
+            await asyncio.sleep(self._settings.drain_delay)
+        self._listener.close()
+        await self._stop(list(self._front_ends()), self._settings.drain_timeout)
+        await self._stop(list(self._engines()), self._settings.drain_timeout)
+
+    async def _stop(self, members: list[Member], timeout: float) -> None:
+        for member in members:
+            member.channel.send({"kind": "stop"})
+        ends = [asyncio.create_task(member.process.wait()) for member in members]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=timeout + 1)
+        for member in members if late else ():
+            if member.process.returncode is None:
+                _log.error("%s did not end within %.0f s: killed", member, timeout)
+                member.process.kill()
+        if late:
+            await asyncio.wait(late)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = self._failure or reason
+        self._stopping.set()
+
+    def _engines(self, *, loaded: bool = False) -> Iterator[Member]:
+        return (member for member in self._members if member.kind == "engine" and (member.loaded or not loaded))
+
+    def _front_ends(self) -> Iterator[Member]:
+        return (member for member in self._members if member.kind == "frontend")
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
