@@ -5,7 +5,7 @@ from torch import Tensor
 
 from . import checks, library, reference
 from .options import DEFAULT, Options
-from .resampling import taps
+from .resampling import taps, vertical_first
 
 
 def resize_crop(
@@ -35,17 +35,24 @@ def resize_crop(
         if start < 0 or start + size > length:
             raise ValueError(f"a crop of {size} from {start} does not lie within the resized {side} of {length}")
     height, width, _ = image.shape
-    across, weights_across = (x.to(image.device) for x in taps(width, resized[0], corner[0], size, interpolation))
-    down, weights_down = taps(height, resized[1], corner[1], size, interpolation)
-    first, last = int(down[0]), min(height, int(down[-1]) + weights_down.shape[1])
-    down, weights_down = down.to(image.device), weights_down.to(image.device)
+    across = taps(width, resized[0], corner[0], size, interpolation)
+    down = taps(height, resized[1], corner[1], size, interpolation)
+    if vertical_first((width, height), resized):
+        return _pass(_pass(image, down, True, 0, size, options), across, False, 0, size, options)
+    first, last = int(down[0][0]), min(height, int(down[0][-1]) + down[1].shape[1])
+    lines = _pass(image, across, False, first, last - first, options)
+    return _pass(lines, down, True, first, size, options)
+
+
+def _pass(
+    image: Tensor, taps: tuple[Tensor, Tensor], vertical: bool, first: int, count: int, options: Options
+) -> Tensor:
+    """As `reference.resize_pass`, by the chosen implementation."""
+    starts, weights = (x.to(image.device) for x in taps)
     if not options.uses_triton(image):
-        lines = reference.resize_pass(image, across, weights_across, False, first, last - first)
-        return reference.resize_pass(lines, down, weights_down, True, first, size)
-    lines = torch.empty((last - first, size, 3), dtype=torch.uint8, device=image.device)
-    out = torch.empty((size, size, 3), dtype=torch.uint8, device=image.device)
-    library.resize_pass(image.contiguous(), across, weights_across, False, first, lines)
-    library.resize_pass(lines, down, weights_down, True, first, out)
+        return reference.resize_pass(image, starts, weights, vertical, first, count)
+    out = torch.empty((count, image.shape[1] if vertical else len(starts), 3), dtype=torch.uint8, device=image.device)
+    library.resize_pass(image.contiguous(), starts, weights, vertical, first, out)
     return out
 
 

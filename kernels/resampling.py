@@ -1,12 +1,14 @@
 """Pillow's resampling as integers: which pixels a resized one is made of, and with what weights. Host side only.
 
 Pillow weighs in fixed point with 22 fractional bits and rounds to bytes after each of its two passes; the same integers
-give the same bytes. Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc).
+give the same bytes. Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc,
+ImagingResampleInner).
 """
 
+import importlib.metadata
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -53,10 +55,28 @@ def taps(source: int, target: int, first: int, count: int, interpolation: str) -
         row = [kernel((pixel - centre + 0.5) * (1 / stretch)) for pixel in range(start, stop)]
         total = sum(row)
         starts.append(start)
-        weights.append([_fixed(value * (1 / total)) for value in row] + [0] * (width - len(row)))
+        weights.append([_fixed(value / total) for value in row] + [0] * (width - len(row)))
     return torch.tensor(starts, dtype=torch.int32), torch.tensor(weights, dtype=torch.int32)
 
 
 def _fixed(weight: float) -> int:
     """Rounded half away from zero, as C's cast after adding a half."""
     return int(weight * (1 << PRECISION_BITS) + (0.5 if weight >= 0 else -0.5))
+
+
+def vertical_first(source: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Whether the installed Pillow runs the vertical pass first, for (width, height) before and after.
+
+    Since version 13 it does so where the height shrinks by more than twice the pixels that the width does.
+    """
+    shrink = source[1] - target[1]
+    return pillow_version() >= 13 and shrink > max(0, 2 * (source[0] - target[0]))
+
+
+@cache
+def pillow_version() -> int:
+    """The first number of it; the newest rule where Pillow is not installed."""
+    try:
+        return int(importlib.metadata.version("pillow").split(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return 13

@@ -16,7 +16,9 @@ SHAPES = [(91, 57, (51, 32), 28), (20, 33, (32, 52), 32), (40, 40, (40, 40), 24)
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize(("width", "height", "resized", "size"), [*SHAPES, (3, 5, (16, 26), 14), (1, 1, (9, 9), 9)])
+@pytest.mark.parametrize(
+    ("width", "height", "resized", "size"), [*SHAPES, (3, 5, (16, 26), 14), (1, 1, (9, 9), 9), (50, 300, (40, 99), 30)]
+)
 def test_pillow_byte_for_byte(width: int, height: int, resized: tuple[int, int], size: int, interpolation: str) -> None:
     found, expected = resized_by_both(width, height, resized, size, interpolation, TORCH)
     assert np.array_equal(found, expected)
@@ -24,7 +26,12 @@ def test_pillow_byte_for_byte(width: int, height: int, resized: tuple[int, int],
 
 @pytest.mark.parametrize(
     ("width", "height", "resized", "size", "interpolation"),
-    [(25, 19, (16, 12), 9, "bicubic"), (7, 9, (11, 14), 11, "bilinear"), (1, 3, (5, 15), 5, "bicubic")],
+    [
+        (25, 19, (16, 12), 9, "bicubic"),
+        (7, 9, (11, 14), 11, "bilinear"),
+        (1, 3, (5, 15), 5, "bicubic"),
+        (9, 40, (8, 14), 7, "bicubic"),
+    ],
 )
 def test_the_kernel_byte_for_byte(
     width: int, height: int, resized: tuple[int, int], size: int, interpolation: str
