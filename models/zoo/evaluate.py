@@ -1,0 +1,76 @@
+"""How well a network reads digits, on the pixels that it is served: preprocessing, uint8, normalise, network."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from ...kernels.reference import normalise
+from ..preprocess import Preprocessing
+from .digits import Digits, picture
+from .pens import pen_digits
+
+
+def pixels(images: Iterable[Image.Image], preprocessing: Preprocessing) -> Tensor:
+    """uint8 (N, size, size, 3), as the service makes them."""
+    return torch.from_numpy(np.stack([preprocessing(image.convert("RGB")) for image in images]))
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """The validation sets as pixels: what a seed and a recipe are chosen by."""
+
+    sets: dict[str, tuple[Tensor, NDArray[np.int64]]]
+    preprocessing: Preprocessing
+
+    @classmethod
+    def of(cls, validation: Digits, preprocessing: Preprocessing) -> "Exam":
+        """`validation`, the same `inverted`, drawn with a `pen`, and the drawings on `paper`."""
+        plain = cls.plain(validation, preprocessing)
+        drawn = {"pen": pen_digits(), "paper": pen_digits(photographed=True)}
+        return cls(
+            {"validation": (plain, validation.labels), "inverted": (255 - plain, validation.labels)}
+            | {name: (pixels(some.images, preprocessing), some.labels) for name, some in drawn.items()},
+            preprocessing,
+        )
+
+    @staticmethod
+    def plain(digits: Digits, preprocessing: Preprocessing) -> Tensor:
+        """The digits' own pictures as pixels, uint8 (N, size, size, 3)."""
+        return pixels(map(picture, digits.images), preprocessing)
+
+    def sit(self, network: nn.Module) -> dict[str, float]:
+        """The share of right answers in each set."""
+        return {
+            name: round(accuracy(predict(network, images, self.preprocessing), labels), 5)
+            for name, (images, labels) in self.sets.items()
+        }
+
+
+def network_input(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S), normalised."""
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    return normalise(pixels, mean, std, torch.float32)
+
+
+def predict(network: nn.Module, pixels: Tensor, preprocessing: Preprocessing, batch: int = 128) -> NDArray[np.int64]:
+    """The class of each image, (N,)."""
+    network.eval()
+    with torch.inference_mode():
+        logits = [network(network_input(part, preprocessing)) for part in pixels.split(batch)]
+    return torch.cat(logits).argmax(dim=1).numpy()
+
+
+def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    return float((predicted == labels).mean())
+
+
+def confusion(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int = 10) -> list[list[int]]:
+    """Counts; the row is the true class, the column the predicted one."""
+    table = np.zeros((classes, classes), dtype=int)
+    np.add.at(table, (labels, predicted), 1)
+    return table.tolist()

@@ -1,0 +1,53 @@
+"""How the shipped networks are made: their sizes and their training schedule, as data."""
+
+from dataclasses import dataclass, field
+
+from ..config import Config, TNTConfig, ViTConfig
+from ..preprocess import Preprocessing
+from .augment import Augmentation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """AdamW under a linear warm-up and a cosine; what ships is the exponential moving average of the weights.
+
+    `easy`: the share of the steps in which the augmentation grows to its full strength. `average`: the decay per step.
+    """
+
+    config: Config
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    steps: int = 4000
+    easy: float = 0.4
+    batch: int = 64
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.05
+    average: float = 0.998
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(size=self.config.image_size, resize=self.config.image_size)
+
+
+RECIPES = {
+    "digits-vit": Recipe(
+        config=ViTConfig(image_size=24, patch_size=4, dim=64, depth=4, heads=2, mlp_dim=128, num_classes=10)
+    ),
+    "digits-tnt": Recipe(
+        config=TNTConfig(
+            image_size=24,
+            patch_size=8,
+            sub_patch_size=2,
+            dim=96,
+            depth=4,
+            heads=3,
+            mlp_dim=192,
+            inner_dim=16,
+            inner_heads=2,
+            inner_mlp_dim=32,
+            num_classes=10,
+            sub_patch_embedding="linear",
+        )
+    ),
+}
