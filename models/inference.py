@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .config import Config, Feedforward, Pooling, TNTConfig, ViTConfig
+from .dialects import HUGGING_FACE_VIT
 from .errors import CheckpointError
 from .evidence import Evidence, Shape
 from .sidecar import Statement
@@ -48,8 +49,7 @@ def infer(foreign: Mapping[str, Shape], statement: Statement) -> Inferred:
 def _vit(evidence: Evidence) -> ViTConfig:
     dim, patch_size = _patches(evidence)
     mlp_dim, gated = _mlp(evidence, "blocks.0.mlp")
-    class_token, distillation_token = evidence.has("prefix#0"), evidence.has("prefix#1")
-    register_tokens = evidence.shape("prefix#2", 3)[1] if evidence.has("prefix#2") else 0
+    class_token, distillation_token, register_tokens = _prefix(evidence)
     pre_norm, qk_norm = evidence.has("input_norm.weight"), evidence.has("blocks.0.attention.query_norm.weight")
     pooling = _pooling(evidence, dim, class_token=class_token, distillation_token=distillation_token)
     position, image_size, position_prefix = _positions(
@@ -79,6 +79,18 @@ def _vit(evidence: Evidence) -> ViTConfig:
         layer_scale=evidence.has("blocks.0.attention_scale.factor"),
         norm_eps=evidence.norm_eps(known),
     )
+
+
+def _prefix(evidence: Evidence) -> tuple[bool, bool, int]:
+    """Whether there are a class and a distillation token, and the number of registers.
+
+    A distillation token that nothing reads is a register: Hugging Face's DeiT without a teacher's head.
+    """
+    class_token, distillation_token = evidence.has("prefix#0"), evidence.has("prefix#1")
+    register_tokens = evidence.shape("prefix#2", 3)[1] if evidence.has("prefix#2") else 0
+    if distillation_token and evidence.dialect is HUGGING_FACE_VIT and not evidence.has("distillation_head.weight"):
+        return class_token, False, register_tokens + 1
+    return class_token, distillation_token, register_tokens
 
 
 def _patches(evidence: Evidence) -> tuple[int, int]:

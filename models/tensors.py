@@ -87,11 +87,12 @@ def _read_pickle(file: Path) -> "dict[str, Tensor]":
     import torch
 
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # a training script's options, beside the weights
-            document = torch.load(file, map_location="cpu", weights_only=True)
+        # a Namespace, which holds a training script's options beside the weights, runs nothing
+        with file.open("rb") as opened, torch.serialization.safe_globals([argparse.Namespace]):
+            document = torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(file, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(f"{file} is a damaged or truncated PyTorch checkpoint: {error}") from error
     return _unwrapped(file, document)
 
