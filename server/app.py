@@ -1,41 +1,41 @@
 """The HTTP face of the service: routes, pages and what every response has in common. Knows no tensor."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from .. import __version__
 from . import classify
 from .errors import ModelNotServed
+from .metrics import CONTENT_TYPE, merge, render, resident_bytes
 from .middleware import RequestContextMiddleware
-from .repository import ModelRepository, ServedModel
+from .repository import ServedModel
 from .responses import ERRORS, install_error_handlers
 from .schemas import HealthAnswer, ModelAnswer, ModelsAnswer
-from .settings import Settings
 from .state import Service, service_of
 
 PAGES = Path(__file__).parent / "pages"
 router = APIRouter()
 
 
-def create_app(
-    settings: Settings, repository: ModelRepository, on_loaded: Callable[[ModelRepository], None] = lambda _: None
-) -> FastAPI:
+def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -> FastAPI:
     """The service as an ASGI application. Models load after it has started to listen; `on_loaded` is called then."""
+    repository = service.repository
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(repository.load())
-        loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded(repository))
+        loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded())
         yield
-        app.state.service.draining = True
+        service.draining = True
         loading.cancel()
         await repository.close()
 
@@ -48,7 +48,7 @@ def create_app(
         favicon_url="/ui/favicon.svg",
         static_url="/docs-assets",
     )
-    app.state.service = Service(settings, repository)
+    app.state.service = service
     app.add_middleware(RequestContextMiddleware)
     install_error_handlers(app)
     app.include_router(router)
@@ -89,6 +89,14 @@ async def model(request: Request, name: str) -> ModelAnswer:
     if served is None:
         raise ModelNotServed(f"no model {name!r} is served")
     return _describe(served)
+
+
+@router.get("/metrics", summary="Prometheus metrics of all processes", response_class=PlainTextResponse)
+async def metrics(request: Request) -> PlainTextResponse:
+    service = service_of(request)
+    service.metrics.set("tessella_resident_bytes", resident_bytes(), process=str(os.getpid()))
+    others = await service.gather() if service.gather else []
+    return PlainTextResponse(render(merge([service.metrics.snapshot(), *others])), media_type=CONTENT_TYPE)
 
 
 def _describe(model: ServedModel) -> ModelAnswer:

@@ -38,8 +38,7 @@ class Batcher(Generic[Payload, Result]):
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        self.dropped = 0
-        """Entries whose future was cancelled before they reached a batch."""
+        self._dropped = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -75,9 +74,15 @@ class Batcher(Generic[Payload, Result]):
                     if entry.future.set_running_or_notify_cancel():
                         batch.append(entry)
                     else:
-                        self.dropped += 1
+                        self._dropped += 1
                 if batch or self._closed:
                     return batch
+
+    def forget_dropped(self) -> int:
+        """How many entries were cancelled before they reached a batch, since this was last asked."""
+        with self._changed:
+            dropped, self._dropped = self._dropped, 0
+        return dropped
 
     def close(self) -> None:
         """Nothing more is accepted; what waits is still handed out."""

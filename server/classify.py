@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from .engine import AsyncEngine, Classification
+from .engine import AsyncEngine
 from .errors import RequestTooLarge, ServiceError, UnsupportedMediaType
 from .inputs import Inputs, read_inputs
 from .middleware import RequestContext
+from .predictions import Classification
 from .responses import ERRORS
 from .schemas import ClassifyAnswer, ClassifyBody, ClassifyParameters, Failure, PredictionAnswer, Predictions, Timings
 from .state import Service, service_of
@@ -79,6 +80,8 @@ async def _classify(
 ) -> list[Classification | ServiceError]:
     """Runs what could be read; what could not keeps its place."""
     readable = [image for image in images if isinstance(image, bytes)]
+    if not readable:
+        return [image for image in images if isinstance(image, ServiceError)]
     answers = iter(
         await engine.classify_many(
             readable,

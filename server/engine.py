@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Self, TypedDict, Unpack
 
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
 from .images import DEFAULT_MAX_PIXELS, decode
-from .predictions import Prediction, top_predictions
+from .metrics import Metrics
+from .predictions import Classification, top_predictions
+from .recorder import RequestRecorder
 from .runners import TorchRunner
 from .worker import ModelPort, Pixels, Worker
 
@@ -25,17 +26,10 @@ class Limits(TypedDict, total=False):
     max_queue: int
     decode_threads: int | None
     max_pixels: int
+    metrics: Metrics | None
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """The answer for one image; `predictions` most likely first. Times in seconds."""
-
-    predictions: tuple[Prediction, ...]
-    batch_size: int
-    decode_seconds: float
-    queue_seconds: float
-    inference_seconds: float
+DEFAULT_MAX_BATCH_SIZE = 32
 
 
 class AsyncEngine:
@@ -47,6 +41,7 @@ class AsyncEngine:
         max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
+        metrics: where requests are counted; default: nowhere that anybody sees.
     """
 
     def __init__(
@@ -57,12 +52,14 @@ class AsyncEngine:
         max_queue: int = 1024,
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self.info = port.info
         self.max_batch_size = port.max_batch_size
         self.max_queue = max_queue
         self._port = port
+        self._recorder = RequestRecorder(metrics or Metrics(), name)
         self._max_pixels = max_pixels
         self._decoders = ThreadPoolExecutor(decode_threads or len(os.sched_getaffinity(0)), f"decode-{name}")
         self._in_flight = 0
@@ -88,7 +85,16 @@ class AsyncEngine:
             LookupError, ValueError: the model cannot be found or loaded.
         """
         name = name or source
-        load = partial(start_worker, source, name, max_batch_size, device=device, dtype=dtype, backend=backend)
+        load = partial(
+            start_worker,
+            source,
+            name,
+            max_batch_size,
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            metrics=limits.get("metrics"),
+        )
         return cls(await asyncio.to_thread(load), name=name, **limits)
 
     async def close(self) -> None:
@@ -135,12 +141,19 @@ class AsyncEngine:
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
         """
-        async with self._admit(len(images)):
-            try:
-                async with asyncio.timeout(timeout):
-                    return await asyncio.gather(*(self._classify_one(image, top_k, priority) for image in images))
-            except TimeoutError as error:
-                raise DeadlineExceeded(f"no answer within {timeout} s") from error
+        started = time.perf_counter()
+        try:
+            async with self._admit(len(images)), asyncio.timeout(timeout):
+                results = await asyncio.gather(*(self._classify_one(image, top_k, priority) for image in images))
+        except TimeoutError as error:
+            late = DeadlineExceeded(f"no answer within {timeout} s")
+            self._recorder.failed(late)
+            raise late from error
+        except ServiceError as error:
+            self._recorder.failed(error)
+            raise
+        self._recorder.answered(results, time.perf_counter() - started)
+        return results
 
     @asynccontextmanager
     async def _admit(self, count: int) -> AsyncIterator[None]:
@@ -149,11 +162,13 @@ class AsyncEngine:
         if self._in_flight + count > self.max_queue:
             raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
         self._in_flight += count
+        self._recorder.pending(self._in_flight)
         self._idle.clear()
         try:
             yield
         finally:
             self._in_flight -= count
+            self._recorder.pending(self._in_flight)
             if not self._in_flight:
                 self._idle.set()
 
@@ -165,12 +180,14 @@ class AsyncEngine:
             inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority))
         except ServiceError as error:
             return error
+        started = time.perf_counter()
         return Classification(
             predictions=top_predictions(inference.logits, self.info.labels, top_k),
             batch_size=inference.batch_size,
             decode_seconds=decode_seconds,
             queue_seconds=inference.queue_seconds,
             inference_seconds=inference.inference_seconds,
+            output_seconds=time.perf_counter() - started,
         )
 
     def _decode(self, image: bytes) -> tuple[float, Pixels]:
@@ -184,7 +201,14 @@ class AsyncEngine:
 
 
 def start_worker(
-    source: str, name: str, max_batch_size: int, *, device: str = "auto", dtype: str = "auto", backend: str = "auto"
+    source: str,
+    name: str,
+    max_batch_size: int,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    backend: str = "auto",
+    metrics: Metrics | None = None,
 ) -> Worker:
     """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
 
@@ -192,6 +216,6 @@ def start_worker(
         LookupError, ValueError: the model cannot be found or loaded.
     """
     runner = TorchRunner(source, device=device, dtype=dtype, backend=backend)
-    worker = Worker(runner, name=name, max_batch_size=max_batch_size)
+    worker = Worker(runner, name=name, max_batch_size=max_batch_size, metrics=metrics)
     worker.start()
     return worker

@@ -5,14 +5,14 @@ import socket
 import time
 from collections.abc import Coroutine
 
+from .beat import beat
 from .channel import Channel, Document
 from .engine import start_worker
 from .engine_link import EngineLink
+from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings
 from .worker import Worker
-
-BEAT_SECONDS = 0.5
 
 
 class EngineProcess:
@@ -26,6 +26,7 @@ class EngineProcess:
     def __init__(self, control: socket.socket, settings: Settings, models: dict[str, str]) -> None:
         self._settings = settings
         self._sources = models
+        self._metrics = Metrics()
         self._workers: list[Worker] = []
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -34,7 +35,7 @@ class EngineProcess:
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone."""
         self._start(self._load())
-        self._start(self._beat())
+        self._start(beat(self._channel, self._metrics, self._busy))
         await self._stopped.wait()
         for task in self._tasks:
             task.cancel()
@@ -53,6 +54,7 @@ class EngineProcess:
                     device=settings.device,
                     dtype=settings.dtype,
                     backend=settings.backend,
+                    metrics=self._metrics,
                 )
             except Exception as error:
                 self._channel.send({"kind": "failed", "model": name, "reason": str(error) or repr(error)})
@@ -62,12 +64,10 @@ class EngineProcess:
             self._channel.send({"kind": "model", "index": len(self._workers) - 1, **document})
         self._channel.send({"kind": "loaded"})
 
-    async def _beat(self) -> None:
-        while True:
-            since = [worker.busy_since for worker in self._workers if worker.busy_since is not None]
-            busy = time.monotonic() - min(since) if since else 0.0
-            self._channel.send({"kind": "beat", "busy_seconds": busy})
-            await asyncio.sleep(BEAT_SECONDS)
+    def _busy(self) -> Document:
+        """For how long the longest of the running model calls has been running."""
+        since = [worker.busy_since for worker in self._workers if worker.busy_since is not None]
+        return {"busy_seconds": time.monotonic() - min(since) if since else 0.0}
 
     def _on_document(self, document: Document, descriptors: list[int]) -> None:
         match document["kind"]:

@@ -7,13 +7,16 @@ from functools import partial
 import uvicorn
 
 from .app import create_app
+from .beat import beat
 from .channel import Channel, Document
 from .engine import AsyncEngine
+from .metrics import Snapshot
 from .remote import EngineConnection, RemoteModel
 from .repository import ModelRepository, ServedModel
 from .ring import Ring
 from .runners import RunnerInfo
 from .settings import Settings
+from .state import Service
 
 
 class FrontEnd:
@@ -31,14 +34,17 @@ class FrontEnd:
         self._announced: dict[str, asyncio.Future[RemoteModel]] = {
             name: loop.create_future() for name in self._repository.models
         }
-        self._app = create_app(settings, self._repository, self._on_loaded)
-        self._server = uvicorn.Server(server_config(self._app, settings))
+        self._service = Service(settings, self._repository, gather=self._gather)
+        self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
+        self._gathered: list[asyncio.Future[list[Snapshot]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone, and what was accepted is answered."""
+        beating = asyncio.create_task(beat(self._channel, self._service.metrics, dict))
         await self._server.serve(sockets=[self._listener])
+        beating.cancel()
 
     async def _engine_of(self, model: ServedModel) -> AsyncEngine:
         settings = self._settings
@@ -48,9 +54,10 @@ class FrontEnd:
             max_queue=share(settings),
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
+            metrics=self._service.metrics,
         )
 
-    def _on_loaded(self, repository: ModelRepository) -> None:
+    def _on_loaded(self) -> None:
         self._channel.send({"kind": "ready"})
 
     def _on_document(self, document: Document, descriptors: list[int]) -> None:
@@ -60,9 +67,18 @@ class FrontEnd:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case "drain":
-                self._app.state.service.draining = True
+                self._service.draining = True
+            case "metrics":
+                self._gathered.pop(0).set_result(document["snapshots"])
             case "stop":
                 self._server.should_exit = True
+
+    async def _gather(self) -> list[Snapshot]:
+        """What the other processes had counted when they were last heard of."""
+        answer: asyncio.Future[list[Snapshot]] = asyncio.get_running_loop().create_future()
+        self._gathered.append(answer)
+        self._channel.send({"kind": "gather"})
+        return await answer
 
     async def _link(self, document: Document, connection: int, memory: int) -> None:
         """Connects with an engine; the models it has are now available through it."""

@@ -51,6 +51,7 @@ class RequestContextMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _count(scope, message["status"])
                 headers = MutableHeaders(scope=message)
                 _add_headers(headers, context)
                 if scope["app"].state.service.draining:
@@ -65,6 +66,12 @@ class RequestContextMiddleware:
                 raise
             failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
             await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+
+
+def _count(scope: Scope, status: int) -> None:
+    """By route and not by path: what a client can type must not grow the metrics."""
+    route = getattr(scope.get("route"), "path", "none")
+    scope["app"].state.service.metrics.count("tessella_responses", route=route, status=str(status))
 
 
 def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:

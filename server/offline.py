@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .engine import AsyncEngine, Classification
+from .engine import AsyncEngine
 from .errors import ServiceError
+from .predictions import Classification
 
 
 def classify_files(

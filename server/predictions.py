@@ -16,6 +16,18 @@ class Prediction:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The answer for one image; `predictions` most likely first. Times in seconds."""
+
+    predictions: tuple[Prediction, ...]
+    batch_size: int
+    decode_seconds: float
+    queue_seconds: float
+    inference_seconds: float
+    output_seconds: float = 0.0
+
+
 def top_predictions(logits: NDArray[np.float32], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
     """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""
     scores = np.exp(logits - logits.max(), dtype=np.float64)

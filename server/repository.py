@@ -10,6 +10,7 @@ from typing import Literal
 from ..models.sources import served_name
 from .engine import AsyncEngine
 from .errors import ModelNotServed, NotReady
+from .metrics import Metrics
 from .settings import Settings
 
 State = Literal["loading", "ready", "failed"]
@@ -104,7 +105,7 @@ def name_sources(specifications: Sequence[str]) -> dict[str, str]:
     return sources
 
 
-def local_loader(settings: Settings) -> Loader:
+def local_loader(settings: Settings, metrics: Metrics) -> Loader:
     """Runs every model in this process."""
 
     async def load(model: ServedModel) -> AsyncEngine:
@@ -119,6 +120,7 @@ def local_loader(settings: Settings) -> Loader:
             max_queue=settings.max_queue,
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
+            metrics=metrics,
         )
         _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
         return engine

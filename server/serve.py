@@ -13,6 +13,7 @@ import uvicorn
 from .app import create_app
 from .frontend import server_config
 from .member import run
+from .metrics import Metrics
 from .repository import ModelRepository, local_loader
 from .settings import Settings
 from .state import Service
@@ -58,17 +59,18 @@ def front_ends(settings: Settings) -> int:
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> int:
-    repository = ModelRepository(settings, local_loader(settings))
+    metrics = Metrics()
+    repository = ModelRepository(settings, local_loader(settings, metrics))
+    service = Service(settings, repository, metrics)
 
-    def on_loaded(repository: ModelRepository) -> None:
+    def on_loaded() -> None:
         if repository.failures:
             server.should_exit = True
         else:
             _log.info(READY, address)
 
     _log.info("listening on %s; loading %s", address, ", ".join(repository.models))
-    app = create_app(settings, repository, on_loaded)
-    server = _Server(server_config(app, settings), app.state.service)
+    server = _Server(server_config(create_app(service, on_loaded), settings), service)
     # uvicorn raises the signal again once it has drained; an orderly end is not a failure
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -1,20 +1,27 @@
 """What the handlers of one service share."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 from fastapi import Request
 
+from .metrics import Metrics, Snapshot
 from .repository import ModelRepository
 from .settings import Settings
 
 
 @dataclass(slots=True)
 class Service:
-    """One running service. `draining`: it is shutting down and takes nothing new."""
+    """One running service.
+
+    `gather`: what the service's other processes have counted. `draining`: it is shutting down and takes nothing new.
+    """
 
     settings: Settings
     repository: ModelRepository
+    metrics: Metrics = field(default_factory=Metrics)
+    gather: Callable[[], Awaitable[list[Snapshot]]] | None = None
     draining: bool = False
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from .channel import Channel, Document, channel_pair
 from .frontend import share
+from .metrics import Metrics, Snapshot, merge, without_gauges
 from .repository import name_sources
 from .ring import memory_file
 from .settings import Settings
@@ -37,6 +38,7 @@ class Member:
     ready: bool = False
     heard_at: float = field(default_factory=time.monotonic)
     busy_seconds: float = 0.0
+    metrics: Snapshot = field(default_factory=lambda: merge([]))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.index} (process {self.process.pid})"
@@ -60,6 +62,9 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._failure = ""
+        self._metrics = Metrics()
+        self._retired = merge([])
+        """What processes that have ended had counted: counters never go back."""
 
     async def run(self) -> int:
         """Until SIGTERM, SIGINT or a failure that a restart cannot mend. Returns the exit code."""
@@ -104,8 +109,10 @@ class Supervisor:
         code = await member.process.wait()
         self._members.discard(member)
         member.channel.close()
+        self._retired = without_gauges(merge([self._retired, member.metrics]))
         if self._stopping.is_set():
             return
+        self._metrics.count("tessella_restarts", process=member.kind)
         key = member.kind, member.index
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         if attempts > _MOST_ATTEMPTS:
@@ -121,7 +128,12 @@ class Supervisor:
         member.heard_at = time.monotonic()
         match document["kind"]:
             case "beat":
-                member.busy_seconds = document["busy_seconds"]
+                member.busy_seconds = document.get("busy_seconds", 0.0)
+                member.metrics = document["metrics"]
+            case "gather":
+                others = [other.metrics for other in self._members if other is not member]
+                snapshots = [self._metrics.snapshot(), self._retired, *others]
+                member.channel.send({"kind": "metrics", "snapshots": snapshots})
             case "model":
                 member.models.append(document)
                 _log.info("engine %d: model %s is loaded", member.index, document["name"])

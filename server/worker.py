@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from .batcher import Batcher, Entry
 from .errors import InferenceFailed
+from .metrics import Metrics
+from .recorder import BatchRecorder
 from .runners import Runner, RunnerInfo
 
 Pixels = NDArray[np.uint8]
@@ -60,13 +62,14 @@ class ModelPort(Protocol):
 class Worker:
     """One model, one thread, one queue."""
 
-    def __init__(self, runner: Runner, *, name: str, max_batch_size: int) -> None:
+    def __init__(self, runner: Runner, *, name: str, max_batch_size: int, metrics: Metrics | None = None) -> None:
         self.info = runner.info
         self.max_batch_size = max_batch_size
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
         self._batcher = Batcher[Pixels, Inference]()
         self._runner = runner
+        self._recorder = BatchRecorder(metrics or Metrics(), name)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +102,7 @@ class Worker:
             self.busy_since = time.monotonic()
             self._answer(batch)
             self.busy_since = None
+            self._recorder.dropped(self._batcher.forget_dropped())
 
     def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:
         started = time.perf_counter()
@@ -112,5 +116,6 @@ class Worker:
                 entry.future.set_exception(InferenceFailed(f"the model call failed: {error}"))
             return
         elapsed = time.perf_counter() - started
+        self._recorder.ran(len(batch), elapsed, full=len(batch) == self.max_batch_size)
         for entry, row in zip(batch, logits, strict=True):
             entry.future.set_result(Inference(row, len(batch), started - entry.enqueued_at, elapsed))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessella.models.preprocess import Preprocessing
+from tessella.server.metrics import Metrics
 from tessella.server.runners import RunnerInfo
 from tessella.server.worker import Worker
 
@@ -33,9 +34,9 @@ class GatedRunner:
         self.batches: list[int] = []
         self.fails = False
 
-    def worker(self, max_batch_size: int) -> Worker:
+    def worker(self, max_batch_size: int, metrics: Metrics | None = None) -> Worker:
         """A started worker around it that has seen no batch yet."""
-        worker = Worker(self, name="gated", max_batch_size=max_batch_size)
+        worker = Worker(self, name="gated", max_batch_size=max_batch_size, metrics=metrics)
         worker.start()
         self.batches.clear()
         while self.begun.acquire(blocking=False):

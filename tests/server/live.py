@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -17,9 +17,11 @@ import uvicorn
 
 from tessella.server.app import create_app
 from tessella.server.engine import AsyncEngine
+from tessella.server.metrics import Metrics
 from tessella.server.repository import ModelRepository, ServedModel
 from tessella.server.serve import listen
 from tessella.server.settings import Settings
+from tessella.server.state import Service
 
 from .gated import GatedRunner
 
@@ -55,8 +57,9 @@ class Process:
         end = time.monotonic() + within
         while time.monotonic() < end:
             assert self.process.poll() is None, "".join(self.said)
-            if httpx.get(f"{self.url}/readyz").status_code == 200:
-                return self
+            with suppress(httpx.TransportError):  # it may have ended since: the next turn tells why
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return self
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
 
@@ -110,12 +113,14 @@ def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
     listener = listen("127.0.0.1", 0)
     loaded = threading.Event()
 
+    metrics = Metrics()
+
     async def load(model: ServedModel) -> AsyncEngine:
-        worker = runner.worker(settings.max_batch_size)
-        return AsyncEngine(worker, name=model.name, max_queue=settings.max_queue, max_pixels=settings.max_pixels)
+        worker = runner.worker(settings.max_batch_size, metrics)
+        return AsyncEngine(worker, name=model.name, max_queue=settings.max_queue, metrics=metrics)
 
     repository = ModelRepository(settings, load)
-    app = create_app(settings, repository, lambda _: loaded.set())
+    app = create_app(Service(settings, repository, metrics), loaded.set)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

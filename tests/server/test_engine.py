@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tessella.server.engine import AsyncEngine, Classification
+from tessella.server.engine import AsyncEngine
 from tessella.server.errors import DeadlineExceeded, ImageError, InferenceFailed, NotReady, Overloaded, ServiceError
+from tessella.server.predictions import Classification
 
 from . import pictures
 from .gated import SIDE, GatedRunner

@@ -1,5 +1,7 @@
 """Decoding: every kind of image becomes upright 8-bit RGB, everything else an error that says what it was."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,7 +32,7 @@ def test_lossy_formats_come_back_nearly(kind: str) -> None:
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}])
 def test_jpeg_has_the_pixels_that_pillow_sees(options: dict[str, int]) -> None:
     data = pictures.encode(pictures.gradient(333, 251), "JPEG", **options)
-    with_pillow = Image.open(pictures.io.BytesIO(data)).convert("RGB")
+    with_pillow = Image.open(io.BytesIO(data)).convert("RGB")
     assert difference(decode(data), with_pillow) == 0
 
 

@@ -1,0 +1,71 @@
+"""What is counted of requests and of model calls, under which names."""
+
+from collections.abc import Sequence
+
+from .errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
+from .metrics import Metrics
+from .predictions import Classification
+
+_REASONS: dict[type[ServiceError], str] = {
+    Overloaded: "REJECTED",
+    DeadlineExceeded: "CANCELED",
+    InferenceFailed: "BACKEND",
+}
+
+
+class RequestRecorder:
+    """Counts the requests to one model, where they are accepted."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._labels = {"model": model, "version": "1"}
+
+    def pending(self, images: int) -> None:
+        self._metrics.set("nv_inference_pending_request_count", images, **self._labels)
+
+    def failed(self, error: ServiceError) -> None:
+        """A request that got an error as a whole."""
+        reason = _REASONS.get(type(error), "OTHER")
+        self._metrics.count("nv_inference_request_failure", reason=reason, **self._labels)
+
+    def answered(self, results: Sequence[Classification | ServiceError], seconds: float) -> None:
+        """A request whose images each have their result. One without any classification counts as failed."""
+        done = [result for result in results if isinstance(result, Classification)]
+        errors = [result for result in results if isinstance(result, ServiceError)]
+        for error in errors:
+            self._metrics.count("tessella_images_failed", error_type=error.error_type, **self._labels)
+        if not done:
+            self.failed(errors[0])
+            return
+        self._metrics.count("nv_inference_request_success", **self._labels)
+        for name, value in {
+            "request": seconds,
+            "queue": max(result.queue_seconds for result in done),
+            "compute_input": max(result.decode_seconds for result in done),
+            "compute_infer": max(result.inference_seconds for result in done),
+            "compute_output": max(result.output_seconds for result in done),
+        }.items():
+            self._metrics.count(f"nv_inference_{name}_duration_us", round(value * 1e6), **self._labels)
+        self._metrics.observe("tessella_request_seconds", seconds, **self._labels)
+        for result in done:
+            self._metrics.observe("tessella_decode_seconds", result.decode_seconds, **self._labels)
+            self._metrics.observe("tessella_queue_seconds", result.queue_seconds, **self._labels)
+
+
+class BatchRecorder:
+    """Counts the calls of one model, where they are made."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._labels = {"model": model, "version": "1"}
+
+    def ran(self, batch_size: int, seconds: float, *, full: bool) -> None:
+        self._metrics.count("nv_inference_exec_count", **self._labels)
+        self._metrics.count("nv_inference_count", batch_size, **self._labels)
+        self._metrics.count("tessella_batches", reason="full" if full else "idle", **self._labels)
+        self._metrics.observe("tessella_batch_size", batch_size, **self._labels)
+        self._metrics.observe("tessella_inference_seconds", seconds, **self._labels)
+
+    def dropped(self, images: int) -> None:
+        if images:
+            self._metrics.count("tessella_images_dropped", images, **self._labels)
