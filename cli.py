@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,6 +108,24 @@ def classify(
         _print_answers(answers)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
+
+
+@app.command("models")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
+) -> None:
+    """What can be served: shipped and cached checkpoints; and the architectures that checkpoints may have."""
+    from .models.catalogue import catalogue
+
+    entries = catalogue()
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries]))
+        return
+    table = Table("", "name", "family", "pixels", "classes", "parameters", "GMACs", box=None)
+    for entry in entries:
+        sizes = str(entry.image_size), str(entry.num_classes), f"{entry.parameters / 1e6:.2f} M", f"{entry.gmacs:.2f}"
+        table.add_row(entry.kind, entry.name, entry.family, *sizes)
+    output.print(table)
 
 
 @app.command()

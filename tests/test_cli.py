@@ -117,6 +117,16 @@ def test_it_listens_before_the_models_are_there_and_says_so() -> None:
     assert process.stop() == 0
 
 
+def test_models_lists_what_ships_and_what_is_known() -> None:
+    process = run("models", "--json")
+    assert process.returncode == 0, process.stderr
+    entries = {entry["name"]: entry for entry in json.loads(process.stdout)}
+    assert [entries[name]["kind"] for name in ("digits-vit", "digits-tnt")] == ["shipped", "shipped"]
+    base = entries["vit_base_patch16_224"]
+    assert (base["kind"], round(base["parameters"] / 1e6, 2), round(base["gmacs"], 2)) == ("architecture", 86.57, 17.58)
+    assert "tnt_s_patch16_224" in run("models").stdout
+
+
 def test_doctor_tells_what_the_shipped_models_get() -> None:
     process = run("doctor")
     assert process.returncode == 0, process.stderr
