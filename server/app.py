@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from .. import __version__
 from . import classify
+from .access import AccessMiddleware, read_keys
 from .errors import ModelNotServed
 from .metrics import CONTENT_TYPE, merge, render, resident_bytes
 from .middleware import RequestContextMiddleware
@@ -49,6 +51,10 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         static_url="/docs-assets",
     )
     app.state.service = service
+    settings = service.settings
+    app.add_middleware(AccessMiddleware, keys=read_keys(settings.api_key, settings.api_key_file))
+    if settings.cors_origin:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
     app.add_middleware(RequestContextMiddleware)
     install_error_handlers(app)
     app.include_router(router)

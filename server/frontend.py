@@ -104,4 +104,6 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )

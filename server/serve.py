@@ -10,6 +10,7 @@ from types import FrameType
 
 import uvicorn
 
+from .access import read_keys
 from .app import create_app
 from .frontend import server_config
 from .member import run
@@ -30,9 +31,11 @@ def serve(settings: Settings) -> int:
         ValueError: two models of one name, or several devices in one process.
     """
     settings = settings.model_copy(update={"frontends": front_ends(settings)})
+    read_keys(settings.api_key, settings.api_key_file)  # a file that cannot be read stops the start, not a front end
     listener = listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    scheme = "https" if settings.tls_certificate else "http"
+    address = f"{scheme}://{host}:{listener.getsockname()[1]}"
     if settings.frontends:
         _log.info("listening on %s; starting %d front ends", address, settings.frontends)
 

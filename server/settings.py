@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -43,6 +44,15 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
     decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; default one per core")
     timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
+    api_key: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="keys, one of which every request must carry; default: none is asked for"
+    )
+    api_key_file: Path | None = Field(default=None, description="a file with further keys, one a line")
+    cors_origin: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="web origins whose pages may call the service, such as https://example.org; * for all"
+    )
+    tls_certificate: Path | None = Field(default=None, description="PEM file; with tls_key, speaks HTTPS")
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key")
     frontends: int | None = Field(
         default=None, ge=0, le=64, description="front-end processes; 0 serves from one process; default 0 on a CPU"
     )
@@ -50,7 +60,7 @@ class Settings(BaseSettings):
     hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent engine is restarted")
     drain_timeout: float = Field(default=30, ge=0, description="seconds that accepted requests get on shutdown")
 
-    @field_validator("model", mode="before")
+    @field_validator("model", "api_key", "cors_origin", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """`TESSELLA_MODEL=a,b` names two models."""

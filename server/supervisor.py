@@ -99,7 +99,9 @@ class Supervisor:
         settings = self._settings
         if kind == "engine":
             settings = settings.model_copy(update={"device": self._devices[index]})
-        channel.send({"settings": settings.model_dump(), "models": self._sources, "listener": self._listener.fileno()})
+        channel.send(
+            {"settings": settings.model_dump(mode="json"), "models": self._sources, "listener": self._listener.fileno()}
+        )
         for engine in self._engines(loaded=True) if kind == "frontend" else ():
             self._link(member, engine)
         self._start(self._wait(member))

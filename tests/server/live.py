@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -45,12 +46,12 @@ class Process:
         with self.process.stderr as lines:
             for line in lines:
                 self.said.append(line)
-                if found := re.search(r"listening on (http://\S+);", line):
+                if found := re.search(r"listening on (https?://\S+);", line):
                     self.url = found[1]
                     self._listening.set()
         self._listening.set()
 
-    def ready(self, within: float = 120) -> "Process":
+    def ready(self, within: float = 120, verify: ssl.SSLContext | bool = True) -> "Process":
         """Waits until every model answers."""
         assert self._listening.wait(within)
         assert self.url, "".join(self.said)
@@ -58,7 +59,7 @@ class Process:
         while time.monotonic() < end:
             assert self.process.poll() is None, "".join(self.said)
             with suppress(httpx.TransportError):  # it may have ended since: the next turn tells why
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                if httpx.get(f"{self.url}/readyz", verify=verify).status_code == 200:
                     return self
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
