@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Route, sync_playwright
 
 from . import pictures
 
@@ -55,8 +55,18 @@ class Visit:
 
     def __post_init__(self) -> None:
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        self.page.on("pageerror", self._on_error)
         self.page.on("request", self._on_request)
+
+    def leave(self) -> None:
+        self.page.remove_listener("console", self._on_console)
+        self.page.remove_listener("pageerror", self._on_error)
+        self.page.remove_listener("request", self._on_request)
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.page.goto("about:blank")
+
+    def _on_error(self, error: Error) -> None:
+        self.complaints.append(f"exception: {error}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -122,23 +132,22 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def window() -> Iterator[Page]:
+    """One window for all tests of a module: opening one takes longer than most of them."""
     with chromium() as browser:
-        yield browser
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+        context.set_default_timeout(30_000)
+        yield context.new_page()
 
 
 @pytest.fixture(params=["light"])
-def visit(browser: Browser, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A new visitor's page, in the theme that the test asks for; nothing may be complained about in the end."""
-    context = browser.new_context(
-        color_scheme=request.param,
-        viewport={"width": 1280, "height": 900},
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    context.set_default_timeout(30_000)
-    visit = Visit(context.new_page(), service).open()
+def visit(window: Page, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A newly loaded page, in the theme that the test asks for; nothing may be complained about in the end."""
+    window.set_viewport_size({"width": 1280, "height": 900})
+    window.emulate_media(color_scheme=request.param, reduced_motion="no-preference")
+    visit = Visit(window, service).open()
     yield visit
-    context.close()
+    visit.leave()
     assert visit.complaints == []
 
 

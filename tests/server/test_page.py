@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from . import pictures
-from .browser import PICTURE, TEXT, Held, Visit, both_themes, browser, visit
+from .browser import PICTURE, TEXT, Held, Visit, both_themes, visit, window
 from .hand import HANDS, SCHOOL
 
-__all__ = ["browser", "visit"]
+__all__ = ["visit", "window"]
 pytestmark = pytest.mark.browser
 
 

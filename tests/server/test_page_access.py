@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from .browser import PICTURE, TEXT, Visit, both_themes, browser, visit
+from .browser import PICTURE, TEXT, Visit, both_themes, visit, window
 from .hand import SCHOOL
 
-__all__ = ["browser", "visit"]
+__all__ = ["visit", "window"]
 pytestmark = pytest.mark.browser
 
 # Every visible piece of text: what it says, its contrast against what lies behind it, and how much WCAG AA asks for.
@@ -124,12 +124,17 @@ def test_nothing_moves_when_the_answer_arrives(visit: Visit, width: int) -> None
     visit.draw(SCHOOL.write(0))
     visit.answer()
     assert visit.page.evaluate(BOXES, blocks) == before
+    in_card = visit.page.evaluate(BOXES, ".card > *")
+    visit.drop(TEXT)
+    visit.answer()
+    assert visit.page.evaluate(BOXES, ".card > *") == in_card
+    visit.expect_failed_requests()
 
 
 def test_everything_is_reached_by_keyboard_and_seen_to_be(visit: Visit) -> None:
     visit.draw(SCHOOL.write(0))
     visit.answer()
-    expected = ["undo", "clear", "pen", "choose", "save", "copy", "curl", "", "tessella", "Classify", "API", "model"]
+    expected = ["undo", "clear", "choose", "pen", "model", "save", "copy", "curl", "", "tessella", "Classify", "API"]
     reached = []
     for _ in expected:  # from the sheet to the end, out of the page, and in again from its start
         visit.page.keyboard.press("Tab")
