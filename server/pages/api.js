@@ -108,7 +108,8 @@ async function request(url, options) {
 }
 
 /**
- * A server that refuses a large body may close the connection while the browser still sends: ask whether it is there.
+ * A browser says the same of a server that is gone, of one that closed the connection on a large body, and of a file that
+ * it cannot read itself: ask whether the server is there.
  *
  * @param {Error} error
  * @param {RequestInit} options
@@ -116,10 +117,15 @@ async function request(url, options) {
  */
 async function unanswered(error, options) {
   if (error.name === "AbortError") throw error;
-  const size = options.body instanceof Blob ? options.body.size : 0;
-  if (size > LARGE_BODY && (await fetch(address("healthz")).catch(() => null))?.ok) {
-    const megabytes = Math.round(size / 2 ** 20);
-    throw new ApiError(413, `the server stopped reading this file of ${megabytes} MB`, "too_large");
+  if (options.body && (await fetch(address("healthz")).catch(() => null))?.ok) {
+    const size = options.body instanceof Blob ? options.body.size : 0;
+    if (size > LARGE_BODY) throw new ApiError(413, `the server did not read all of this file’s ${megabytes(size)}`, "too_large");
+    throw new ApiError(400, "the browser could not read or send this file", "unsent");
   }
   throw new ApiError(0, `nothing answers at ${new URL(ROOT).host}; is “tessella serve” running?`, "unreachable");
+}
+
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return `${Math.round(bytes / 2 ** 20)} MB`;
 }

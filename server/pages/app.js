@@ -50,9 +50,7 @@ function askDrawing() {
   if (stage.drawing.isEmpty) return forget();
   setState("pending");
   latest.schedule(PEN_REST, async (signal) => {
-    const blob = await stage.drawing.toBlob();
-    if (signal.aborted) return;
-    take([{ name: "drawing.png", blob }], true);
+    take([{ name: "drawing.png", blob: stage.drawing.toBlob() }], true);
     await ask(signal);
   });
 }

@@ -32,7 +32,7 @@ export class Stage extends EventTarget {
     });
     this.#picture.addEventListener("error", () => this.#picture.classList.add("unseen"));
     this.#takePen(byId("pen", HTMLInputElement));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawing.redraw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#retheme());
     this.#update();
   }
 
@@ -60,6 +60,12 @@ export class Stage extends EventTarget {
     byId("known", HTMLParagraphElement).textContent = text || "\u00a0";
   }
 
+  /** The sheet in other colours is another image. */
+  #retheme() {
+    this.drawing.redraw();
+    if (!this.showsPicture) this.dispatchEvent(new Event("change"));
+  }
+
   #update() {
     this.#invitation.hidden = this.showsPicture || !this.drawing.isEmpty;
     this.#undo.disabled = this.showsPicture || !this.drawing.canUndo;
@@ -68,10 +74,7 @@ export class Stage extends EventTarget {
 
   /** @param {HTMLInputElement} pen  a slider in hundredths of the sheet */
   #takePen(pen) {
-    const take = () => {
-      this.drawing.width = Number(pen.value) / 100;
-      pen.style.setProperty("--width", `${pen.value}`);
-    };
+    const take = () => (this.drawing.width = Number(pen.value) / 100);
     pen.addEventListener("input", take);
     take();
   }
