@@ -85,7 +85,7 @@ class Classifier:
         return self.network.features(self._images(pixels)).float()
 
     def _images(self, pixels: Pixels) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
-        batch = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels
+        batch = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.require(pixels, requirements="W"))
         size = self.preprocessing.size
         if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
             shape = " × ".join(str(length) for length in batch.shape)

@@ -72,8 +72,8 @@ class Evidence:
             self.conclusions.append(f"{what} {value}, as in every known architecture of this form")
             return value
         options = ", ".join(f"{value} in {name}" for value, name in examples.items())
+        found = f"known architectures of this form differ ({options})" if options else "no known architecture is alike"
         raise CheckpointError(
-            f"the {what} does not show in tensors, {self.statement.origin} does not say it, and "
-            f"{f'known architectures of this form differ ({options})' if options else 'no known architecture is alike'}"
-            ": name the timm architecture with `architecture=`"
+            f"the {what} does not show in tensors, {self.statement.origin} does not say it, and {found}"
+            '; name the timm architecture: `architecture=`, or {"architecture": …} in a config.json beside the file'
         )

@@ -38,11 +38,11 @@ def fetch(repository: str, revision: str | None) -> Path:
 
 def cached() -> Iterator[tuple[str, Path]]:
     """Model repositories in the hub's cache: id (with `@` and revision where it is not `main`) and folder."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return
     for repository in sorted(repositories, key=lambda found: found.repo_id):

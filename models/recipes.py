@@ -35,6 +35,11 @@ _PROCESSORS: dict[str, dict[str, Any]] = {
 _SHORTEST_EDGE = ("Bit", "CLIP")  # whose older files give a bare number for the shorter side
 
 
+def is_timm(document: Document) -> bool:
+    """Whether a `config.json` holds a recipe of timm's, and does not merely name an architecture."""
+    return "mean" in document.get("pretrained_cfg", document)
+
+
 def from_timm(document: Document, image_size: int | None = None) -> Preprocessing:
     """timm's evaluation transform. `document`: a `config.json` of timm; `image_size`: another than it gives.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import recipes
@@ -13,7 +14,7 @@ from .inference import infer
 from .labels import read_labels
 from .preprocess import Preprocessing
 from .sidecar import read_statement
-from .sources import Source, locate
+from .sources import Source, locate, read_source
 from .sources import shipped as shipped
 from .tensors import is_safetensors, read_shapes
 
@@ -79,6 +80,11 @@ def describe(source: str, *, architecture: str | None = None, image_size: int | 
     return _describe(locate(source), architecture, image_size)
 
 
+def describe_path(path: Path) -> Description:
+    """As `describe`, of a file or folder, without asking shipped names or the hub."""
+    return _describe(read_source(path.name, path), None, None)
+
+
 def _describe(source: Source, architecture: str | None, image_size: int | None) -> Description:
     description = _own_description(source)
     if description is not None:
@@ -115,9 +121,10 @@ def _preprocessing(
     """The recipe beside the weights, or an assumed one and the sentence that says so."""
     if source.preprocessor is not None:
         return recipes.from_hugging_face(source.preprocessor, image_size), ()
-    if source.config is not None and "architecture" in source.config:
+    if source.config is not None and recipes.is_timm(source.config):
         return recipes.from_timm(source.config, image_size), ()
-    assumed = recipes.assumed(architecture or "", image_size or native_size)
+    named = architecture or (source.config or {}).get("architecture", "")
+    assumed = recipes.assumed(named, image_size or native_size)
     return assumed, (f"preprocessing is not given beside the weights, assumed is {assumed}",)
 
 

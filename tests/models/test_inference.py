@@ -69,7 +69,7 @@ def test_what_known_architectures_differ_in_is_asked_for() -> None:
 
 
 def test_a_form_that_is_not_known_is_asked_for() -> None:
-    with pytest.raises(CheckpointError, match=r"no known architecture is alike: name the timm architecture"):
+    with pytest.raises(CheckpointError, match=r"no known architecture is alike; name the timm architecture"):
         infer(shapes("vit_tiny_patch16_224", embed_dim=96, num_heads=4), Statement())
 
 

@@ -1,15 +1,18 @@
 """Parity: random weights made by timm give the same logits and embeddings through our loading and our networks."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tessella.models.errors import CheckpointError
 from tessella.models.registry import load_network
 from tessella.models.table import FAMILIES
+from tessella.models.tnt import TNT
 from tessella.models.variants import VARIANTS
+from tessella.models.vit import ViT
 from tessella.models.weights import resample, translate
 
 from .references import BIG, distance, images, timm_network, write_timm, write_weights
@@ -23,7 +26,7 @@ NAMES = [
 ]
 
 
-def theirs(network: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+def theirs(network: Any, batch: Tensor) -> tuple[Tensor, Tensor]:
     tokens = network.forward_features(batch)
     return network.forward_head(tokens), network.forward_head(tokens, pre_logits=True)
 
@@ -47,7 +50,7 @@ def tiny() -> dict[str, Tensor]:
     return timm_network("vit_tiny_patch16_224", depth=2, img_size=80, num_classes=10).state_dict()
 
 
-def reload(tensors: dict[str, Tensor], folder: Path) -> nn.Module:
+def reload(tensors: dict[str, Tensor], folder: Path) -> ViT | TNT:
     file = write_weights(tensors, folder / "tiny.safetensors")
     return load_network(str(file), architecture="vit_tiny_patch16_224")
 

@@ -1,0 +1,227 @@
+"""Models by name: what `load_model`, `load_network` and `describe` promise, for every kind of source."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tessella.models.checkpoint import HEADER_KEY, Description
+from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.errors import CheckpointError, ModelNotFoundError
+from tessella.models.networks import build
+from tessella.models.preprocess import Preprocessing
+from tessella.models.registry import describe, load_model, load_network, shipped
+
+from .references import timm_network, write_json, write_timm, write_weights
+
+LABELS = ("cat", "dog", "fox")
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, Tensor]:
+    return timm_network("vit_tiny_patch16_224", depth=1, img_size=80, num_classes=3).state_dict()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As timm writes it."""
+    return write_timm(timm_network("vit_tiny_patch16_224", depth=1, img_size=80, num_classes=3), tmp_path / "tiny")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """One of tessella's own files."""
+    from safetensors.torch import save_file
+
+    config = ViTConfig(image_size=32, patch_size=8, dim=64, depth=1, heads=2, mlp_dim=128, num_classes=3)
+    recipe = Preprocessing(size=32, resize=40)
+    description = Description(name="own", config=config, preprocessing=recipe, labels=LABELS)
+    file = tmp_path / "own.safetensors"
+    save_file(build(config).state_dict(), file, metadata={HEADER_KEY: description.to_json()})
+    return file
+
+
+def test_a_folder_of_timms_is_a_classifier_with_its_recipe(folder: Path) -> None:
+    model = load_model(str(folder))
+    pixels = model.preprocess(Image.new("RGB", (100, 90), "red"))
+    assert (model.name, model.backend, model.dtype) == ("tiny", "torch", torch.float32)
+    assert pixels.shape == (80, 80, 3)
+    assert model.logits(pixels[None]).shape == (1, 3)
+    assert model.embeddings(pixels[None]).shape == (1, 192)
+    assert model.choice.endswith(".")
+
+
+def test_network_and_classifier_give_the_same_logits(folder: Path) -> None:
+    model, network = load_model(str(folder)), load_network(str(folder))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3), dtype=np.uint8)
+    floats = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    assert not network.training
+    with torch.inference_mode():
+        assert torch.allclose(model.logits(pixels), network(floats), atol=1e-5)
+        assert torch.allclose(model.logits(torch.from_numpy(pixels)), network(floats), atol=1e-5)
+
+
+def test_bare_weights_load_with_a_warning_of_what_was_assumed(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"model": tensors}, tmp_path / "bare.pth")
+    with pytest.warns(UserWarning, match=r"bare does not say everything.*heads 3.*preprocessing is not given"):
+        model = load_model(str(tmp_path / "bare.pth"))
+    assert model.labels == ("class 0", "class 1", "class 2")
+
+
+def test_an_architecture_beside_bare_weights_is_enough(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    file = write_weights(tensors, tmp_path / "bare.safetensors")
+    write_json({"architecture": "deit_tiny_patch16_224"}, tmp_path / "config.json")
+    description = describe(str(file))
+    assert description.preprocessing.mean == (0.485, 0.456, 0.406)
+    (assumption,) = description.notes["concluded"]
+    assert "preprocessing" in assumption
+
+
+def test_labels_are_the_checkpoints_own(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    file = write_weights(tensors, tmp_path / "model.safetensors")
+    write_json(
+        {"architecture": "vit_tiny_patch16_224", "label_names": ["a", "b", "c"], "label_descriptions": {"b": "bee"}},
+        tmp_path / "config.json",
+    )
+    assert describe(str(file)).labels == ("a", "bee", "c")
+
+
+def test_hugging_faces_sidecars_are_read(tmp_path: Path) -> None:
+    import transformers
+
+    options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    labels = dict(enumerate(LABELS))
+    config = transformers.ViTConfig(**options, image_size=32, patch_size=8, id2label=labels)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    write_json({"image_processor_type": "ViTImageProcessor", "size": 32}, tmp_path / "preprocessor_config.json")
+    description = describe(str(tmp_path))
+    assert isinstance(description.config, ViTConfig)
+    assert (description.config.heads, description.config.norm_eps) == (4, 1e-12)
+    assert (description.labels, description.preprocessing.interpolation) == (LABELS, "bilinear")
+    assert description.notes["concluded"] == []
+
+
+def test_dinov2_runs_at_the_size_of_its_processor(tmp_path: Path) -> None:
+    import transformers
+
+    options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    transformers.Dinov2Model(transformers.Dinov2Config(**options, image_size=70)).save_pretrained(tmp_path)
+    recipe = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 64}, "crop_size": 56}
+    write_json(recipe, tmp_path / "preprocessor_config.json")
+    assert describe(str(tmp_path)).config.image_size == 56
+    assert load_network(str(tmp_path))(torch.zeros(1, 3, 56, 56)).shape == (1, 32)
+
+
+def test_our_own_files_carry_everything(own: Path) -> None:
+    model = load_model(str(own))
+    assert (model.name, model.labels, model.preprocessing) == ("own", LABELS, Preprocessing(size=32, resize=40))
+    assert load_model(f"mine={own}").name == "mine"
+
+
+def test_our_own_files_at_another_size(own: Path) -> None:
+    description = describe(str(own), image_size=64)
+    assert (description.config.image_size, description.preprocessing.resize) == (64, 80)
+    assert load_network(str(own), image_size=64)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_a_header_of_another_version_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "new.safetensors", metadata={HEADER_KEY: '{"family": "swin"}'})
+    with pytest.raises(CheckpointError, match="not one this version reads"):
+        describe(str(tmp_path / "new.safetensors"))
+
+
+def test_our_own_file_with_a_tensor_missing_is_refused(own: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    rest = load_file(own)
+    del rest["norm.bias"]
+    save_file(rest, own, metadata={HEADER_KEY: describe(str(own)).to_json()})
+    with pytest.raises(CheckpointError, match=r"missing: norm\.bias"):
+        load_network(str(own))
+
+
+def test_a_tnt(tmp_path: Path) -> None:
+    network = timm_network("tnt_s_legacy_patch16_224", depth=1, img_size=80)
+    model = load_model(str(write_timm(network, tmp_path / "tnt")))
+    assert isinstance(model.config, TNTConfig)
+    assert len(model.labels) == 1000
+    assert model.labels[281] == "tabby, tabby cat"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_an_explicit_dtype_is_honoured_and_logits_stay_float32(dtype: str, folder: Path) -> None:
+    model = load_model(str(folder), dtype=dtype)
+    assert model.dtype == getattr(torch, dtype)
+    assert model.logits(np.zeros((1, 80, 80, 3), np.uint8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"backend": "tensorrt"}, r"backend 'tensorrt' is not one of auto, torch"),
+        ({"dtype": "int4"}, r"dtype 'int4' is not one of auto, float32"),
+        ({"architecture": "vit_tiny"}, r"architecture='vit_tiny' is not an architecture known here"),
+        ({"image_size": 90}, r"patch_size \(16\) must be positive and divide image_size \(90\)"),
+    ],
+)
+def test_arguments_that_cannot_be_served(arguments: dict[str, Any], complaint: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        load_model(str(folder), **arguments)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((80, 80, 3), np.uint8),
+        np.zeros((1, 3, 80, 80), np.uint8),
+        np.zeros((1, 81, 80, 3), np.uint8),
+        np.zeros((1, 80, 80, 3), np.float32),
+    ],
+    ids=["no batch", "channels first", "another size", "floats"],
+)
+def test_pixels_of_another_form_are_refused(pixels: Any, folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 pixels \(B, 80, 80, 3\), got"):
+        load_model(str(folder)).logits(pixels)
+
+
+def test_read_only_pixels_are_taken(folder: Path) -> None:
+    pixels = np.zeros((1, 80, 80, 3), np.uint8)
+    pixels.flags.writeable = False
+    assert load_model(str(folder)).logits(pixels).shape == (1, 3)
+
+
+def test_what_is_nowhere(tmp_path: Path) -> None:
+    for source, complaint in {
+        "digits-vlt": r"'digits-vlt' is no file or folder here, no hub id",
+        str(tmp_path / "absent.pth"): r"there is no file or folder '.*absent\.pth'",
+        "vit_base_patch16_224": r"is an architecture, not a checkpoint",
+        str(tmp_path): r"holds no checkpoint: none of model\.safetensors",
+    }.items():
+        with pytest.raises(ModelNotFoundError, match=complaint):
+            describe(source)
+
+
+@pytest.mark.parametrize("source", shipped())
+def test_the_shipped_models_load(source: str) -> None:
+    model = load_model(source)
+    assert model.labels == tuple("0123456789")
+    assert model.logits(model.preprocess(Image.new("RGB", (50, 50)))[None]).shape == (1, 10)
+
+
+def test_descriptions_need_no_torch(folder: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from tessella.models.catalogue import catalogue\n"
+        "from tessella.models.registry import describe, shipped\n"
+        f"print(describe({str(folder)!r}).config.dim, *[describe(name).name for name in shipped()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["192", *shipped()], done.stderr
