@@ -1,0 +1,207 @@
+"""A checkpoint becomes an .onnx file that any runtime serves; it is verified against PyTorch before it is there."""
+
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from . import costs
+from .checkpoint import Description
+from .errors import CheckpointError
+from .export_check import Verdict, verify
+from .onnx_card import Card
+from .onnx_graph import Answers, Form, graph_of
+from .precision import DTYPES
+from .registry import describe, load_network
+from .sources import Source, locate
+from .tnt import TNT
+from .vit import ViT
+
+OPSETS = (20, 23)
+"""20 is read widely; 23 has attention as one operator, which onnxruntime runs on a GPU from version 1.25 on."""
+INLINE_LIMIT = 2**31 - 2**20
+"""Bytes of weights in one file; protobuf's limit is 2 GiB. Beyond it they lie in `<name>.onnx.data`."""
+_LARGEST_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How to export.
+
+    `form`: `folded`, or `plain` as published. `dtype`: of weights and arithmetic; LayerNorms stay float32. `quantise`:
+    `int8` makes weights int8 (lossy). `softmax`, `top_k`: further outputs beside the logits. `fusions`: onnxruntime's
+    own operators, which no other runtime reads.
+    """
+
+    opset: int = 20
+    form: Form = "folded"
+    dtype: str = "float32"
+    quantise: Literal["int8"] | None = None
+    softmax: bool = False
+    top_k: int | None = None
+    fusions: bool = False
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise ValueError(f"opset {self.opset} is not one of {', '.join(map(str, OPSETS))}")
+        if self.form not in ("folded", "plain"):
+            raise ValueError(f"form {self.form!r} is not one of folded, plain")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        if self.quantise not in (None, "int8"):
+            raise ValueError(f"quantisation {self.quantise!r} is not one of int8")
+        if self.quantise and self.dtype != "float32":
+            raise ValueError(f"int8 is made from float32, not from {self.dtype}: leave --dtype out")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k ({self.top_k}) must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """`files`: the .onnx file first, then its external data where it has any."""
+
+    files: tuple[Path, ...]
+    bytes: int
+    verdict: Verdict
+
+
+def export(
+    source: str,
+    output: Path,
+    wishes: Wishes | None = None,
+    *,
+    architecture: str | None = None,
+    image_size: int | None = None,
+    progress: Callable[[str], object] = lambda _: None,
+) -> Exported:
+    """Writes a checkpoint as ONNX; nothing is left behind where the checks fail.
+
+    Args:
+        source, architecture, image_size: as `load_model`.
+        output: ends in `.onnx`; its folder exists.
+        progress: is told what comes next.
+
+    Raises:
+        ExportError: the file does not do what the network does.
+        CheckpointError, ModelNotFoundError, ValueError: as `load_model`, or a wish that cannot be met.
+    """
+    wishes = wishes or Wishes()
+    _check_output(output)
+    require_onnx()
+    files = locate(source)
+    description = describe(source, architecture=architecture, image_size=image_size)
+    network = load_network(source, architecture, image_size)
+    _check_classes(description, wishes)
+    with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
+        draft = Path(folder) / output.name
+        progress("tracing the network")
+        _write(draft, network, description, wishes, _facts(files, wishes))
+        progress("verifying the file")
+        _check_format(draft)
+        verdict = verify(draft, network, description.preprocessing, wishes.quantise or wishes.dtype)
+        made = sorted(Path(folder).iterdir(), key=lambda file: file.name != output.name)
+        written = tuple(Path(shutil.move(file, output.parent / file.name)) for file in made)
+    return Exported(written, sum(file.stat().st_size for file in written), verdict)
+
+
+def require_onnx() -> None:
+    """Raises ValueError where the packages that write ONNX are not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"exporting needs {error.name}: pip install 'tessella[onnx]'") from error
+
+
+def trace(module: nn.Module, names: list[str], image_size: int, opset: int) -> Any:
+    """The ONNX program of a module over uint8 pixels (B, H, W, 3), B free."""
+    pixels = torch.randint(0, 256, (2, image_size, image_size, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
+        program = torch.export.export(module, (pixels,), dynamic_shapes={"pixels": {0: batch}}, strict=True)
+        return torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=["pixels"],
+            output_names=names,
+            dynamic_shapes={"pixels": {0: "batch"}},
+        )
+
+
+def _write(path: Path, network: ViT | TNT, description: Description, wishes: Wishes, facts: dict[str, Any]) -> None:
+    import onnx_ir as ir
+
+    from . import onnx_finish
+
+    recipe = description.preprocessing
+    module = graph_of(network, recipe.mean, recipe.std, form=wishes.form, dtype=DTYPES[wishes.dtype])
+    names = ["logits"]
+    if wishes.softmax or wishes.top_k:
+        module = Answers(module, softmax=wishes.softmax, top_k=wishes.top_k).eval()
+        names = module.names
+    model = trace(module, names, description.config.image_size, wishes.opset).model
+    if wishes.fusions:
+        onnx_finish.fuse_for_onnxruntime(model)
+    onnx_finish.finish(model, _card(description, wishes, facts).to_metadata())
+    external = f"{path.name}.data" if onnx_finish.weight_bytes(model) > INLINE_LIMIT else None
+    ir.save(model, path, external_data=external)
+    if wishes.quantise:
+        onnx_finish.quantise(path)
+
+
+def _card(description: Description, wishes: Wishes, facts: dict[str, Any]) -> Card:
+    return Card(
+        labels=description.labels,
+        preprocessing=description.preprocessing,
+        family=type(description.config).__name__.removesuffix("Config").lower(),
+        config=asdict(description.config),
+        parameters=costs.parameters(description.config),
+        dtype=wishes.quantise or wishes.dtype,
+        facts=facts,
+    )
+
+
+def _facts(source: Source, wishes: Wishes) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for file in source.weights:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return {
+        "source": source.name,
+        "source_sha256": digest.hexdigest(),
+        "export": asdict(wishes),
+        "versions": {name: importlib.metadata.version(name) for name in ("tessella", "torch", "onnx", "onnxscript")},
+    }
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix != ".onnx":
+        raise ValueError(f"{output} must end in .onnx")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
+
+
+def _check_classes(description: Description, wishes: Wishes) -> None:
+    if not description.labels:
+        raise CheckpointError(f"{description.name} has no head: there are no classes to export")
+    if wishes.top_k and wishes.top_k > len(description.labels):
+        raise ValueError(f"top_k ({wishes.top_k}) is more than the {len(description.labels)} classes")
+
+
+def _check_format(path: Path) -> None:
+    import onnx
+
+    onnx.checker.check_model(path, full_check=True)

@@ -1,0 +1,110 @@
+"""What an .onnx file says of its model, or the files beside it do: labels, preprocessing, origin. Knows no runtime."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import recipes
+from .errors import CheckpointError
+from .labels import imagenet_1k, read_labels
+from .layout import SIDECARS, read_json
+from .onnx_signature import Signature
+from .preprocess import Preprocessing
+
+Document = dict[str, Any]
+LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
+"""Keys of `metadata_props`; each value is JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """`facts`: how and of what the file was made; empty in a file of other makers."""
+
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    family: str = "onnx"
+    config: Document = field(default_factory=dict)
+    parameters: int = 0
+    dtype: str = "float32"
+    facts: Document = field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, str]:
+        rest = {name: getattr(self, name) for name in ("family", "config", "parameters", "dtype")}
+        return {
+            LABELS: json.dumps(self.labels, ensure_ascii=False),
+            PREPROCESSING: json.dumps(asdict(self.preprocessing)),
+            FACTS: json.dumps(rest | {"facts": self.facts}),
+        }
+
+
+def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> Card:
+    """The card of a file whose signature is known. What the file lacks is looked for beside it: in `<name>.json` (keys
+    `labels` and `preprocessing`), or in a `config.json` and `preprocessor_config.json` of timm or Hugging Face.
+
+    Raises:
+        CheckpointError: labels or preprocessing are nowhere, or do not fit the file.
+    """
+    try:
+        facts = json.loads(metadata.get(FACTS, "{}"))
+        found = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
+    beside = _beside(path)
+    preprocessing = _preprocessing(found, beside, signature, path)
+    labels = _labels(found, beside, signature, path)
+    if preprocessing.size != (signature.size or preprocessing.size):
+        raise CheckpointError(f"{path} takes {signature.size} pixels, its preprocessing makes {preprocessing.size}")
+    return Card(labels=labels, preprocessing=preprocessing, **facts)
+
+
+def _beside(path: Path) -> Document:
+    """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder."""
+    own = path.with_suffix(".json")
+    if own.is_file():
+        return read_json(own)
+    places = [folder / name for name in SIDECARS for folder in (path.parent, path.parent.parent)]
+    return {place.name: read_json(place) for place in reversed(places) if place.is_file()}
+
+
+def _labels(found: Document, beside: Document, signature: Signature, path: Path) -> tuple[str, ...]:
+    named = beside.get(LABELS) or found.get(LABELS)
+    if named is None and (document := beside.get("config.json")):
+        names, doubt = read_labels(document, signature.classes or len(document.get("id2label", ())))
+        named = None if doubt else names
+    if named is None and signature.classes == 1000:
+        return imagenet_1k()
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+        raise CheckpointError(f"{path} names no classes: {_remedy(path)}")
+    if signature.classes not in (None, len(named)):
+        raise CheckpointError(f"{path} has {signature.classes} classes, {len(named)} are named")
+    return tuple(named)
+
+
+def _preprocessing(found: Document, beside: Document, signature: Signature, path: Path) -> Preprocessing:
+    stated = beside.get(PREPROCESSING) or found.get(PREPROCESSING)
+    if stated is not None:
+        return _own(stated, signature, path)
+    if document := beside.get("preprocessor_config.json"):
+        return recipes.from_hugging_face(document, signature.size)
+    if (document := beside.get("config.json")) and "architecture" in document:
+        return recipes.from_timm(document, signature.size)
+    if signature.raw and signature.size:  # its normalisation is inside
+        return replace(recipes.assumed("", signature.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    raise CheckpointError(f"{path} does not say how images are normalised: {_remedy(path)}")
+
+
+def _own(stated: Any, signature: Signature, path: Path) -> Preprocessing:
+    try:
+        size = stated.get("size", signature.size)
+        fields = {"size": size, "resize": size} | stated
+        return Preprocessing(**fields | {key: tuple(stated[key]) for key in ("mean", "std") if key in stated})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its preprocessing cannot be read: {error}") from error
+
+
+def _remedy(path: Path) -> str:
+    half = "[0.5, 0.5, 0.5]"
+    example = f'{{"labels": ["cat", "dog"], "preprocessing": {{"resize": 256, "mean": {half}, "std": {half}}}}}'
+    return f"write {path.with_suffix('.json').name} beside it, such as {example}"

@@ -1,0 +1,135 @@
+"""An .onnx file in onnxruntime, on the execution provider that was asked for and on no other. Knows no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cpu
+from .errors import CheckpointError
+from .onnx_card import read_card
+from .onnx_gpu import CPU, CUDA, TENSORRT, BoundBatches, Providers, providers
+from .onnx_model import OnnxModel, reason
+from .onnx_signature import Port, Signature, read_signature
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class OnnxSession(OnnxModel):
+    """A file on one provider.
+
+    Args:
+        path: of the .onnx file; external data lies beside it.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU where the installed onnxruntime has a provider for it.
+        tensorrt: through TensorRT, whose engines are cached; needs a GPU.
+        max_batch_size: the largest batch that TensorRT builds its engine for.
+
+    Raises:
+        CheckpointError: the file cannot be loaded, or is no image classifier.
+        ValueError: the provider is not there.
+    """
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path, *, device: str = "auto", tensorrt: bool = False, max_batch_size: int = 32) -> None:
+        runtime = require_onnxruntime()
+        self.path = path
+        provider, index = choose_provider(device, tensorrt, runtime.get_available_providers())
+        session = load_session(path, [(CPU, {})])
+        self.signature = _signature(session, path)
+        self.card = read_card(session.get_modelmeta().custom_metadata_map, self.signature, path)
+        self._bound = None
+        if provider != CPU:
+            session = load_session(path, providers(provider, index, path, self.signature, max_batch_size))
+            graphs = provider == CUDA
+            self._bound = BoundBatches(runtime, session, self.signature, index, max_batch_size, graphs=graphs)
+        self._session = session
+        self.device = "cpu" if provider == CPU else f"cuda:{index}"
+        self.dtype = self.card.dtype
+        self.choice = f"{provider} of onnxruntime {runtime.__version__}, {self.dtype}"
+        self.check()
+
+    def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
+        if self._bound is not None:
+            return self._bound(images, len(self.card.labels))
+        (scores,) = self._session.run([self.signature.output.name], {self.signature.input.name: images})
+        return np.asarray(scores)
+
+
+def load_session(path: Path, wanted: Providers) -> onnxruntime.InferenceSession:
+    """A session on exactly these providers, with as many threads as this process has cores.
+
+    Raises:
+        CheckpointError: the file cannot be loaded.
+        ValueError: the first provider did not start; onnxruntime itself would go on without it.
+    """
+    runtime = require_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = cpu.usable_cores()
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(os.fspath(path), options, providers=wanted)
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise CheckpointError(f"onnxruntime {runtime.__version__} cannot load {path}: {reason(error)}") from error
+    if wanted[0][0] not in session.get_providers():
+        raise ValueError(f"{wanted[0][0]} did not start: its libraries are missing or of another version")
+    return session
+
+
+def require_onnxruntime() -> Any:
+    """The package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            "the backend 'onnxruntime' needs the package onnxruntime: pip install 'tessella[onnx]'"
+        ) from error
+    return onnxruntime
+
+
+def choose_provider(device: str, tensorrt: bool, available: Sequence[str]) -> tuple[str, int]:
+    """The execution provider for a device, and the GPU's number.
+
+    Raises:
+        ValueError: the installed onnxruntime has no provider for it; or it is no device.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()) or (number and kind != "cuda"):
+        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …")
+    if kind == "auto":
+        kind = "cuda" if tensorrt or CUDA in available else "cpu"
+    if kind == "cpu" and tensorrt:
+        raise ValueError("TensorRT needs a GPU: --device cuda:0, or another --backend")
+    provider = CPU if kind == "cpu" else TENSORRT if tensorrt else CUDA
+    if provider not in available:
+        raise ValueError(
+            f"the installed onnxruntime has no {provider} (it has {', '.join(available)}): "
+            "pip install onnxruntime-gpu in place of onnxruntime, or choose --device cpu"
+        )
+    return provider, int(number or 0)
+
+
+def _signature(session: onnxruntime.InferenceSession, path: Path) -> Signature:
+    return read_signature(_ports(session.get_inputs()), _ports(session.get_outputs()), str(path))
+
+
+def _ports(nodes: Sequence[Any]) -> list[Port]:
+    types = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    return [
+        Port(
+            node.name,
+            types.get(node.type, node.type.removeprefix("tensor(").removesuffix(")")),
+            tuple(side if isinstance(side, int) else None for side in node.shape or ()),
+        )
+        for node in nodes
+    ]

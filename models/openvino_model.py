@@ -1,0 +1,112 @@
+"""An .onnx file in OpenVINO, on the CPU. Knows no torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cpu
+from .errors import CheckpointError
+from .onnx_card import read_card
+from .onnx_model import OnnxModel, reason
+from .onnx_signature import Port, read_signature
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_TYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i64": "int64", "f64": "float64"}
+
+
+class OpenVINOModel(OnnxModel):
+    """A file, compiled for this CPU.
+
+    Args:
+        path: of the .onnx file; external data lies beside it.
+        dtype: of the arithmetic, whatever the file's; `auto` is bfloat16 where the CPU multiplies it, else float32.
+
+    Raises:
+        CheckpointError: the file cannot be loaded, or is no image classifier.
+        ValueError: an unknown dtype, one this CPU does not multiply, or OpenVINO is not installed.
+    """
+
+    backend = "openvino"
+    device = "cpu"
+
+    def __init__(self, path: Path, *, dtype: str = "auto") -> None:
+        openvino = require_openvino()
+        self.path = path
+        self.dtype = _choose_dtype(dtype)
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own
+            raise CheckpointError(f"OpenVINO {openvino.__version__} cannot load {path}: {reason(error)}") from error
+        self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
+        self.card = read_card(_metadata(model), self.signature, path)
+        if self.card.dtype == "int8":
+            self.dtype = "int8"
+        self._request = _compile(core, model, self.dtype, path)
+        self._output = next(
+            index for index, port in enumerate(_ports(model.outputs)) if port.name == self.signature.output.name
+        )
+        self.choice = f"OpenVINO {openvino.__version__.partition('-')[0]} on {cpu.usable_cores()} cores, {self.dtype}"
+        self.check()
+
+    def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
+        result = self._request.infer([images], share_inputs=True, share_outputs=False)
+        return np.asarray(result[self._output])
+
+
+def require_openvino() -> Any:
+    """The package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise ValueError("the package openvino is not installed: pip install 'tessella[openvino]'") from error
+    return openvino
+
+
+def _choose_dtype(dtype: str) -> str:
+    if dtype == "auto":
+        return "bfloat16" if cpu.has_bfloat16() else "float32"
+    if dtype not in PRECISIONS:
+        raise ValueError(f"dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
+    if dtype == "bfloat16" and not cpu.has_bfloat16():
+        raise ValueError("this CPU has no bfloat16 instructions: choose --dtype float32")
+    return dtype
+
+
+def _compile(core: Any, model: Any, dtype: str, path: Path) -> Any:
+    settings = {
+        "INFERENCE_PRECISION_HINT": PRECISIONS.get(dtype, "f32"),
+        "INFERENCE_NUM_THREADS": cpu.usable_cores(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    try:
+        return core.compile_model(model, "CPU", settings).create_infer_request()
+    except Exception as error:
+        raise CheckpointError(f"OpenVINO cannot compile {path}: {reason(error)}") from error
+
+
+def _metadata(model: Any) -> dict[str, str]:
+    """The file's `metadata_props`, which OpenVINO keeps under `framework`."""
+    if "framework" not in model.get_rt_info():
+        return {}
+    framework = model.get_rt_info("framework")
+    return {key: str(model.get_rt_info(["framework", key]).value) for key in framework.value}
+
+
+def _ports(nodes: Any) -> list[Port]:
+    return [
+        Port(
+            node.get_any_name(),
+            _TYPES.get(kind := node.get_element_type().get_type_name(), kind),
+            tuple(None if side.is_dynamic else side.get_length() for side in node.get_partial_shape())
+            if node.get_partial_shape().rank.is_static
+            else (),
+        )
+        for node in nodes
+    ]

@@ -1,0 +1,41 @@
+"""A few real images that are on this machine already, for checks that noise would pass too easily."""
+
+import importlib.util
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .preprocess import Preprocessing
+
+_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+def photographs(preprocessing: Preprocessing, count: int) -> tuple[NDArray[np.uint8], str]:
+    """uint8 (count, size, size, 3), crops of different places, and where they come from.
+
+    The photographs are those that scikit-learn and scikit-image bring along; without either, smooth random pictures.
+    """
+    pictures, origin = _pictures()
+    generator = np.random.default_rng(0)
+    return np.stack([preprocessing(_crop(pictures[i % len(pictures)], generator)) for i in range(count)]), origin
+
+
+def _pictures() -> tuple[list[Image.Image], str]:
+    if importlib.util.find_spec("skimage"):
+        import skimage.data
+
+        return [Image.fromarray(getattr(skimage.data, name)()) for name in _SKIMAGE], "photographs of scikit-image"
+    if importlib.util.find_spec("sklearn"):
+        from sklearn.datasets import load_sample_images
+
+        return [Image.fromarray(image) for image in load_sample_images().images], "photographs of scikit-learn"
+    generator = np.random.default_rng(1)
+    coarse = generator.integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
+    return [Image.fromarray(image).resize((512, 512), Image.Resampling.BICUBIC) for image in coarse], "smooth noise"
+
+
+def _crop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
+    side = int(min(picture.size) * generator.uniform(0.4, 1))
+    left, top = (int(generator.integers(0, length - side + 1)) for length in picture.size)
+    return picture.convert("RGB").crop((left, top, left + side, top + side))
