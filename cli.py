@@ -60,6 +60,7 @@ def serve(
     backend: Backend = None,
     dtype: Dtype = None,
     max_batch_size: Annotated[int | None, typer.Option(help="most images of one model call  [32]")] = None,
+    max_queue_delay_ms: Annotated[float | None, typer.Option(help="longest wait for a batch to grow  [0]")] = None,
     max_queue: Annotated[int | None, typer.Option(help="most images accepted at once; more get 429  [1024]")] = None,
     max_images: Annotated[int | None, typer.Option(help="most images of one request  [64]")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="largest request body  [67108864]")] = None,

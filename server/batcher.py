@@ -8,10 +8,9 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
@@ -28,6 +27,16 @@ class Entry(Generic[Payload, Result]):
     payload: Payload = field(compare=False)
     future: "Future[Result]" = field(compare=False, default_factory=Future)
     enqueued_at: float = field(compare=False, default_factory=time.perf_counter)
+
+
+Reason = Literal["full", "idle", "delay", "drain"]
+
+
+class Batch(NamedTuple, Generic[Payload, Result]):
+    """What one model call answers, and what dispatched it."""
+
+    entries: list[Entry[Payload, Result]]
+    reason: Reason
 
 
 class Batcher(Generic[Payload, Result]):
@@ -60,23 +69,44 @@ class Batcher(Generic[Payload, Result]):
             self._changed.notify()
         return entry.future
 
-    def take(self, max_batch_size: int) -> Sequence[Entry[Payload, Result]]:
-        """Blocks until something waits; at most `max_batch_size` entries. Empty once closed and drained.
+    def take(self, max_batch_size: int, max_delay: float = 0.0) -> Batch[Payload, Result]:
+        """Blocks until something waits. Empty once closed and drained.
 
         Every entry it returns is running: its future can no longer be cancelled and must be given a result.
+
+        Args:
+            max_delay: seconds for which the oldest entry may be held back so that more come; a full batch never waits.
         """
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
-                batch: list[Entry[Payload, Result]] = []
-                while self._waiting and len(batch) < max_batch_size:
-                    entry = heapq.heappop(self._waiting)
-                    if entry.future.set_running_or_notify_cancel():
-                        batch.append(entry)
-                    else:
-                        self._dropped += 1
-                if batch or self._closed:
-                    return batch
+                delayed = self._wait_for_more(max_batch_size, max_delay)
+                entries = self._pop(max_batch_size)
+                if entries or self._closed:
+                    full = len(entries) == max_batch_size
+                    reason: Reason = "full" if full else "drain" if self._closed else "delay" if delayed else "idle"
+                    return Batch(entries, reason)
+
+    def _wait_for_more(self, max_batch_size: int, max_delay: float) -> bool:
+        """Whether the delay was over before the batch was full."""
+        if not max_delay or self._closed:
+            return False
+        end = min(entry.enqueued_at for entry in self._waiting) + max_delay
+        enough = self._changed.wait_for(
+            lambda: len(self._waiting) >= max_batch_size or self._closed, timeout=max(0.0, end - time.perf_counter())
+        )
+        return not enough
+
+    def _pop(self, most: int) -> list[Entry[Payload, Result]]:
+        """The most urgent entries that are still wanted."""
+        entries: list[Entry[Payload, Result]] = []
+        while self._waiting and len(entries) < most:
+            entry = heapq.heappop(self._waiting)
+            if entry.future.set_running_or_notify_cancel():
+                entries.append(entry)
+            else:
+                self._dropped += 1
+        return entries
 
     def forget_dropped(self) -> int:
         """How many entries were cancelled before they reached a batch, since this was last asked."""

@@ -77,6 +77,7 @@ class AsyncEngine:
         dtype: str = "auto",
         backend: str = "auto",
         max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
+        max_delay: float = 0.0,
         **limits: Unpack[Limits],
     ) -> Self:
         """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
@@ -93,6 +94,7 @@ class AsyncEngine:
             device=device,
             dtype=dtype,
             backend=backend,
+            max_delay=max_delay,
             metrics=limits.get("metrics"),
         )
         return cls(await asyncio.to_thread(load), name=name, **limits)
@@ -208,6 +210,7 @@ def start_worker(
     device: str = "auto",
     dtype: str = "auto",
     backend: str = "auto",
+    max_delay: float = 0.0,
     metrics: Metrics | None = None,
 ) -> Worker:
     """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
@@ -216,6 +219,6 @@ def start_worker(
         LookupError, ValueError: the model cannot be found or loaded.
     """
     runner = TorchRunner(source, device=device, dtype=dtype, backend=backend)
-    worker = Worker(runner, name=name, max_batch_size=max_batch_size, metrics=metrics)
+    worker = Worker(runner, name=name, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics)
     worker.start()
     return worker

@@ -54,6 +54,7 @@ class EngineProcess:
                     device=settings.device,
                     dtype=settings.dtype,
                     backend=settings.backend,
+                    max_delay=settings.max_queue_delay_ms / 1e3,
                     metrics=self._metrics,
                 )
             except Exception as error:

@@ -31,7 +31,7 @@ COUNTERS: Final = {
     "nv_inference_compute_infer_duration_us": "Microseconds in the model, summed over requests",
     "nv_inference_compute_output_duration_us": "Microseconds from logits to predictions, summed over requests",
     "tessella_images_failed": "Images that got an error in their own place, by kind",
-    "tessella_batches": "Model calls by what dispatched them: a full batch, or an idle model",
+    "tessella_batches": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
     "tessella_images_dropped": "Images whose client had gone before they cost a batch",
     "tessella_responses": "HTTP responses by route and status",
     "tessella_restarts": "Processes that were started again",

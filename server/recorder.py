@@ -59,10 +59,10 @@ class BatchRecorder:
         self._metrics = metrics
         self._labels = {"model": model, "version": "1"}
 
-    def ran(self, batch_size: int, seconds: float, *, full: bool) -> None:
+    def ran(self, batch_size: int, seconds: float, reason: str) -> None:
         self._metrics.count("nv_inference_exec_count", **self._labels)
         self._metrics.count("nv_inference_count", batch_size, **self._labels)
-        self._metrics.count("tessella_batches", reason="full" if full else "idle", **self._labels)
+        self._metrics.count("tessella_batches", reason=reason, **self._labels)
         self._metrics.observe("tessella_batch_size", batch_size, **self._labels)
         self._metrics.observe("tessella_inference_seconds", seconds, **self._labels)
 

@@ -117,6 +117,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             dtype=settings.dtype,
             backend=settings.backend,
             max_batch_size=settings.max_batch_size,
+            max_delay=settings.max_queue_delay_ms / 1e3,
             max_queue=settings.max_queue,
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,

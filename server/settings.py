@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         default="auto", description="arithmetic of the model; auto takes what gains on this machine"
     )
     max_batch_size: int = Field(default=32, ge=1, description="most images of one model call")
+    max_queue_delay_ms: float = Field(
+        default=0, ge=0, description="longest time an image may be held back so that a batch grows; 0: never"
+    )
     max_queue: int = Field(default=1024, ge=1, description="most images accepted at once; more are answered 429")
     max_images: int = Field(default=64, ge=1, description="most images of one request")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="largest request body, in bytes")

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .batcher import Batcher, Entry
+from .batcher import Batch, Batcher
 from .errors import InferenceFailed
 from .metrics import Metrics
 from .recorder import BatchRecorder
@@ -62,13 +61,16 @@ class ModelPort(Protocol):
 class Worker:
     """One model, one thread, one queue."""
 
-    def __init__(self, runner: Runner, *, name: str, max_batch_size: int, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, runner: Runner, *, name: str, max_batch_size: int, max_delay: float = 0.0, metrics: Metrics | None = None
+    ) -> None:
         self.info = runner.info
         self.max_batch_size = max_batch_size
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
         self._batcher = Batcher[Pixels, Inference]()
         self._runner = runner
+        self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
@@ -98,13 +100,14 @@ class Worker:
             self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._batcher.take(self.max_batch_size):
+        while (batch := self._batcher.take(self.max_batch_size, self._max_delay)).entries:
             self.busy_since = time.monotonic()
             self._answer(batch)
             self.busy_since = None
             self._recorder.dropped(self._batcher.forget_dropped())
 
-    def _answer(self, batch: Sequence[Entry[Pixels, Inference]]) -> None:
+    def _answer(self, taken: Batch[Pixels, Inference]) -> None:
+        batch, reason = taken
         started = time.perf_counter()
         try:
             logits = self._runner.run(np.stack([entry.payload for entry in batch]))
@@ -116,6 +119,6 @@ class Worker:
                 entry.future.set_exception(InferenceFailed(f"the model call failed: {error}"))
             return
         elapsed = time.perf_counter() - started
-        self._recorder.ran(len(batch), elapsed, full=len(batch) == self.max_batch_size)
+        self._recorder.ran(len(batch), elapsed, reason)
         for entry, row in zip(batch, logits, strict=True):
             entry.future.set_result(Inference(row, len(batch), started - entry.enqueued_at, elapsed))

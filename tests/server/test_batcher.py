@@ -9,7 +9,7 @@ from tessella.server.batcher import Batcher
 
 
 def payloads(batcher: "Batcher[int, int]", max_batch_size: int = 8) -> list[int]:
-    return [entry.payload for entry in batcher.take(max_batch_size)]
+    return [entry.payload for entry in batcher.take(max_batch_size).entries]
 
 
 @pytest.fixture
@@ -78,9 +78,34 @@ def test_closing_wakes_a_waiting_worker(batcher: "Batcher[int, int]") -> None:
     assert taken == [[]]
 
 
+def test_a_delay_lets_a_batch_grow_until_it_is_full(batcher: "Batcher[int, int]") -> None:
+    batcher.submit(0)
+    feeder = threading.Timer(0.05, lambda: [batcher.submit(payload) for payload in (1, 2, 3)])
+    feeder.start()
+    batch = batcher.take(4, max_delay=60)
+    assert [entry.payload for entry in batch.entries] == [0, 1, 2, 3]
+    assert batch.reason == "full"
+
+
+def test_a_delay_is_an_upper_bound(batcher: "Batcher[int, int]") -> None:
+    batcher.submit(0)
+    batch = batcher.take(4, max_delay=0.01)
+    assert ([entry.payload for entry in batch.entries], batch.reason) == ([0], "delay")
+
+
+def test_what_dispatched_a_batch_is_told(batcher: "Batcher[int, int]") -> None:
+    for payload in range(3):
+        batcher.submit(payload)
+    assert batcher.take(2).reason == "full"
+    assert batcher.take(2).reason == "idle"
+    batcher.submit(3)
+    batcher.close()
+    assert batcher.take(2, max_delay=60).reason == "drain"
+
+
 def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> None:
     def work() -> None:
-        while batch := batcher.take(7):
+        while batch := batcher.take(7).entries:
             assert len(batch) <= 7
             for entry in batch:
                 entry.future.set_result(entry.payload * 2)
