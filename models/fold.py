@@ -57,6 +57,9 @@ def fold(
         mean, std: of the three channels, in units of the pixel range 0..1.
         steps: the savings to take.
         dtype: of the matrices in the result; vectors are float32 (float64 for float64).
+
+    Raises:
+        ValueError: the network pools both by token and by mean.
     """
     order: tuple[tuple[bool, Callable[[FoldedViT], FoldedViT]], ...] = (
         (steps.pixels, fold_pixels),
@@ -77,6 +80,8 @@ def unfolded(network: ViT, mean: Sequence[float], std: Sequence[float]) -> Folde
     table.
     """
     config = network.config
+    if config.pooling == "token_mean":
+        raise ValueError("the folded graph pools one way; a network that pools by token and mean runs in plain PyTorch")
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if config.position != "none":
         table += _double(network.position_embedding.table())

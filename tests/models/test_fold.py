@@ -137,3 +137,9 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
         folded_error = (fused(pixels).double() - exact).square().mean().sqrt()
         plain_error = (network.bfloat16()(exact_images.bfloat16()).double() - exact).square().mean().sqrt()
     assert folded_error <= plain_error
+
+
+def test_a_network_that_pools_two_ways_is_refused() -> None:
+    network = ViT(ViTConfig(image_size=32, patch_size=8, dim=24, depth=1, heads=3, mlp_dim=64, pooling="token_mean"))
+    with pytest.raises(ValueError, match="pools one way"):
+        fold(network, MEAN, STD)
