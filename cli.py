@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import __version__
+from .server.options import with_settings
+from .server.settings import Settings, unknown_variables
 
 app = typer.Typer(
     help="Serve Vision Transformers: ViT, DeiT and TNT checkpoints.",
@@ -25,10 +27,6 @@ bench = typer.Typer(help="Measure: a table for people, one JSON document for mac
 app.add_typer(bench, name="bench")
 output, messages = Console(), Console(stderr=True)
 
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source; repeat for several"),
-]
 Model = Annotated[str, typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
 Backend = Annotated[str | None, typer.Option(help="auto, triton, torch, onnxruntime or openvino")]
@@ -52,44 +50,20 @@ def version(show: Annotated[bool, typer.Option("--version", help="print the vers
 
 
 @app.command()
-def serve(
-    model: Models = None,
-    host: Annotated[str | None, typer.Option(help="address to listen on  [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="port to listen on; 0 takes a free one  [8000]")] = None,
-    device: Device = None,
-    backend: Backend = None,
-    dtype: Dtype = None,
-    max_batch_size: Annotated[int | None, typer.Option(help="most images of one model call  [32]")] = None,
-    max_queue_delay_ms: Annotated[float | None, typer.Option(help="longest wait for a batch to grow  [0]")] = None,
-    max_queue: Annotated[int | None, typer.Option(help="most images accepted at once; more get 429  [1024]")] = None,
-    max_images: Annotated[int | None, typer.Option(help="most images of one request  [64]")] = None,
-    max_body_bytes: Annotated[int | None, typer.Option(help="largest request body  [67108864]")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="largest image  [50000000]")] = None,
-    decode_threads: Annotated[int | None, typer.Option(help="threads that decode  [one per core]")] = None,
-    timeout_ms: Annotated[float | None, typer.Option(help="a request's time where it names none  [60000]")] = None,
-    api_key: Annotated[list[str] | None, typer.Option(help="a key that requests must carry; repeat")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="a file with keys, one a line")] = None,
-    cors_origin: Annotated[list[str] | None, typer.Option(help="web origin that may call; repeat; * for all")] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; speaks HTTPS")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key")] = None,
-    frontends: Annotated[int | None, typer.Option(help="front-end processes; 0: all in one  [0 on a CPU]")] = None,
-    hang_timeout: Annotated[float | None, typer.Option(help="seconds until a silent engine is restarted  [60]")] = None,
-    drain_delay: Annotated[float | None, typer.Option(help="seconds it still serves after SIGTERM  [0]")] = None,
-    drain_timeout: Annotated[float | None, typer.Option(help="seconds to finish on shutdown  [30]")] = None,
-) -> None:
+@with_settings
+def serve(**options: Any) -> None:
     """Serve models over HTTP. Without --model: the two checkpoints that ship.
 
     Every option is also a variable (TESSELLA_PORT=9000) and a key in tessella.toml (port = 9000).
     """
-    given = {name: value for name, value in locals().items() if value is not None}
+    from .server.logs import configure
     from .server.serve import serve as run
-    from .server.settings import Settings, unknown_variables
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    configure(settings.log_format)
     for name in unknown_variables():
-        messages.print(f"[yellow]warning:[/yellow] no setting is called {name}", highlight=False)
-    raise typer.Exit(run(Settings(**given)))
+        logging.warning("no setting is called %s", name)
+    raise typer.Exit(run(settings))
 
 
 @app.command()

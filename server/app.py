@@ -120,5 +120,6 @@ def _describe(model: ServedModel) -> ModelAnswer:
         backend=info.backend,
         device=info.device,
         dtype=info.dtype,
+        choice=info.choice,
         max_batch_size=model.engine.max_batch_size,
     )

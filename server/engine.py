@@ -11,10 +11,10 @@ from typing import Self, TypedDict, Unpack
 
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
 from .images import DEFAULT_MAX_PIXELS, decode
+from .load import load_runner
 from .metrics import Metrics
 from .predictions import Classification, top_predictions
 from .recorder import RequestRecorder
-from .runners import TorchRunner
 from .worker import ModelPort, Pixels, Worker
 
 DEFAULT_MAX_BATCH_SIZE = 32
@@ -218,7 +218,7 @@ def start_worker(
     Raises:
         LookupError, ValueError: the model cannot be found or loaded.
     """
-    runner = TorchRunner(source, device=device, dtype=dtype, backend=backend)
+    runner = load_runner(source, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
     worker = Worker(runner, name=name, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics)
     worker.start()
     return worker

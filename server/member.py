@@ -1,7 +1,6 @@
 """`python -m tessella.server.member engine|frontend FD`: what the supervisor starts. Settings come over the line FD."""
 
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -9,10 +8,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from .channel import Document, receive_first
+from .logs import configure
 from .settings import Settings
 
 T = TypeVar("T")
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -42,10 +41,10 @@ def main() -> None:
     control = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to end, also on Ctrl-C
     start = receive_first(control)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    settings = Settings(**start["settings"])
+    configure(settings.log_format)
     member = {"engine": _engine, "frontend": _front_end}[kind]
-    run(member(control, Settings(**start["settings"]), start))
+    run(member(control, settings, start))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .logs import ACCESS
+
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -52,6 +54,8 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 started = True
                 _count(scope, message["status"])
+                if scope["app"].state.service.settings.access_log:
+                    _log_access(scope, message["status"], context)
                 headers = MutableHeaders(scope=message)
                 _add_headers(headers, context)
                 if scope["app"].state.service.draining:
@@ -66,6 +70,20 @@ class RequestContextMiddleware:
                 raise
             failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
             await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+
+
+def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
+    fields = {
+        "request_id": context.id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "total_ms": round(context.total_seconds * 1e3, 3),
+        "queue_ms": round(context.queue_seconds * 1e3, 3),
+        "inference_ms": round(context.inference_seconds * 1e3, 3),
+        "batch_size": context.batch_size,
+    }
+    ACCESS.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
 
 
 def _count(scope: Scope, status: int) -> None:

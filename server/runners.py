@@ -21,6 +21,8 @@ class RunnerInfo:
     backend: str
     device: str
     dtype: str
+    choice: str = ""
+    """A sentence on how backend and dtype were chosen, for people."""
 
     def to_document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -67,6 +69,7 @@ class TorchRunner:
             backend=self._model.backend,
             device=str(self._model.device),
             dtype=str(self._model.dtype).removeprefix("torch."),
+            choice=self._model.choice,
         )
 
     def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -76,6 +76,7 @@ class ModelAnswer(BaseModel):
     backend: str | None = None
     device: str | None = None
     dtype: str | None = None
+    choice: Annotated[str | None, Field(description="how backend and dtype were chosen, for people")] = None
     max_batch_size: int | None = None
 
 

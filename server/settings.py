@@ -15,6 +15,7 @@ from pydantic_settings import (
 )
 
 from .images import DEFAULT_MAX_PIXELS
+from .logs import LogFormat
 
 PREFIX = "TESSELLA_"
 FILE = "tessella.toml"
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     device: str = Field(default="auto", description="auto, cpu or cuda:0")
-    backend: Literal["auto", "triton", "torch", "onnxruntime", "openvino"] = Field(
+    backend: Literal["auto", "triton", "torch", "onnxruntime", "tensorrt", "openvino"] = Field(
         default="auto", description="what runs the model"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -56,6 +57,8 @@ class Settings(BaseSettings):
     )
     tls_certificate: Path | None = Field(default=None, description="PEM file; with tls_key, speaks HTTPS")
     tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key")
+    log_format: LogFormat = Field(default="text", description="log lines for people, or json for machines")
+    access_log: bool = Field(default=False, description="one log line per request, with its id and times")
     frontends: int | None = Field(
         default=None, ge=0, le=64, description="front-end processes; 0 serves from one process; default 0 on a CPU"
     )

@@ -1,0 +1,35 @@
+"""Log lines: for people, or one JSON object each for machines."""
+
+import json
+import logging
+import time
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+ACCESS = logging.getLogger("tessella.access")
+_TEXT = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+
+class JsonFormatter(logging.Formatter):
+    """`time` (UTC, ISO 8601), `level`, `logger`, `message`, the record's `fields`, and `exception` where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        document = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
+
+
+def configure(form: LogFormat) -> None:
+    """Sets up this process's logging, on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else _TEXT)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,0 +1,48 @@
+"""Log lines: one JSON object each, with the id and times of every request that is logged."""
+
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+
+from tessella.server.logs import JsonFormatter
+from tessella.server.settings import Settings
+
+from . import pictures
+from .gated import GatedRunner
+from .live import gated
+
+
+def formatted(record: logging.LogRecord) -> dict[str, Any]:
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def test_every_line_is_one_json_object() -> None:
+    try:
+        raise ValueError("line one\nline two")
+    except ValueError as error:
+        record = logging.LogRecord("a.b", logging.ERROR, "", 0, "failed: %s", ("x\ny",), (type(error), error, None))
+    record.created, record.msecs = 0.25, 250.0
+    document = formatted(record)
+    assert document["time"] == "1970-01-01T00:00:00.250Z"
+    assert (document["level"], document["logger"], document["message"]) == ("error", "a.b", "failed: x\ny")
+    assert "line two" in document["exception"]
+
+
+def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tessella.access")
+    for access_log in (True, False):
+        with gated(GatedRunner(), Settings(model=("gated",), access_log=access_log)) as live:
+            httpx.post(
+                f"{live.url}/classify", content=pictures.encode(pictures.gradient()), headers={"x-request-id": "me"}
+            )
+            httpx.get(f"{live.url}/nowhere")
+    answered, missing = (formatted(record) for record in caplog.records if record.name == "tessella.access")
+    assert (answered["request_id"], answered["status"], answered["batch_size"]) == ("me", 200, 1)
+    assert 0 < answered["inference_ms"] < answered["total_ms"]
+    assert (missing["path"], missing["status"]) == ("/nowhere", 404)
