@@ -29,7 +29,7 @@ output, messages = Console(), Console(stderr=True)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
-Backend = Annotated[str | None, typer.Option(help="auto, triton, torch, onnxruntime or openvino")]
+Backend = Annotated[str | None, typer.Option(help="auto, triton, torch, onnxruntime, tensorrt or openvino")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16")]
 
 
@@ -106,6 +106,46 @@ def list_models(
         sizes = str(entry.image_size), str(entry.num_classes), f"{entry.parameters / 1e6:.2f} M", f"{entry.gmacs:.2f}"
         table.add_row(entry.kind, entry.name, entry.family, *sizes)
     output.print(table)
+
+
+@app.command()
+def export(
+    model: Model,
+    output_file: Annotated[Path, typer.Option("--output", "-o", help="the file to write: name.onnx")],
+    opset: Annotated[int, typer.Option(help="20, or 23 with attention as one operator")] = 20,
+    plain: Annotated[bool, typer.Option("--plain/--folded", help="as published, or with less arithmetic")] = False,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16")] = "float32",
+    quantize: Annotated[str | None, typer.Option(help="int8: smaller and faster on a CPU, and lossy")] = None,
+    softmax: Annotated[bool, typer.Option("--softmax", help="a further output with probabilities")] = False,
+    top_k: Annotated[int | None, typer.Option(min=1, help="further outputs with the likeliest classes")] = None,
+    ort_fusions: Annotated[bool, typer.Option("--ort-fusions", help="operators only onnxruntime knows")] = False,
+    architecture: Annotated[str | None, typer.Option(help="timm's name, for a file that does not say")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="of the square, in pixels  [the checkpoint's]")] = None,
+) -> None:
+    """Write a checkpoint as ONNX, verified against PyTorch before it is there."""
+    from .models.export import Wishes, export
+    from .models.export_check import ExportError
+
+    wishes = Wishes(
+        opset=opset,
+        form="plain" if plain else "folded",
+        dtype=dtype,
+        quantise=quantize,
+        softmax=softmax,
+        top_k=top_k,
+        fusions=ort_fusions,
+    )
+    with messages.status("starting") as status:
+        try:
+            made = export(
+                model, output_file, wishes, architecture=architecture, image_size=image_size, progress=status.update
+            )
+        except ExportError as error:
+            messages.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+    output.print(f"{made.verdict}", highlight=False, soft_wrap=True)
+    names = " and ".join(str(file) for file in made.files)
+    output.print(f"wrote {names}, {made.bytes / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
 
 
 @app.command()

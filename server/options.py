@@ -11,7 +11,7 @@ from .settings import Settings
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a typer command one option for each setting; those that the user gave arrive as keywords, others as None."""
+    """Gives a typer command one option for each setting; what the user gave arrives as keywords, the rest as None."""
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
         for name in Settings.model_fields
@@ -24,9 +24,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 def _option(name: str) -> Any:
     field = Settings.model_fields[name]
     default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
-    shown = (
-        "" if default in (None, "", False) else f"  [{default:g}]" if isinstance(default, float) else f"  [{default}]"
-    )
+    if isinstance(default, float):
+        default = f"{default:g}"
+    shown = "" if default in (None, "", False) else f" (default: {default})"
     flags = ("--model", "-m") if name == "model" else ()
     return Annotated[_plain(field.annotation) | None, typer.Option(*flags, help=f"{field.description}{shown}")]
 

@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=FILE, frozen=True, extra="forbid")
 
     model: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("digits-vit", "digits-tnt"), min_length=1, description="models to serve; the first is the default"
+        default=("digits-vit", "digits-tnt"),
+        min_length=1,
+        description="shipped name, file, folder, hub id or name=source; repeat for several",
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -46,10 +48,10 @@ class Settings(BaseSettings):
     max_images: int = Field(default=64, ge=1, description="most images of one request")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="largest request body, in bytes")
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
-    decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; default one per core")
+    decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; by default one per core")
     timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
     api_key: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="keys, one of which every request must carry; default: none is asked for"
+        default=(), description="a key that requests must carry; repeat for several"
     )
     api_key_file: Path | None = Field(default=None, description="a file with further keys, one a line")
     cors_origin: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default="text", description="log lines for people, or json for machines")
     access_log: bool = Field(default=False, description="one log line per request, with its id and times")
     frontends: int | None = Field(
-        default=None, ge=0, le=64, description="front-end processes; 0 serves from one process; default 0 on a CPU"
+        default=None, ge=0, le=64, description="front-end processes; 0: one process does all, as it is on a CPU"
     )
     drain_delay: float = Field(default=0, ge=0, description="seconds it still serves, not ready, before it stops")
     hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent engine is restarted")

@@ -38,9 +38,8 @@ def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO, "tessella.access")
     for access_log in (True, False):
         with gated(GatedRunner(), Settings(model=("gated",), access_log=access_log)) as live:
-            httpx.post(
-                f"{live.url}/classify", content=pictures.encode(pictures.gradient()), headers={"x-request-id": "me"}
-            )
+            image = pictures.encode(pictures.gradient())
+            httpx.post(f"{live.url}/classify", content=image, headers={"x-request-id": "me"})
             httpx.get(f"{live.url}/nowhere")
     answered, missing = (formatted(record) for record in caplog.records if record.name == "tessella.access")
     assert (answered["request_id"], answered["status"], answered["batch_size"]) == ("me", 200, 1)
