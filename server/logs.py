@@ -11,7 +11,7 @@ _TEXT = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
 
 class JsonFormatter(logging.Formatter):
-    """`time` (UTC, ISO 8601), `level`, `logger`, `message`, the record's `fields`, and an `exception` with its trace."""
+    """`time` (UTC, ISO 8601), `level`, `logger`, `message`, the record's `fields`, an `exception` with its trace."""
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
