@@ -1,5 +1,6 @@
 """`linear`: a persistent product with everything around it in its epilogue, and a split-depth form for few rows."""
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -18,6 +19,8 @@ def linear_kernel(
     x_desc,
     weight_desc,
     out_desc,
+    x_ptr,
+    weight_ptr,
     out_ptr,
     bias_ptr,
     sums_ptr,
@@ -27,6 +30,8 @@ def linear_kernel(
     M,
     O,
     K,
+    x_stride,
+    weight_stride,
     out_stride,
     residual_stride,
     part_stride,
@@ -44,6 +49,7 @@ def linear_kernel(
     PROGRAMS: tl.constexpr,
     WARP_SPECIALIZE: tl.constexpr,
     FLATTEN: tl.constexpr,
+    BULK_STORE: tl.constexpr,
     PDL: tl.constexpr,
 ):
     """One program per multiprocessor, each walking every PROGRAMS-th tile.
@@ -57,6 +63,14 @@ def linear_kernel(
     if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
+    if WARP_SPECIALIZE:
+        # triton splits a specialised tile between its warps, and cannot do so with a descriptor from the host
+        x_desc = tl.make_tensor_descriptor(x_ptr, [M, K], [x_stride, 1], [BLOCK_M, BLOCK_K])
+        weight_desc = tl.make_tensor_descriptor(weight_ptr, [O, K], [weight_stride, 1], [BLOCK_N, BLOCK_K])
+        if BULK_STORE:
+            out_columns = O // 2 if ACTIVATION == "swiglu" else O
+            OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
+            out_desc = tl.make_tensor_descriptor(out_ptr, [M, out_columns], [out_stride, 1], [BLOCK_M, OUT_N])
     row_tiles = tl.cdiv(M, BLOCK_M)
     column_tiles = tl.cdiv(O, BLOCK_N)
     for tile in tl.range(
@@ -205,27 +219,12 @@ def linear(
     """Launches over tensors as in `ops.linear`; the configuration is the one that `ops.linear` sized its buffers by."""
     (rows, depth), columns = x.shape, len(weight)
     tile = tuning.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
-    out_block = tile.block_n // (2 if activation == "swiglu" else 1)
     parts = 1 if statistics is None else len(statistics)
-    arguments = (
-        _descriptor("x", x, tile.block_m, tile.block_k),
-        _descriptor("weight", weight, tile.block_n, tile.block_k),
-        _descriptor("out", out, tile.block_m, out_block) if _aligned(out) else None,
-        out,
-        bias,
-        sums,
-        statistics,
-        residual,
-        out_statistics,
-    )
-    sizes = (
-        rows,
-        columns,
-        depth,
+    vectors = (bias, sums, statistics, residual, out_statistics)
+    strides = (
         out.stride(0),
         0 if residual is None else residual.stride(0),
         *((0, 0, 0) if statistics is None else statistics.stride()),
-        eps,
     )
     constants = {
         "PARTS": parts,
@@ -237,15 +236,20 @@ def linear(
         "BLOCK_K": tile.block_k,
         "PDL": tile.pdl,
     }
+    descriptors = _descriptors(x, weight, out, tile, activation)
     tiles = triton.cdiv(rows, tile.block_m) * triton.cdiv(columns, tile.block_n)
     if tile.splits > 1:
+        buffers = (partials, counters)
+        sizes = (rows, columns, depth, *strides, eps)
+        grid = (tiles, tile.splits)
         launch(
             split_linear_kernel,
-            (tiles, tile.splits),
+            grid,
             tile,
-            *arguments,
-            partials,
-            counters,
+            *descriptors,
+            out,
+            *vectors,
+            *buffers,
             *sizes,
             **constants,
             SPLITS=tile.splits,
@@ -253,28 +257,57 @@ def linear(
         return
     gpu = gpu_of(x.device)
     programs = min(tiles, gpu.sms)
+    sizes = (rows, columns, depth, x.stride(0), weight.stride(0), *strides, eps)
     launch(
         linear_kernel,
         (programs,),
         tile,
-        *arguments,
+        *descriptors,
+        x,
+        weight,
+        out,
+        *vectors,
         *sizes,
         **constants,
         GROUP_M=tile.group_m,
         PROGRAMS=programs,
         WARP_SPECIALIZE=tile.warp_specialize,
         FLATTEN=gpu.has_tma and not tile.warp_specialize,
+        BULK_STORE=_aligned(out),
     )
 
 
-def _descriptor(name: str, x: Tensor, rows: int, columns: int) -> TensorDescriptor:
+def _descriptors(
+    x: Tensor, weight: Tensor, out: Tensor, tile: tuning.Tile, activation: str
+) -> tuple[TensorDescriptor | None, ...]:
+    """Of x, weight and out; none where the kernel makes its own, in memory that triton then asks for."""
+    _check_alignment("x", x)
+    _check_alignment("weight", weight)
+    if tile.warp_specialize:
+        triton.set_allocator(_scratch)
+        return None, None, None
+    out_block = tile.block_n // (2 if activation == "swiglu" else 1)
+    return (
+        _descriptor(x, tile.block_m, tile.block_k),
+        _descriptor(weight, tile.block_n, tile.block_k),
+        _descriptor(out, tile.block_m, out_block) if _aligned(out) else None,
+    )
+
+
+def _descriptor(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
+    return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
+
+
+def _scratch(size: int, alignment: int, stream: int | None) -> Tensor:
+    return torch.empty(size, dtype=torch.int8, device="cuda")
+
+
+def _check_alignment(name: str, x: Tensor) -> None:
     if not _aligned(x):
-        least = 16 // x.element_size()
         raise ValueError(
             f"{name} of {tuple(x.shape)} does not suit the Triton kernel: rows start at multiples of 16 bytes, so for "
-            f"{x.dtype} its width must be divisible by {least}; use the torch implementation"
+            f"{x.dtype} its width must be divisible by {16 // x.element_size()}; use the torch implementation"
         )
-    return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
 
 
 def _aligned(x: Tensor) -> bool:

@@ -22,7 +22,7 @@ def row_moments(
     mean = tl.load(row_ptrs, mask=mask, other=0.0)
     squares = tl.load(row_ptrs + moment_stride, mask=mask, other=0.0)
     count = tl.minimum(columns, WIDTH).to(tl.float32)
-    for part in range(1, PARTS):
+    for part in tl.static_range(1, PARTS):
         size = tl.minimum(columns - part * WIDTH, WIDTH).to(tl.float32)
         part_mean = tl.load(row_ptrs + part * part_stride, mask=mask, other=0.0)
         part_squares = tl.load(row_ptrs + part * part_stride + moment_stride, mask=mask, other=0.0)

@@ -33,12 +33,14 @@ class Tile:
     pdl: bool = False
 
     def shared_memory(self, itemsize: int) -> int:
-        """Bytes of the pipeline's tiles."""
-        return self.stages * (self.block_m + self.block_n) * self.block_k * itemsize
+        """Bytes of the pipeline's tiles, and of the result's with its residual on their way out."""
+        pipeline = self.stages * (self.block_m + self.block_n) * self.block_k * itemsize
+        return pipeline + self.block_m * self.block_n * itemsize * 3 // 2
 
 
+_WIDEST = Tile(128, 256, 64, warps=8, stages=3)
+"""Left to measurement: it spills registers where the epilogue is rich."""
 _HALF = (
-    Tile(128, 256, 64, warps=8, stages=3),
     Tile(128, 128, 64, warps=8, stages=3),
     Tile(64, 128, 64, warps=4, stages=4),
     Tile(64, 64, 64, warps=4, stages=4),
@@ -109,7 +111,7 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         ]
     if itemsize > 2:
         return [tile for tile in _FLOAT if _fits(tile, gpu, itemsize)]
-    base = [replace(tile, stages=stages) for tile in _HALF for stages in (2, 3, 4, 5)]
+    base = [replace(tile, stages=stages) for tile in (_WIDEST, *_HALF) for stages in (2, 3, 4, 5)]
     base += [
         Tile(128, n, 64, warps=4, stages=s, warp_specialize=True) for n in (128, 256) for s in (3, 4) if gpu.arch == 90
     ]
@@ -141,7 +143,7 @@ def _batch_invariant(gpu: Gpu, columns: int, itemsize: int) -> Tile:
     """One tile for every number of rows: the order of additions over depth, and the parts of row statistics, stay."""
     if gpu.arch == 0:
         return _INTERPRETED
-    tile = _HALF[1] if itemsize <= 2 else _FLOAT[0]
+    tile = _HALF[0] if itemsize <= 2 else _FLOAT[0]
     return _fitted(tile if columns > 64 else replace(tile, block_n=64), gpu, itemsize)
 
 

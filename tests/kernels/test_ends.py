@@ -12,13 +12,19 @@ from tessella.kernels.options import Options
 TRITON, TORCH = Options(implementation="triton"), Options(implementation="torch")
 
 
-SHAPES = [(91, 57, (51, 32), 28), (20, 33, (32, 52), 32), (40, 40, (40, 40), 24), (200, 31, (24, 24), 24)]
+SHAPES = [
+    (91, 57, (51, 32), 28),
+    (20, 33, (32, 52), 32),
+    (40, 40, (40, 40), 24),
+    (200, 31, (24, 24), 24),
+    (3, 5, (16, 26), 14),
+    (1, 1, (9, 9), 9),
+    (50, 300, (40, 99), 30),
+]
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize(
-    ("width", "height", "resized", "size"), [*SHAPES, (3, 5, (16, 26), 14), (1, 1, (9, 9), 9), (50, 300, (40, 99), 30)]
-)
+@pytest.mark.parametrize(("width", "height", "resized", "size"), SHAPES)
 def test_pillow_byte_for_byte(width: int, height: int, resized: tuple[int, int], size: int, interpolation: str) -> None:
     found, expected = resized_by_both(width, height, resized, size, interpolation, TORCH)
     assert np.array_equal(found, expected)
