@@ -61,6 +61,12 @@ def fold(
     Raises:
         ValueError: the network pools both by token and by mean.
     """
+    with torch.no_grad():
+        return Lowering(dtype, torch.device(device)).graph(take(steps, unfolded(network, mean, std)))
+
+
+def take(steps: Steps, graph: FoldedViT) -> FoldedViT:
+    """The graph after these steps, each where it is wanted."""
     order: tuple[tuple[bool, Callable[[FoldedViT], FoldedViT]], ...] = (
         (steps.pixels, fold_pixels),
         (steps.layer_scale, fold_layer_scale),
@@ -68,11 +74,7 @@ def fold(
         (steps.layer_norm, fold_layer_norm),
         (steps.key_bias, drop_key_bias),
     )
-    with torch.no_grad():
-        graph = reduce(
-            lambda done, step: step(done), (step for taken, step in order if taken), unfolded(network, mean, std)
-        )
-        return Lowering(dtype, torch.device(device)).graph(graph)
+    return reduce(lambda done, step: step(done), (step for taken, step in order if taken), graph)
 
 
 def unfolded(network: ViT, mean: Sequence[float], std: Sequence[float]) -> FoldedViT:
@@ -84,18 +86,18 @@ def unfolded(network: ViT, mean: Sequence[float], std: Sequence[float]) -> Folde
         raise ValueError("the folded graph pools one way; a network that pools by token and mean runs in plain PyTorch")
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if config.position != "none":
-        table += _double(network.position_embedding.table())
-    table[: config.prefix_tokens] += _double(network.prefix)
+        table += double(network.position_embedding.table())
+    table[: config.prefix_tokens] += double(network.prefix)
     projection = network.patch_embedding.projection
     if config.patch_bias:
-        table[config.prefix_tokens :] += _double(projection.bias)
-    norm = _norm(network.norm)
+        table[config.prefix_tokens :] += double(projection.bias)
+    norm = norm_weights(network.norm)
     return FoldedViT(
         config=config,
         pixels=Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)),
-        patches=PatchWeights(_double(projection.weight), table, config.patch_size, config.prefix_tokens),
-        input_norm=_norm(network.input_norm) if isinstance(network.input_norm, nn.LayerNorm) else None,
-        blocks=tuple(_block(block) for block in network.blocks if isinstance(block, EncoderBlock)),
+        patches=PatchWeights(double(projection.weight), table, config.patch_size, config.prefix_tokens),
+        input_norm=norm_weights(network.input_norm) if isinstance(network.input_norm, nn.LayerNorm) else None,
+        blocks=tuple(block_weights(block) for block in network.blocks if isinstance(block, EncoderBlock)),
         last=None,
         norm=norm,
         heads=_heads(network, norm),
@@ -182,19 +184,19 @@ def drop_key_bias(graph: FoldedViT) -> FoldedViT:
     return replace(graph, blocks=tuple(replace(block, qkv=_without_key_bias(block.qkv)) for block in graph.blocks))
 
 
-def _block(block: EncoderBlock) -> BlockWeights:
+def block_weights(block: EncoderBlock) -> BlockWeights:
     attention = block.attention
     assert isinstance(attention, Attention)
-    expand = _linear(block.mlp.expand, block.mlp_norm)
+    expand = linear_weights(block.mlp.expand, block.mlp_norm)
     if isinstance(block.mlp, SwiGLU):
         expand = _interleaved(expand)
     return BlockWeights(
-        qkv=_linear(attention.qkv, block.attention_norm),
-        projection=replace(_linear(attention.projection), scale=_scale(block.attention_scale)),
+        qkv=linear_weights(attention.qkv, block.attention_norm),
+        projection=replace(linear_weights(attention.projection), scale=_scale(block.attention_scale)),
         expand=expand,
-        contract=replace(_linear(block.mlp.contract), scale=_scale(block.mlp_scale)),
-        query_norm=_norm(attention.query_norm) if isinstance(attention.query_norm, nn.LayerNorm) else None,
-        key_norm=_norm(attention.key_norm) if isinstance(attention.key_norm, nn.LayerNorm) else None,
+        contract=replace(linear_weights(block.mlp.contract), scale=_scale(block.mlp_scale)),
+        query_norm=norm_weights(attention.query_norm) if isinstance(attention.query_norm, nn.LayerNorm) else None,
+        key_norm=norm_weights(attention.key_norm) if isinstance(attention.key_norm, nn.LayerNorm) else None,
     )
 
 
@@ -202,7 +204,7 @@ def _heads(network: ViT, norm: NormWeights) -> tuple[LinearWeights, ...]:
     """The heads on the pooled vector; two of them are averaged, which halves their weights."""
     config = network.config
     modules = [network.head, network.distillation_head] if config.distillation_token else [network.head]
-    heads = [_linear(module) for module in modules if isinstance(module, nn.Linear)]
+    heads = [linear_weights(module) for module in modules if isinstance(module, nn.Linear)]
     norm_is_last = config.pooling == "token" or config.norm_after_pooling
     share = 1 / len(heads) if heads else 1
     return tuple(
@@ -213,20 +215,20 @@ def _heads(network: ViT, norm: NormWeights) -> tuple[LinearWeights, ...]:
     )
 
 
-def _linear(module: nn.Linear, norm: nn.LayerNorm | None = None) -> LinearWeights:
-    bias = None if module.bias is None else _double(module.bias)
-    return LinearWeights(_double(module.weight), bias, None if norm is None else _norm(norm))
+def linear_weights(module: nn.Linear, norm: nn.LayerNorm | None = None) -> LinearWeights:
+    bias = None if module.bias is None else double(module.bias)
+    return LinearWeights(double(module.weight), bias, None if norm is None else norm_weights(norm))
 
 
-def _norm(module: nn.LayerNorm) -> NormWeights:
-    return NormWeights(_double(module.weight), _double(module.bias), module.eps)
+def norm_weights(module: nn.LayerNorm) -> NormWeights:
+    return NormWeights(double(module.weight), double(module.bias), module.eps)
 
 
 def _scale(module: nn.Module) -> Tensor | None:
-    return _double(module.factor) if isinstance(module, LayerScale) else None
+    return double(module.factor) if isinstance(module, LayerScale) else None
 
 
-def _double(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
     return x.detach().to("cpu", torch.float64)
 
 

@@ -1,0 +1,103 @@
+"""The operators that a TNT needs beside a ViT's: checks, the choice of implementation, results. No arithmetic.
+
+As in ops.py, every one takes `options` and `name`; the plain meaning is in tnt_reference.py.
+"""
+
+import torch
+from torch import Tensor
+
+from . import checks, reference, tnt_reference
+from .ops import Tokens, patch_embed
+from .options import DEFAULT, Options
+from .tnt_weights import InnerWeights, SentenceWeights, WordWeights
+from .weights import NormWeights, PatchWeights
+
+
+def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAULT, name: str = "words") -> Tensor:
+    """Images to words: a patch's window of pixels into the words of the patch, in one product.
+
+    Args:
+        pixels: uint8 (B, H, W, 3) for folded weights; already normalised pixels of the weight's dtype otherwise.
+        weights: with `weight` (W · d, window² · 3) and `table` (P, W · d).
+
+    Returns:
+        (B, P, W · d) in the weight's dtype: a patch's words side by side, in row-major order.
+
+    Source: Han et al., arXiv 2103.00112, section 2; that its convolutions are a product per patch is ours.
+    """
+    size, window = weights.patch_size, weights.window
+    if window == size:
+        patches = PatchWeights(weights.weight, weights.table, size, 0)
+        return patch_embed(pixels, patches, options=options, name=name)[0]
+    checks.shape("pixels", pixels, "B", "H", "W", 3)
+    checks.dtype("pixels", pixels, torch.uint8, weights.weight.dtype)
+    checks.divides("patch_size", size, "the image's height", pixels.shape[1])
+    checks.divides("patch_size", size, "the image's width", pixels.shape[2])
+    checks.shape("weight", weights.weight, "W · d", window**2 * 3)
+    patches_in_all = (pixels.shape[1] // size) * (pixels.shape[2] // size)
+    checks.shape("table", weights.table, patches_in_all, weights.weight.shape[0])
+    return tnt_reference.word_embed(pixels, weights)
+
+
+def tnt_inner(words: Tensor, weights: InnerWeights, *, options: Options = DEFAULT, name: str = "rows") -> Tensor:
+    """All inner blocks of a TNT, and after each the row of words that its projection reads, normalised.
+
+    Words never read patch tokens, so all blocks can run before the first token is there.
+
+    Args:
+        words: (M, W · d): of every patch of every image, its W words of d channels.
+
+    Returns:
+        (1 + L, M, W · d) in words' dtype: the input and the words after each block, without mean and of variance one
+        over the row (over each word where the weights say `per_word`, except in the input).
+
+    Source: Han et al., arXiv 2103.00112, equations 4 to 6; that the inner blocks run ahead is ours.
+    """
+    checks.shape("words", words, "M", "W · d")
+    checks.dtype("words", words, *checks.FLOATS)
+    checks.same("qkv", weights.qkv, "words", words)
+    checks.divides("the weights' width", weights.dim, "the channels of words", words.shape[1])
+    checks.divides("heads", weights.heads, "the weights' width", weights.dim)
+    return tnt_reference.tnt_inner(words, weights)
+
+
+def project_words(
+    rows: Tensor, weights: SentenceWeights, *, options: Options = DEFAULT, name: str = "additions"
+) -> Tensor:
+    """What each block's words add to the patch tokens, one product for all blocks: (G, M, K) -> (G, M, D)."""
+    checks.shape("rows", rows, "G", "M", "K")
+    checks.dtype("rows", rows, *checks.FLOATS)
+    checks.shape("weight", weights.weight, rows.shape[0], "D", rows.shape[2])
+    checks.same("weight", weights.weight, "rows", rows)
+    checks.shape("bias", weights.bias, rows.shape[0], weights.weight.shape[1])
+    return tnt_reference.project_words(rows, weights.weight, weights.bias)
+
+
+def add_words(
+    x: Tensor,
+    rows: Tensor,
+    norm: NormWeights | None,
+    *,
+    statistics: bool = False,
+    options: Options = DEFAULT,
+    name: str = "told",
+) -> Tokens:
+    """Patch tokens plus what their words add, normalised first where a norm is given; tokens before them stay.
+
+    Args:
+        x: (B, N, D) tokens, or a table (N, D) for every image.
+        rows: (B, P, D), for the last P tokens.
+        norm: of D channels, or None.
+        statistics: also the row statistics of the result.
+
+    Returns:
+        (B, N, D) in the dtype of `rows`, and row statistics (parts, 2, B · N) or None.
+    """
+    checks.shape("rows", rows, "B", "P", "D")
+    checks.dtype("rows", rows, *checks.FLOATS)
+    table = x.ndim == 2
+    checks.shape("x", x, *(("N", rows.shape[2]) if table else (rows.shape[0], "N", rows.shape[2])))
+    if x.shape[-2] < rows.shape[1]:
+        raise ValueError(f"x has {x.shape[-2]} tokens, fewer than the {rows.shape[1]} rows to add to them")
+    y = tnt_reference.add_words(x, rows, norm)
+    return y, reference.row_statistics(y.flatten(0, 1)) if statistics else None

@@ -1,0 +1,73 @@
+"""What the operators of a TNT need besides their input: frozen bundles of tensors, as folding leaves them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+MATRICES = ("qkv", "projection", "expand", "contract")
+VECTORS = ("query_bias", "projection_bias", "expand_bias", "contract_bias")
+"""The tensors of InnerWeights, of both kinds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordWeights:
+    """From the bytes of a patch, and of the margin around it, to its words in one product.
+
+    Attributes:
+        weight: (W · d, window² · 3), the pixels of a window as (y, x, channel).
+        table: (P, W · d): bias and inner position, and what the mean of the pixels inside the image takes away.
+        patch_size: in pixels, from one window to the next.
+        margin: how far the first window reaches over the image's upper and left edge.
+        window: side of a window in pixels; `patch_size` where the embedding sees each patch in isolation.
+    """
+
+    weight: Tensor
+    table: Tensor
+    patch_size: int
+    margin: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InnerWeights:
+    """All inner encoder blocks, one behind the other; L blocks, d channels, F hidden ones.
+
+    The weight and bias of each LayerNorm sit in the product after it. The K bias is gone, the V bias is in the
+    projection's, and 1 / sqrt(head width) in the query.
+
+    Attributes:
+        qkv: (L, 3d, d), rows as (Q, K, V), each as (head, channel).
+        query_bias: (L, d).
+        projection, expand, contract: (L, d, d), (L, F, d), (L, d, F), each with its bias (L, …).
+        heads: of each block.
+        eps: of every LayerNorm.
+        per_word: whether the rows that leave are normalised word by word; the first one never is.
+    """
+
+    qkv: Tensor
+    query_bias: Tensor
+    projection: Tensor
+    projection_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+    contract: Tensor
+    contract_bias: Tensor
+    heads: int
+    eps: float
+    per_word: bool
+
+    @property
+    def depth(self) -> int:
+        return len(self.qkv)
+
+    @property
+    def dim(self) -> int:
+        return self.qkv.shape[2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentenceWeights:
+    """The products that make patch tokens of rows of words: `weight` (G, D, W · d), `bias` (G, D)."""
+
+    weight: Tensor
+    bias: Tensor
