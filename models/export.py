@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,7 +44,7 @@ class Wishes:
     opset: int = 20
     form: Form = "folded"
     dtype: str = "float32"
-    quantise: Literal["int8"] | None = None
+    quantise: str | None = None
     softmax: bool = False
     top_k: int | None = None
     fusions: bool = False

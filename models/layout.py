@@ -7,6 +7,7 @@ from typing import Any
 from .errors import CheckpointError, ModelNotFoundError
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+ONNX_SUFFIX = ".onnx"
 INDEX_SUFFIX = ".index.json"
 SIDECARS = ("config.json", "preprocessor_config.json")
 WEIGHTS = (

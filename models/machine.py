@@ -6,6 +6,7 @@ import os
 import platform
 
 from .cpu import has_bfloat16
+from .cpu_choice import remembered
 from .precision import limit_threads
 from .registry import load_model, shipped
 
@@ -24,7 +25,8 @@ def examine() -> list[tuple[str, str]]:
         ("gpu", _gpus(torch.cuda.device_count())),
     ]
     findings += [(package, _version(package)) for package in PACKAGES]
-    return findings + [(name, load_model(name, device="auto").choice) for name in shipped()]
+    findings += [(name, load_model(name, device="auto").choice) for name in shipped()]
+    return findings + [("remembered", choice) for choice in remembered()]
 
 
 def _cpu_arithmetic() -> str:

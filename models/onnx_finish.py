@@ -1,5 +1,6 @@
 """A traced ONNX graph is made ready to be given away: LayerNorms in float32, its card, no traces of its making."""
 
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ def quantise(path: Path) -> None:
     model = onnx.load(path)
     del model.graph.value_info[:]  # stale shapes make the quantiser's shape inference fail
     onnx.save(model, path)
+    logging.disable(logging.WARNING)  # it recommends a pre-processing that these graphs do not survive
     with warnings.catch_warnings(action="ignore"):
         quantize_dynamic(
             path,
@@ -52,6 +54,7 @@ def quantise(path: Path) -> None:
             reduce_range=True,
             weight_type=QuantType.QInt8,
         )
+    logging.disable(logging.NOTSET)
 
 
 def _stacked_products(model: onnx.ModelProto) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import hub
 from .errors import CheckpointError, ModelNotFoundError
-from .layout import SIDECARS, SUFFIXES, read_json, weight_files
+from .layout import ONNX_SUFFIX, SIDECARS, SUFFIXES, read_json, weight_files
 from .variants import find
 
 ZOO = Path(__file__).parent / "zoo"
@@ -60,11 +60,26 @@ def read_source(name: str, path: Path) -> Source:
     return Source(name, weights, config, preprocessor)
 
 
+def onnx_file(source: str) -> Path | None:
+    """The .onnx file that `file` or `name=file` names; None where it names something else.
+
+    Raises:
+        ModelNotFoundError: it ends in `.onnx` and is not there.
+    """
+    _, place = _split(source)
+    path = Path(place).expanduser()
+    if path.suffix != ONNX_SUFFIX:
+        return None
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no file {place!r}")
+    return path
+
+
 def served_name(source: str) -> str:
     """The name clients use: the one in `name=source`, or the last part of the source without revision and suffix."""
     name, place = _split(source)
     last = place.rstrip("/").rsplit("/", 1)[-1].partition("@")[0]
-    return name or (last[: -len(suffix)] if (suffix := Path(last).suffix) in SUFFIXES else last)
+    return name or (last[: -len(suffix)] if (suffix := Path(last).suffix) in (*SUFFIXES, ONNX_SUFFIX) else last)
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -85,7 +100,7 @@ def _path(place: str) -> Path:
     except OSError as error:
         raise CheckpointError(f"{place} cannot be read: {error.strerror}") from error
     identity = hub.parse(place)
-    if identity is not None and path.suffix not in SUFFIXES:
+    if identity is not None and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
         return hub.fetch(*identity)
     raise ModelNotFoundError(_absence(place, path))
 
@@ -93,7 +108,7 @@ def _path(place: str) -> Path:
 def _absence(place: str, path: Path) -> str:
     if find(place) is not None:
         return f"{place!r} is an architecture, not a checkpoint: give a file of that architecture, or a hub id"
-    if path.suffix in SUFFIXES or place.startswith(("/", ".", "~")):
+    if path.suffix in (*SUFFIXES, ONNX_SUFFIX) or place.startswith(("/", ".", "~")):
         return f"there is no file or folder {place!r}"
     return (
         f"{place!r} is no file or folder here, no hub id (`owner/name`), and none of the models that come with "

@@ -1,0 +1,47 @@
+"""Checkpoints that a runtime serves as ONNX, exported once and kept in the cache."""
+
+import hashlib
+import importlib.metadata
+import logging
+from pathlib import Path
+
+from .cache import cache_folder
+from .sources import locate
+
+_log = logging.getLogger(__name__)
+
+
+def exported(source: str, *, dtype: str = "auto") -> Path:
+    """The .onnx file of a checkpoint: from the cache, or made now, which needs torch and takes a while.
+
+    Args:
+        source: as `load_model`.
+        dtype: of the file; `auto` is float32.
+
+    Raises:
+        CheckpointError, ModelNotFoundError, ValueError, ExportError: it cannot be loaded or exported.
+    """
+    from .export import Wishes, export
+
+    wishes = Wishes(dtype="float32" if dtype == "auto" else dtype)
+    folder = cache_folder("onnx") / _fingerprint(source, wishes.dtype)
+    path = folder / "model.onnx"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _log.info("exporting %s to %s: once, then it is kept", source, path)
+        export(source, path, wishes)
+    return path
+
+
+def forget(source: str, *, dtype: str = "auto") -> None:
+    """Removes what `exported` keeps."""
+    folder = cache_folder("onnx") / _fingerprint(source, "float32" if dtype == "auto" else dtype)
+    for file in folder.glob("model.onnx*"):
+        file.unlink()
+
+
+def _fingerprint(source: str, dtype: str) -> str:
+    """Of the files as they lie there, and of what makes the export."""
+    versions = [importlib.metadata.version(name) for name in ("tessella", "torch", "onnxscript")]
+    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in locate(source).weights]
+    return hashlib.sha256(repr((files, versions, dtype)).encode()).hexdigest()[:24]

@@ -1,0 +1,46 @@
+"""A model's source -> the runner that serves it: the backend that was asked for, or the one measured fastest here."""
+
+import importlib.util
+from pathlib import Path
+
+from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
+from ..models.sources import onnx_file
+from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
+from .runners import Runner, TorchRunner
+
+
+def load_runner(
+    source: str, *, device: str = "auto", dtype: str = "auto", backend: str = "auto", max_batch_size: int = 32
+) -> Runner:
+    """Loads a model.
+
+    Args:
+        source: a shipped name, a file (`.onnx` too), a folder or a hub id.
+        device, dtype, backend: as in `tessella serve`.
+
+    Raises:
+        LookupError, ValueError: the model cannot be found or loaded, or not by this backend.
+    """
+    file = onnx_file(source)
+    if file is not None:
+        return _from_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
+    choice = Choice(backend, "")
+    if backend == "auto":
+        choice = choose_for_checkpoint(source, device=device, dtype=dtype)
+    if choice.backend not in BACKENDS:
+        return TorchRunner(source, device=device, dtype=dtype, backend=choice.backend)
+    from ..models.onnx_exports import exported
+
+    file = exported(source, dtype=dtype if choice.backend != "openvino" else "float32")
+    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
+    return OnnxRunner(model, choice.reason)
+
+
+def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int) -> Runner:
+    choice = Choice(backend, "")
+    if backend == "auto":
+        choice = choose_for_file(file, device=device, dtype=dtype)
+    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
+    return OnnxRunner(model, choice.reason)

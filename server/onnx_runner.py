@@ -1,0 +1,60 @@
+"""An .onnx file behind the engine, in onnxruntime or OpenVINO. Needs no torch."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.onnx_model import OnnxModel
+from .runners import RunnerInfo
+
+BACKENDS = ("onnxruntime", "tensorrt", "openvino")
+
+
+class OnnxRunner:
+    """A loaded file.
+
+    Args:
+        choice: a sentence on why this backend, where it was chosen and not asked for.
+    """
+
+    def __init__(self, model: OnnxModel, choice: str = "") -> None:
+        self._model = model
+        card = model.card
+        self.info = RunnerInfo(
+            family=card.family,
+            parameters=card.parameters,
+            config=card.config,
+            labels=card.labels,
+            preprocessing=card.preprocessing,
+            backend=model.backend,
+            device=model.device,
+            dtype=model.dtype,
+            choice=f"{model.choice}. {choice}".strip(". ") + ".",
+        )
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._model.logits(pixels)
+
+
+def open_onnx(path: Path, backend: str, *, device: str, dtype: str, max_batch_size: int) -> OnnxModel:
+    """A file in the runtime that `backend` names; `auto` is onnxruntime.
+
+    Raises:
+        CheckpointError: the file cannot be loaded, or is no image classifier.
+        ValueError: the backend is not installed, has no such device, or does not compute in that dtype.
+    """
+    if backend == "openvino":
+        from ..models.openvino_model import OpenVINOModel
+
+        if device not in ("auto", "cpu"):
+            raise ValueError(f"the backend 'openvino' runs on the CPU, not on {device!r}: choose --device cpu")
+        return OpenVINOModel(path, dtype=dtype)
+    if backend not in ("auto", "onnxruntime", "tensorrt"):
+        raise ValueError(f"{path} is an ONNX file, which backend {backend!r} does not run: {', '.join(BACKENDS)} do")
+    from ..models.onnx_session import OnnxSession
+
+    model = OnnxSession(path, device=device, tensorrt=backend == "tensorrt", max_batch_size=max_batch_size)
+    if dtype not in ("auto", model.dtype):
+        raise ValueError(f"{path} computes in {model.dtype}, not in {dtype}: export it with --dtype {dtype}")
+    return model
