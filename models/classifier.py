@@ -9,6 +9,7 @@ from torch import Tensor
 from ..kernels.reference import normalise
 from .checkpoint import Description
 from .config import Config
+from .fused import FusedViT
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
@@ -22,6 +23,7 @@ class Classifier:
 
     Args:
         network: in evaluation mode; moved to `device` and `dtype`.
+        fused: the folded network, which then computes in the network's stead; the network stays as it is.
         choice: a sentence on how device, backend and dtype were chosen, for people.
     """
 
@@ -33,9 +35,11 @@ class Classifier:
         device: torch.device,
         dtype: torch.dtype,
         backend: str = "torch",
+        fused: FusedViT | None = None,
         choice: str = "",
     ) -> None:
-        self.network = network.to(device=device, dtype=dtype)
+        self.network = network if fused else network.to(device=device, dtype=dtype)
+        self.fused = fused
         self.description = description
         self.device = device
         self.dtype = dtype
@@ -73,7 +77,8 @@ class Classifier:
         Raises:
             ValueError: another shape or type.
         """
-        return self.network(self._images(pixels)).float()
+        batch = self._batch(pixels)
+        return (self.fused(batch) if self.fused else self.network(self._images(batch))).float()
 
     @torch.inference_mode()
     def embeddings(self, pixels: Pixels) -> Tensor:
@@ -82,12 +87,16 @@ class Classifier:
         Raises:
             ValueError: another shape or type.
         """
-        return self.network.features(self._images(pixels)).float()
+        batch = self._batch(pixels)
+        return (self.fused.features(batch) if self.fused else self.network.features(self._images(batch))).float()
 
-    def _images(self, pixels: Pixels) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
+    def _images(self, batch: Tensor) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
+        return normalise(batch, self._mean, self._std, self.dtype)
+
+    def _batch(self, pixels: Pixels) -> Tensor:  # uint8 (B, H, W, 3), on the device
         batch = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.require(pixels, requirements="W"))
         size = self.preprocessing.size
         if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
             shape = " × ".join(str(length) for length in batch.shape)
             raise ValueError(f"expected uint8 pixels (B, {size}, {size}, 3), got {batch.dtype} of {shape}")
-        return normalise(batch.to(self.device, non_blocking=True), self._mean, self._std, self.dtype)
+        return batch.to(self.device, non_blocking=True)

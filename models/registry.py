@@ -52,6 +52,7 @@ def load_model(
     import torch
 
     from .classifier import Classifier
+    from .executor import fused
     from .precision import choose_dtype
 
     if backend not in ("auto", *BACKENDS):
@@ -63,7 +64,10 @@ def load_model(
     if concluded := description.notes.get("concluded"):
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
     chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
-    return Classifier(network, description, device=place, dtype=chosen, choice=f"plain PyTorch on {place}; {reason}.")
+    recipe = description.preprocessing
+    folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place)
+    choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {reason}."
+    return Classifier(network, description, device=place, dtype=chosen, fused=folded, choice=choice)
 
 
 def load_network(source: str, architecture: str | None = None, image_size: int | None = None) -> Network:
