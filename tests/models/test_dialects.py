@@ -165,3 +165,15 @@ def test_another_network_is_refused_with_what_was_found_and_what_was_expected() 
     names = timm.create_model("resnet18", device="meta").state_dict().keys()
     with pytest.raises(CheckpointError, match=r"conv1\.weight.*patch_embed\.proj\.weight"):
         recognise(names)
+
+
+@pytest.mark.parametrize(("name", "norm_eps"), [("ViTModel", 1e-12), ("Dinov2Model", 1e-6)])
+def test_the_dialect_settles_the_epsilon_of_bare_weights(name: str, norm_eps: float, tmp_path: Path) -> None:
+    import transformers
+
+    kind = getattr(transformers, name)
+    sizes = {"hidden_size": 192, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 768}
+    network = kind(kind.config_class(**sizes, image_size=32, patch_size=8))
+    file = write_weights(network.state_dict(), tmp_path / "bare.safetensors")
+    assert load_network(str(file)).config.norm_eps == norm_eps
+    assert load_network(str(file), architecture="vit_tiny_patch16_224").config.norm_eps == norm_eps

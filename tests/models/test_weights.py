@@ -132,3 +132,10 @@ def test_translation_keeps_the_dtype(tiny: dict[str, Tensor], tmp_path: Path) ->
     config = reload(tiny, tmp_path).config
     translated = translate({name: tensor.double() for name, tensor in tiny.items()}, config)
     assert {tensor.dtype for tensor in translated.values()} == {torch.float64}
+
+
+@torch.inference_mode()
+def test_a_norm_after_picking_the_class_token(tmp_path: Path) -> None:
+    reference = timm_network("vit_tiny_patch16_224", depth=2, img_size=80, fc_norm=True)
+    network = load_network(str(write_timm(reference, tmp_path)))
+    assert distance(network.features(images(80)), theirs(reference, images(80))[1]) <= 1e-4
