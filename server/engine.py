@@ -17,9 +17,6 @@ from .predictions import Classification, top_predictions
 from .recorder import RequestRecorder
 from .worker import ModelPort, Pixels, Worker
 
-DEFAULT_MAX_BATCH_SIZE = 32
-
-
 class Limits(TypedDict, total=False):
     """What an engine may take on; see AsyncEngine."""
 
