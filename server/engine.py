@@ -17,6 +17,7 @@ from .predictions import Classification, top_predictions
 from .recorder import RequestRecorder
 from .worker import ModelPort, Pixels, Worker
 
+
 class Limits(TypedDict, total=False):
     """What an engine may take on; see AsyncEngine."""
 
