@@ -9,7 +9,7 @@ from torch import Tensor
 from ..kernels.reference import normalise
 from .checkpoint import Description
 from .config import Config
-from .fused import FusedViT
+from .executor import Executor
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
@@ -35,7 +35,7 @@ class Classifier:
         device: torch.device,
         dtype: torch.dtype,
         backend: str = "torch",
-        fused: FusedViT | None = None,
+        fused: Executor | None = None,
         choice: str = "",
     ) -> None:
         self.network = network if fused else network.to(device=device, dtype=dtype)

@@ -1,16 +1,31 @@
 """How a network that was loaded runs: folded where its family has a folded graph here, as published otherwise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from ..kernels.options import DEFAULT, Options
-from .fold import CPU_STEPS, EVERY_STEP
+from ..kernels.backend import unavailable
+from ..kernels.options import DEFAULT, Options, Workspace
+from .fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from .fold_tnt import fold_tnt
 from .fused import FusedViT
 from .fused_tnt import FusedTNT
+from .graphs import Graphs
 from .tnt import TNT
 from .vit import ViT
+
+
+class Executor(Protocol):
+    """Runs a network over uint8 pixels (B, H, W, 3)."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """-> logits (B, classes), or features where the network has no head."""
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """-> (B, dim), what the head reads."""
 
 
 def fused(
@@ -21,15 +36,78 @@ def fused(
     dtype: torch.dtype,
     device: torch.device,
     options: Options = DEFAULT,
-) -> FusedViT | None:
+) -> Executor | None:
     """The folded network on its device, with the savings that pay there; None where the published one is to run.
+
+    On a GPU every size of batch is one CUDA graph, with buffers of its own.
 
     Args:
         network: not changed.
         mean, std: of the three channels, in units of the pixel range 0..1.
         dtype: of the matrices.
     """
-    if not isinstance(network, TNT):
+    if isinstance(network, ViT) and network.config.pooling == "token_mean":
         return None
-    steps = EVERY_STEP if device.type == "cuda" else CPU_STEPS
-    return FusedTNT(fold_tnt(network, mean, std, steps, dtype=dtype, device=device), options)
+    kernels = options.implementation != "torch" and unavailable(device) is None
+    options = replace(options, implementation="triton" if kernels else "torch")
+    steps = EVERY_STEP if kernels else CPU_STEPS
+    run = _folded(network, mean, std, steps, dtype=dtype, device=device)
+    return Captured(run, options, network.config.image_size, device) if device.type == "cuda" else run(options)
+
+
+class Captured:
+    """An executor whose passes are CUDA graphs: one thread at a time."""
+
+    def __init__(self, run: "Folded", options: Options, image_size: int, device: torch.device) -> None:
+        self._logits = Graphs(lambda: run(_with_buffers(options)), image_size, device)
+        self._features = Graphs(lambda: run(_with_buffers(options)).features, image_size, device)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return self._logits(pixels)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        return self._features(pixels)
+
+    def prepare(self, batches: Sequence[int]) -> None:
+        """Compiles and captures what batches of these sizes need, so that no request waits for it."""
+        self._logits.prepare(batches)
+
+
+class Folded(Protocol):
+    """Weights that wait for options."""
+
+    def __call__(self, options: Options) -> FusedViT: ...
+
+
+def choose_backend(backend: str, device: torch.device) -> tuple[str, str]:
+    """`triton` or `torch`, and a clause that says why.
+
+    Raises:
+        ValueError: `triton` was asked for and cannot run on the device; the message says why and what to use.
+    """
+    reason = unavailable(device)
+    if backend == "triton" and reason is not None:
+        raise ValueError(f"backend 'triton' cannot run here: {reason}. Use backend 'torch' (or 'auto', which takes it)")
+    if backend == "auto" and device.type == "cuda":
+        return ("torch", f"backend torch, as {reason}") if reason else ("triton", "backend triton")
+    return ("triton", "backend triton as asked") if backend == "triton" else ("torch", "backend torch")
+
+
+def _folded(
+    network: ViT | TNT,
+    mean: Sequence[float],
+    std: Sequence[float],
+    steps: Steps,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Folded:
+    if isinstance(network, TNT):
+        tnt = fold_tnt(network, mean, std, steps, dtype=dtype, device=device)
+        return lambda options: FusedTNT(tnt, options)
+    vit = fold(network, mean, std, steps, dtype=dtype, device=device)
+    return lambda options: FusedViT(vit, options)
+
+
+def _with_buffers(options: Options) -> Options:
+    return replace(options, workspace=Workspace())

@@ -21,7 +21,7 @@ from .tensors import is_safetensors, read_shapes
 if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
     from .classifier import Classifier, Network
 
-BACKENDS = ("torch",)
+BACKENDS = ("torch", "triton")
 
 
 def load_model(
@@ -40,7 +40,7 @@ def load_model(
             `name=` and one of them, to serve it under that name.
         device: `cpu`, `cuda`, `cuda:0`, …, or `auto`: the first GPU where there is one.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        backend: `auto` or `torch`.
+        backend: `auto`, `torch` or `triton`: `auto` takes our kernels where there is an NVIDIA GPU.
         architecture: a timm name, for a checkpoint that does not say what it is; overrides what it says.
         image_size: of the square the network sees, in pixels; the checkpoint's own by default.
 
@@ -51,8 +51,9 @@ def load_model(
     """
     import torch
 
+    from ..kernels.options import Options
     from .classifier import Classifier
-    from .executor import fused
+    from .executor import choose_backend, fused
     from .precision import choose_dtype
 
     if backend not in ("auto", *BACKENDS):
@@ -60,14 +61,16 @@ def load_model(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
+    taken, why = choose_backend(backend, place)
     network, description = _load(locate(source), architecture, image_size)
     if concluded := description.notes.get("concluded"):
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
     chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
     recipe = description.preprocessing
-    folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place)
-    choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {reason}."
-    return Classifier(network, description, device=place, dtype=chosen, fused=folded, choice=choice)
+    options = Options("triton" if taken == "triton" else "torch")
+    folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place, options=options)
+    choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {why}; {reason}."
+    return Classifier(network, description, device=place, dtype=chosen, backend=taken, fused=folded, choice=choice)
 
 
 def load_network(source: str, architecture: str | None = None, image_size: int | None = None) -> Network:

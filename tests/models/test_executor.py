@@ -1,0 +1,71 @@
+"""Which executor a loaded network gets, and what is said where the kernels cannot run."""
+
+import pytest
+import torch
+
+from tessella.kernels.options import Options
+from tessella.kernels.reference import normalise
+from tessella.models.config import ViTConfig
+from tessella.models.executor import choose_backend, fused
+from tessella.models.fused import FusedViT
+from tessella.models.graphs import bucket_of
+from tessella.models.registry import load_model
+from tessella.models.vit import ViT
+
+CPU = torch.device("cpu")
+SMALL = {"image_size": 16, "patch_size": 8, "dim": 16, "depth": 2, "heads": 2, "mlp_dim": 32, "num_classes": 5}
+
+
+@pytest.fixture
+def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+@pytest.mark.usefixtures("no_interpreter")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_triton_without_a_gpu_says_why_and_what_to_use() -> None:
+    with pytest.raises(
+        ValueError, match=r"backend 'triton' cannot run here: Triton kernels need an NVIDIA GPU.*'torch'"
+    ):
+        load_model("digits-vit", backend="triton")
+    with pytest.raises(ValueError, match="PyTorch finds no NVIDIA GPU"):
+        choose_backend("triton", torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("no_interpreter")
+def test_a_cpu_runs_torch() -> None:
+    assert choose_backend("auto", CPU)[0] == "torch"
+    assert load_model("digits-vit", backend="auto").backend == "torch"
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_the_folded_network_classifies_as_the_published_one(backend: str) -> None:
+    torch.manual_seed(0)
+    network = ViT(ViTConfig(**SMALL)).eval()
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    run = fused(network, mean, std, dtype=torch.float32, device=CPU, options=Options(backend))
+    assert run is not None
+    images = normalise(pixels, torch.tensor(mean), torch.tensor(std), torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(run(pixels), network(images), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(run.features(pixels), network.features(images), atol=1e-5, rtol=1e-4)
+
+
+def test_a_cpu_keeps_layer_norm_apart() -> None:
+    run = fused(
+        ViT(ViTConfig(**SMALL)), (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU, options=Options("torch")
+    )
+    assert isinstance(run, FusedViT)
+    assert not run.graph.layer_norm_folded
+    assert run.graph.last is not None
+
+
+def test_a_pooling_without_folded_graph_runs_as_published() -> None:
+    network = ViT(ViTConfig(**SMALL | {"pooling": "token_mean"}))
+    assert fused(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU) is None
+
+
+def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
+    assert [bucket_of(batch, (1, 4, 8)) for batch in (1, 2, 4, 5, 8)] == [1, 4, 4, 8, 8]
+    assert bucket_of(9, (1, 4, 8)) == 9
