@@ -35,6 +35,9 @@ SOURCES = (
 _TILE_FIELDS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m", "warp_specialize", "pdl"}
 
 
+_tables: dict[Gpu, "Table | None"] = {}
+
+
 class TableError(ValueError):
     """A table of configurations is not what it should be."""
 
@@ -76,10 +79,24 @@ def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) ->
     return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
 
 
-@cache
 def of(gpu: Gpu) -> Table | None:
     """The table that counts for this GPU, or None; read once."""
-    path = FOLDER / f"{gpu.slug}.json"
+    if gpu not in _tables:
+        _tables[gpu] = _found(gpu)
+    return _tables[gpu]
+
+
+def install(gpu: Gpu, table: Table | None) -> None:
+    """From now on this table counts for the GPU: while it is being measured."""
+    _tables[gpu] = table
+
+
+def path_of(gpu: Gpu) -> Path:
+    return FOLDER / f"{gpu.slug}.json"
+
+
+def _found(gpu: Gpu) -> Table | None:
+    path = path_of(gpu)
     if gpu.arch == 0 or not path.exists():
         return None
     try:

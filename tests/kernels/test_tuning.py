@@ -1,0 +1,95 @@
+"""Launch configurations: what the heuristic picks fits the GPU; a table counts only where it was measured."""
+
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from tessella.kernels import tables, tuning
+from tessella.kernels.devices import Gpu, assume
+from tessella.kernels.tuning import Tile
+
+CUDA = torch.device("cuda")
+H200 = Gpu("NVIDIA H200", 90, 132)
+GPUS = [Gpu("A100", 80, 108), Gpu("L4", 89, 58), H200, Gpu("B200", 100, 148), Gpu("RTX 5090", 120, 170)]
+SHAPES = [
+    (197 * batch, columns, depth) for batch in (1, 8, 256) for columns, depth in ((2304, 768), (768, 3072), (10, 64))
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(tables, "_tables", {})
+    return tmp_path
+
+
+@pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
+    with assume(gpu):
+        for rows, columns, depth in SHAPES:
+            tile = tuning.linear(rows, columns, depth, dtype, CUDA)
+            assert tile.shared_memory(dtype.itemsize) <= gpu.shared_memory
+            for candidate in tuning.candidates("linear", gpu, rows, columns, depth, dtype.itemsize):
+                assert candidate.shared_memory(dtype.itemsize) <= gpu.shared_memory
+                assert gpu.arch == 90 or not candidate.warp_specialize
+                assert candidate.warps == 4 or not candidate.warp_specialize
+
+
+def test_few_rows_split_the_depth_and_many_do_not() -> None:
+    with assume(H200):
+        assert tuning.linear(1, 768, 3072, torch.bfloat16, CUDA).splits > 1
+        assert tuning.linear(50432, 768, 3072, torch.bfloat16, CUDA).splits == 1
+
+
+def test_batch_invariance_is_one_configuration_for_all_batches() -> None:
+    with assume(H200):
+        tiles = {tuning.linear(rows, 768, 3072, torch.bfloat16, CUDA, batch_invariant=True) for rows in (1, 197, 50432)}
+    assert len(tiles) == 1
+    assert tiles.pop().splits == 1
+
+
+def test_a_measured_configuration_is_taken(folder: Path) -> None:
+    tile = Tile(64, 128, 32, warps=8, stages=2, pdl=True)
+    table = tables.empty(H200)
+    table.entries[tables.key("linear", 197, 768, 768, torch.bfloat16)] = asdict(tile)
+    table.save(tables.path_of(H200))
+    with assume(H200):
+        assert tuning.linear(197, 768, 768, torch.bfloat16, CUDA) == tile
+        assert tuning.linear(198, 768, 768, torch.bfloat16, CUDA) != tile
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"triton": "1.0"}, "measured with triton version 1.0, here it is"),
+        ({"sources": "0"}, "measured with kernel sources 0, here it is"),
+        ({"gpu": "NVIDIA H100"}, "measured with GPU NVIDIA H100, here it is NVIDIA H200"),
+        ({"entries": {"linear": {"block_m": 1, "colour": 2}}}, "entry 'linear' is not a launch configuration"),
+        ({"extra": 1}, "it is not a table of configurations"),
+        (None, "Expecting value"),
+    ],
+)
+def test_a_stale_or_broken_table_is_ignored_with_a_warning(
+    folder: Path, change: dict[str, object] | None, message: str
+) -> None:
+    path = tables.path_of(H200)
+    tables.empty(H200).save(path)
+    path.write_text("no table" if change is None else json.dumps(json.loads(path.read_text()) | change))
+    with pytest.warns(UserWarning, match=f"nvidia-h200.json is ignored.*{message}"):
+        assert tables.of(H200) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tables.of(H200) is None
+
+
+def test_the_tables_that_ship_can_be_read() -> None:
+    for path in tables.FOLDER.glob("*.json"):
+        document = json.loads(path.read_text())
+        assert set(document) == {"gpu", "triton", "sources", "entries", "choices"}
+        for entry in document["entries"].values():
+            Tile(**entry)
