@@ -6,9 +6,10 @@ As in ops.py, every one takes `options` and `name`; the plain meaning is in tnt_
 import torch
 from torch import Tensor
 
-from . import checks, reference, tnt_reference
+from . import checks, reference, tnt_library, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
+from .tnt_packing import packed
 from .tnt_weights import InnerWeights, SentenceWeights, WordWeights
 from .weights import NormWeights, PatchWeights
 
@@ -36,7 +37,14 @@ def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAU
     checks.shape("weight", weights.weight, "W · d", window**2 * 3)
     patches_in_all = (pixels.shape[1] // size) * (pixels.shape[2] // size)
     checks.shape("table", weights.table, patches_in_all, weights.weight.shape[0])
-    return tnt_reference.word_embed(pixels, weights)
+    if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
+        return tnt_reference.word_embed(pixels, weights)
+    shape = (pixels.shape[0], patches_in_all, weights.weight.shape[0])
+    out = options.empty(name, shape, weights.weight.dtype, pixels.device)
+    tnt_library.word_embed(
+        pixels, weights.weight, weights.table, size, weights.margin, window, out, options.batch_invariant
+    )
+    return out
 
 
 def tnt_inner(words: Tensor, weights: InnerWeights, *, options: Options = DEFAULT, name: str = "rows") -> Tensor:
@@ -53,12 +61,63 @@ def tnt_inner(words: Tensor, weights: InnerWeights, *, options: Options = DEFAUL
 
     Source: Han et al., arXiv 2103.00112, equations 4 to 6; that the inner blocks run ahead is ours.
     """
+    _check_inner(words, weights)
+    if not options.uses_triton(words):
+        return tnt_reference.tnt_inner(words, weights)
+    rows = options.empty(name, (1 + weights.depth, *words.shape), words.dtype, words.device)
+    _launch_inner(words, weights, 0, weights.depth, rows, None, options)
+    return rows
+
+
+def tnt_inner_block(
+    words: Tensor, weights: InnerWeights, index: int, *, options: Options = DEFAULT, name: str = "inner"
+) -> tuple[Tensor, Tensor]:
+    """One inner block in a launch of its own, as every other implementation has it: what running ahead is held against.
+
+    Args:
+        words: (M, W · d), before block `index`.
+
+    Returns:
+        The words after the block, and the row that its projection reads, each (M, W · d).
+    """
+    _check_inner(words, weights)
+    if not options.uses_triton(words):
+        x = tnt_reference.inner_block(words.unflatten(1, (-1, weights.dim)), weights, index)
+        return x.flatten(1), tnt_reference.outgoing(x, weights)
+    rows = options.empty(f"{name}.rows", (1, *words.shape), words.dtype, words.device)
+    state = options.empty(f"{name}.{index % 2}", tuple(words.shape), words.dtype, words.device)
+    _launch_inner(words, weights, index, index + 1, rows, state, options)
+    return state, rows[0]
+
+
+def _check_inner(words: Tensor, weights: InnerWeights) -> None:
     checks.shape("words", words, "M", "W · d")
     checks.dtype("words", words, *checks.FLOATS)
     checks.same("qkv", weights.qkv, "words", words)
     checks.divides("the weights' width", weights.dim, "the channels of words", words.shape[1])
     checks.divides("heads", weights.heads, "the weights' width", weights.dim)
-    return tnt_reference.tnt_inner(words, weights)
+
+
+def _launch_inner(
+    words: Tensor, weights: InnerWeights, first: int, last: int, rows: Tensor, state: Tensor | None, options: Options
+) -> None:
+    count = words.shape[1] // weights.dim
+    if count < 16 or count & (count - 1):
+        raise ValueError(
+            f"the Triton kernel takes 16, 32, 64, … words a patch, not {count}; use the torch implementation"
+        )
+    weights_there = packed(weights)
+    tnt_library.tnt_inner(
+        words,
+        *weights_there.tensors(first, last),
+        weights_there.heads,
+        weights.dim,
+        weights.eps,
+        weights.per_word,
+        rows,
+        state,
+        options.tf32,
+    )
 
 
 def project_words(
@@ -70,7 +129,11 @@ def project_words(
     checks.shape("weight", weights.weight, rows.shape[0], "D", rows.shape[2])
     checks.same("weight", weights.weight, "rows", rows)
     checks.shape("bias", weights.bias, rows.shape[0], weights.weight.shape[1])
-    return tnt_reference.project_words(rows, weights.weight, weights.bias)
+    if not options.uses_triton(rows):
+        return tnt_reference.project_words(rows, weights.weight, weights.bias)
+    out = options.empty(name, (*rows.shape[:2], weights.weight.shape[1]), rows.dtype, rows.device)
+    tnt_library.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant, options.tf32)
+    return out
 
 
 def add_words(
@@ -99,5 +162,12 @@ def add_words(
     checks.shape("x", x, *(("N", rows.shape[2]) if table else (rows.shape[0], "N", rows.shape[2])))
     if x.shape[-2] < rows.shape[1]:
         raise ValueError(f"x has {x.shape[-2]} tokens, fewer than the {rows.shape[1]} rows to add to them")
-    y = tnt_reference.add_words(x, rows, norm)
-    return y, reference.row_statistics(y.flatten(0, 1)) if statistics else None
+    if not options.uses_triton(rows):
+        y = tnt_reference.add_words(x, rows, norm)
+        return y, reference.row_statistics(y.flatten(0, 1)) if statistics else None
+    images, tokens, dim = rows.shape[0], x.shape[-2], rows.shape[2]
+    out = options.empty(name, (images, tokens, dim), rows.dtype, rows.device)
+    moments = options.statistics(statistics, name, images * tokens, dim, dim, rows.device)
+    affine = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
+    tnt_library.add_words(x, rows, *affine, out, moments)
+    return out, moments

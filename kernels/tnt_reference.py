@@ -30,8 +30,13 @@ def tnt_inner(words: Tensor, weights: InnerWeights) -> Tensor:
     rows = [standardise(words, weights.eps)]
     for index in range(weights.depth):
         x = inner_block(x, weights, index)
-        rows.append(standardise(x if weights.per_word else x.flatten(1), weights.eps).flatten(1, -1))
+        rows.append(outgoing(x, weights))
     return torch.stack(rows)
+
+
+def outgoing(x: Tensor, weights: InnerWeights) -> Tensor:
+    """What a block's projection reads of its words: (M, W, d) -> (M, W · d)."""
+    return standardise(x, weights.eps).flatten(1) if weights.per_word else standardise(x.flatten(1), weights.eps)
 
 
 def inner_block(x: Tensor, weights: InnerWeights, index: int) -> Tensor:

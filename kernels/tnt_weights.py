@@ -28,7 +28,7 @@ class WordWeights:
     window: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class InnerWeights:
     """All inner encoder blocks, one behind the other; L blocks, d channels, F hidden ones.
 

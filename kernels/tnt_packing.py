@@ -1,0 +1,85 @@
+"""The inner blocks' weights as their kernel reads them: transposed, and padded to powers of two once, on the host."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .tnt_weights import InnerWeights
+
+CHUNK = 32
+"""Hidden channels that the kernel computes at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedInner:
+    """L blocks; D' channels; H' heads of d' channels make E = H' · d'; F' hidden channels. Zeros fill what was added.
+
+    Attributes:
+        qkv: (L, 3, D', E). query_bias: float32 (L, E).
+        projection: (L, E, D'). projection_bias: float32 (L, D').
+        expand: (L, D', F'). expand_bias: float32 (L, F').
+        contract: (L, F', D'). contract_bias: float32 (L, D').
+        heads: H'.
+    """
+
+    qkv: Tensor
+    query_bias: Tensor
+    projection: Tensor
+    projection_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+    contract: Tensor
+    contract_bias: Tensor
+    heads: int
+
+    def tensors(self, first: int, last: int) -> tuple[Tensor, ...]:
+        """All of blocks `first` to `last` (without it), in the order of the kernel's arguments."""
+        return tuple(getattr(self, name)[first:last] for name in self.__slots__ if name != "heads")
+
+
+def packed(weights: InnerWeights) -> PackedInner:
+    """Of these weights; made once."""
+    if weights not in _packed:
+        _packed[weights] = _pack(weights)
+    return _packed[weights]
+
+
+_packed: WeakKeyDictionary[InnerWeights, PackedInner] = WeakKeyDictionary()
+
+
+def _pack(weights: InnerWeights) -> PackedInner:
+    heads, dim = weights.heads, weights.dim
+    width = _power(dim // heads, 8)
+    count = max(_power(heads), -(-16 // width))
+    channels = _power(dim, 16)
+    hidden = -(-weights.expand.shape[1] // CHUNK) * CHUNK
+
+    def by_head(x: Tensor) -> Tensor:  # (…, h · d) -> (…, E)
+        own = x.unflatten(-1, (heads, -1))
+        return F.pad(own, (0, width - own.shape[-1], 0, count - heads)).flatten(-2)
+
+    qkv = torch.stack(weights.qkv.chunk(3, dim=1), dim=1).transpose(2, 3)  # (L, 3, D, h · d)
+    return PackedInner(
+        qkv=_padded(by_head(qkv), channels, count * width),
+        query_bias=by_head(weights.query_bias).contiguous(),
+        projection=_padded(by_head(weights.projection).transpose(1, 2), count * width, channels),
+        projection_bias=_padded(weights.projection_bias, channels),
+        expand=_padded(weights.expand.transpose(1, 2), channels, hidden),
+        expand_bias=_padded(weights.expand_bias, hidden),
+        contract=_padded(weights.contract.transpose(1, 2), hidden, channels),
+        contract_bias=_padded(weights.contract_bias, channels),
+        heads=count,
+    )
+
+
+def _padded(x: Tensor, *sizes: int) -> Tensor:
+    """Zeros after the last dimensions, up to these sizes."""
+    missing = [size - length for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
+    return F.pad(x, [part for more in reversed(missing) for part in (0, more)]).contiguous()
+
+
+def _power(value: int, least: int = 1) -> int:
+    return max(least, 1 << (value - 1).bit_length())

@@ -1,0 +1,29 @@
+"""Launch configurations of TNT's kernels. No triton here."""
+
+import torch
+
+from . import tables, tuning
+from .devices import gpu_of
+from .tuning import Tile
+
+
+def tnt_inner(patches: int, dim: int, words: int, dtype: torch.dtype, device: torch.device) -> Tile:
+    """For the inner blocks: `block_m` patches a program. The patches' results do not depend on it."""
+    gpu = gpu_of(device)
+    if gpu.arch == 0:
+        return Tile(2, 0, stages=1)
+    measured = tables.lookup(gpu, "tnt_inner", patches, dim, words, dtype, "none")
+    if measured is not None:
+        return Tile(**measured)
+    most = max(1, (64 if dtype.itemsize <= 2 else 16) // words)
+    while most > 1 and patches < gpu.sms * most:
+        most //= 2
+    return Tile(most, 0, warps=4, stages=1)
+
+
+def project_words(
+    groups: int, rows: int, columns: int, depth: int, dtype: torch.dtype, device: torch.device, batch_invariant: bool
+) -> Tile:
+    """For the products of all blocks' rows: as for one product with as many rows, its depth never split."""
+    tile = tuning.linear(groups * rows, columns, depth, dtype, device, batch_invariant)
+    return Tile(tile.block_m, tile.block_n, tile.block_k, tile.warps, tile.stages)
