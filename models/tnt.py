@@ -19,7 +19,9 @@ class TNT(nn.Module):
         super().__init__()
         self.config = config
         self.sub_patch_embedding = SubPatchEmbedding(config)
-        self.inner_position = nn.Parameter(torch.empty(config.words, config.inner_dim)) if config.inner_position else None
+        self.inner_position = (
+            nn.Parameter(torch.empty(config.words, config.inner_dim)) if config.inner_position else None
+        )
         self.sentence = WordProjection(config, per_word=False, bias=True)
         self.class_token = nn.Parameter(torch.empty(1, config.dim))
         self.outer_position = nn.Parameter(torch.empty(config.tokens, config.dim)) if config.outer_position else None
