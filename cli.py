@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from . import __version__
@@ -185,6 +186,65 @@ def bench_models(
         )
     messages.print(table(document))
     write(document, as_json)
+
+
+@bench.command("service")
+def bench_service(
+    architecture: Annotated[str, typer.Option(help="timm's name of the network to serve")] = "vit_small_patch16_224",
+    mode: Annotated[list[str] | None, typer.Option(help="closed, open, overload, kill; repeat  [closed, open]")] = None,
+    clients: Annotated[list[int] | None, typer.Option(min=1, help="of closed loops; repeat  [1, 8, 32]")] = None,
+    rate: Annotated[
+        list[float] | None, typer.Option(help="requests/s of open loops; repeat  [0.7 of the least]")
+    ] = None,
+    size: Annotated[
+        list[str] | None, typer.Option(help="of photographs; repeat  [500x375, 1280x960, 4000x3000]")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(file_okay=False, exists=True, help="a folder of JPEG files")] = None,
+    seconds: Annotated[float, typer.Option(help="per size and load, all servers together")] = 60,
+    rounds: Annotated[int, typer.Option(min=1, help="in which servers take turns")] = 5,
+    peer: Annotated[list[str] | None, typer.Option(help="fastapi, litserve; repeat  [both]")] = None,
+    url: Annotated[str | None, typer.Option(help="of a service that runs already: only that one is measured")] = None,
+    max_batch_size: Annotated[int, typer.Option(min=1, help="of each server that batches")] = 32,
+    device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16, of all servers")] = "float32",
+    backend: Annotated[str, typer.Option(help="of tessella: auto, torch, …")] = "auto",
+    frontends: Annotated[int, typer.Option(min=0, help="front-end processes of tessella; 0: all in one")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="draws a picture: .png, .svg or .pdf")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")] = None,
+) -> None:
+    """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
+    from .benchmarks.plan import Plan
+    from .benchmarks.report import write
+    from .benchmarks.service import measure
+    from .benchmarks.service_plot import PlotUnavailable, draw
+    from .benchmarks.service_table import tables
+
+    lists = {"modes": mode, "clients": clients, "rates": rate, "sizes": size, "peers": peer}
+    given: dict[str, Any] = {name: tuple(values) for name, values in lists.items() if values}
+    plan = Plan(
+        architecture=architecture,
+        images=images,
+        seconds=seconds,
+        rounds=rounds,
+        url=url,
+        max_batch_size=max_batch_size,
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        serve_options=("--frontends", str(frontends)) if frontends else (),
+        **given,
+    )
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        document = measure(plan, lambda text, part: bar.update(task, description=escape(text), completed=part))
+    for table in tables(document):
+        messages.print(table)
+    write(document, as_json)
+    if plot:
+        try:
+            draw(document, plot)
+        except PlotUnavailable as error:
+            messages.print(f"[yellow]warning:[/yellow] {escape(str(error))}", highlight=False)
 
 
 def _print_answers(answers: list[dict[str, Any]]) -> None:

@@ -1,0 +1,104 @@
+"""Real photographs as JPEG files of several sizes, from what is installed or from a folder. Nothing is downloaded."""
+
+import io
+import math
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+TILE_WIDTH = 500
+QUALITY = 90
+_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """The bytes of a JPEG file."""
+
+    name: str
+    data: bytes
+
+
+def make_photos(size: str) -> list[Photo]:
+    """One JPEG for each photograph that scikit-image and scikit-learn bring along.
+
+    Beyond about 500 pixels across it is a mosaic of the photograph and its mirror images: enlarged, it would hold less
+    detail in each pixel than a camera's, and decode faster.
+
+    Args:
+        size: `500x375`, width and height in pixels.
+
+    Raises:
+        ValueError: no size, or neither library is installed.
+    """
+    width, height = parse_size(size)
+    return [
+        Photo(f"{name} {size}", _encode(_mosaic(original, width, height))) for name, original in _originals().items()
+    ]
+
+
+def read_photos(folder: Path, most: int = 100) -> list[Photo]:
+    """The JPEG files of a folder as they are, in the order of their names; at most `most`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    files = (file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".jpg", ".jpeg"))
+    photos = [Photo(file.name, file.read_bytes()) for file in islice(files, most)]
+    if not photos:
+        raise ValueError(f"there is no .jpg or .jpeg file in {folder}")
+    return photos
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """`500x375` -> (500, 375).
+
+    Raises:
+        ValueError: another form.
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"a size is width x height in pixels, such as 500x375, not {size!r}")
+    return int(width), int(height)
+
+
+def _mosaic(original: Image.Image, width: int, height: int) -> Image.Image:
+    count = max(1, round(width / TILE_WIDTH))  # columns, and as many rows
+    tile = math.ceil(width / count), math.ceil(height / count)
+    upright = ImageOps.fit(original, tile)
+    mirrored = ImageOps.mirror(upright)
+    tiles = upright, mirrored, ImageOps.flip(mirrored), ImageOps.flip(upright)
+    picture = Image.new("RGB", (width, height))
+    for place in range(count * count):
+        row, column = divmod(place, count)
+        picture.paste(tiles[(place + row) % len(tiles)], (column * tile[0], row * tile[1]))
+    return picture
+
+
+def _encode(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _originals() -> dict[str, Image.Image]:
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        import skimage.data
+
+        arrays |= {name: getattr(skimage.data, name)() for name in _SKIMAGE}
+    except ImportError:
+        pass
+    try:
+        from sklearn.datasets import load_sample_images
+
+        sample = load_sample_images()
+        arrays |= {Path(file).stem: image for file, image in zip(sample.filenames, sample.images, strict=True)}
+    except ImportError:
+        pass
+    if not arrays:
+        raise ValueError("the photographs come with scikit-image or scikit-learn: install one, or name a folder")
+    return {name: Image.fromarray(array).convert("RGB") for name, array in arrays.items()}
