@@ -79,6 +79,13 @@ def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) ->
     return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
 
 
+def prefers_torch(gpu: Gpu, dtype: torch.dtype) -> bool:
+    """Whether any composite of this dtype was measured quicker in PyTorch."""
+    table = of(gpu)
+    kind = f" {str(dtype).removeprefix('torch.')} "
+    return table is not None and any(kind in name and choice == "torch" for name, choice in table.choices.items())
+
+
 def of(gpu: Gpu) -> Table | None:
     """The table that counts for this GPU, or None; read once."""
     if gpu not in _tables:

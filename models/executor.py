@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from ..kernels import tables
 from ..kernels.backend import unavailable
+from ..kernels.devices import gpu_of
 from ..kernels.options import DEFAULT, Options, Workspace
 from .fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from .fold_tnt import fold_tnt
@@ -39,7 +41,8 @@ def fused(
 ) -> Executor | None:
     """The folded network on its device, with the savings that pay there; None where the published one is to run.
 
-    On a GPU every size of batch is one CUDA graph, with buffers of its own.
+    On a GPU every size of batch is one CUDA graph, with buffers of its own. With implementation `auto` each half of a
+    block runs as this GPU's table says it is quickest, with `triton` all of it in our kernels.
 
     Args:
         network: not changed.
@@ -48,9 +51,12 @@ def fused(
     """
     if isinstance(network, ViT) and network.config.pooling == "token_mean":
         return None
-    kernels = options.implementation != "torch" and unavailable(device) is None
+    kernels = options.implementation == "triton" or (
+        options.implementation == "auto" and device.type == "cuda" and unavailable(device) is None
+    )
+    mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
     options = replace(options, implementation="triton" if kernels else "torch")
-    steps = EVERY_STEP if kernels else CPU_STEPS
+    steps = (EVERY_STEP, CPU_STEPS) if mixed else (EVERY_STEP,) if kernels else (CPU_STEPS,)
     run = _folded(network, mean, std, steps, dtype=dtype, device=device)
     return Captured(run, options, network.config.image_size, device) if device.type == "cuda" else run(options)
 
@@ -79,7 +85,7 @@ class Folded(Protocol):
     def __call__(self, options: Options) -> FusedViT: ...
 
 
-def choose_backend(backend: str, device: torch.device) -> tuple[str, str]:
+def choose_backend(backend: str, device: torch.device) -> tuple[Literal["torch", "triton"], str]:
     """`triton` or `torch`, and a clause that says why.
 
     Raises:
@@ -97,16 +103,16 @@ def _folded(
     network: ViT | TNT,
     mean: Sequence[float],
     std: Sequence[float],
-    steps: Steps,
+    steps: Sequence[Steps],
     *,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Folded:
     if isinstance(network, TNT):
-        tnt = fold_tnt(network, mean, std, steps, dtype=dtype, device=device)
+        tnt = fold_tnt(network, mean, std, steps[0], dtype=dtype, device=device)
         return lambda options: FusedTNT(tnt, options)
-    vit = fold(network, mean, std, steps, dtype=dtype, device=device)
-    return lambda options: FusedViT(vit, options)
+    graphs = [fold(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
+    return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 
 
 def _with_buffers(options: Options) -> Options:

@@ -1,11 +1,23 @@
 """The folded graph, executed operator by operator. Knows no algebra: what was folded, it finds in the weights."""
 
 import math
+from dataclasses import replace
 
 from torch import Tensor
 
+from ..kernels import tables
 from ..kernels.composites import fused_qkv_attention, layernorm_mlp
-from ..kernels.ops import Tokens, class_attention, grouped_linear, layer_norm, linear, mean_pool, patch_embed
+from ..kernels.devices import gpu_of
+from ..kernels.ops import (
+    Tokens,
+    class_attention,
+    grouped_linear,
+    layer_norm,
+    linear,
+    mean_pool,
+    patch_embed,
+    statistics_of,
+)
 from ..kernels.options import DEFAULT, Options
 from ..kernels.reference import normalise
 from .folded import BlockWeights, FoldedViT, LastBlockWeights
@@ -17,12 +29,14 @@ class FusedViT:
     Args:
         graph: folded and lowered, on the device to run on.
         options: passed to every operator. With a workspace, results are overwritten by the next call.
+        plain: the same network with LayerNorms apart, for the halves of blocks that PyTorch was measured to run faster.
     """
 
-    def __init__(self, graph: FoldedViT, options: Options = DEFAULT) -> None:
+    def __init__(self, graph: FoldedViT, options: Options = DEFAULT, plain: FoldedViT | None = None) -> None:
         self.graph = graph
         self.options = options
         self.config = graph.config
+        self._plain = {} if plain is None else dict(zip(map(id, graph.blocks), plain.blocks, strict=True))
 
     def __call__(self, pixels: Tensor) -> Tensor:  # uint8 (B, H, W, 3) -> (B, classes)
         if not self.graph.heads:
@@ -66,27 +80,39 @@ class FusedViT:
 
     def _block(self, x: Tensor, statistics: Tensor | None, block: BlockWeights) -> Tokens:
         folded = self.graph.layer_norm_folded
+        weights, options = self._chosen("fused_qkv_attention", x, block)
         x, statistics = fused_qkv_attention(
             x,
-            block.qkv,
-            block.projection,
+            weights.qkv,
+            weights.projection,
             self.config.heads,
             row_statistics=statistics,
             query_norm=block.query_norm,
             key_norm=block.key_norm,
-            statistics=folded,
-            options=self.options,
+            statistics=folded and weights is block,
+            options=options,
         )
+        weights, options = self._chosen("layernorm_mlp", x, block)
         y, statistics = layernorm_mlp(
             x.flatten(0, 1),
-            block.expand,
-            block.contract,
+            weights.expand,
+            weights.contract,
             activation=self.config.feedforward,
             row_statistics=statistics,
-            statistics=folded,
-            options=self.options,
+            statistics=folded and weights is block,
+            options=options,
         )
+        if folded and statistics is None:
+            statistics = statistics_of(y, options=self.options, name="tokens.statistics")
         return y.view_as(x), statistics
+
+    def _chosen(self, composite: str, x: Tensor, block: BlockWeights) -> tuple[BlockWeights, Options]:
+        """What runs half a block: our kernels, or PyTorch where that was measured to be quicker."""
+        plain = self._plain.get(id(block))
+        rows, dim = x.shape[0] * x.shape[1], x.shape[2]
+        if plain is None or tables.choice(gpu_of(x.device), composite, rows, dim, x.dtype) != "torch":
+            return block, self.options
+        return plain, replace(self.options, implementation="torch")
 
     def _last_block(self, x: Tensor, statistics: Tensor | None, last: LastBlockWeights) -> Tokens:
         """(B, N, D) -> the pooled rows after the block, (B, Q, D), and their row statistics."""

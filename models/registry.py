@@ -67,7 +67,7 @@ def load_model(
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
     chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
     recipe = description.preprocessing
-    options = Options("triton" if taken == "triton" else "torch")
+    options = Options("auto" if backend == "auto" and taken == "triton" else taken)
     folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place, options=options)
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {why}; {reason}."
     return Classifier(network, description, device=place, dtype=chosen, backend=taken, fused=folded, choice=choice)

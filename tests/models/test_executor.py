@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from tessella.kernels import tables
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.models.config import ViTConfig
 from tessella.models.executor import choose_backend, fused
+from tessella.models.fold import CPU_STEPS, EVERY_STEP, fold
 from tessella.models.fused import FusedViT
 from tessella.models.graphs import bucket_of
 from tessella.models.registry import load_model
@@ -69,3 +71,15 @@ def test_a_pooling_without_folded_graph_runs_as_published() -> None:
 def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
     assert [bucket_of(batch, (1, 4, 8)) for batch in (1, 2, 4, 5, 8)] == [1, 4, 4, 8, 8]
     assert bucket_of(9, (1, 4, 8)) == 9
+
+
+def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ViT(ViTConfig(**SMALL | {"depth": 3})).eval()
+    graph, plain = (fold(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (EVERY_STEP, CPU_STEPS))
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    expected = FusedViT(graph, Options("torch"))(pixels)
+    for torch_runs in (("fused_qkv_attention",), ("layernorm_mlp",), ("fused_qkv_attention", "layernorm_mlp")):
+        monkeypatch.setattr(
+            tables, "choice", lambda gpu, name, *_, names=torch_runs: "torch" if name in names else None
+        )
+        torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
