@@ -16,7 +16,7 @@ from torch import nn
 from . import costs
 from .checkpoint import Description
 from .errors import CheckpointError
-from .export_check import Verdict, verify
+from .export_check import ExportError, Verdict, verify
 from .onnx_card import Card
 from .onnx_graph import Answers, Form, graph_of
 from .precision import DTYPES
@@ -203,5 +203,9 @@ def _check_classes(description: Description, wishes: Wishes) -> None:
 
 def _check_format(path: Path) -> None:
     import onnx
+    from google.protobuf.message import DecodeError
 
-    onnx.checker.check_model(path, full_check=True)
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, DecodeError, RuntimeError) as error:
+        raise ExportError(f"the exported file is not a valid model, and was removed: {error}") from error

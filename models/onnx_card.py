@@ -99,9 +99,12 @@ def _own(stated: Any, signature: Signature, path: Path) -> Preprocessing:
     try:
         size = stated.get("size", signature.size)
         fields = {"size": size, "resize": size} | stated
-        return Preprocessing(**fields | {key: tuple(stated[key]) for key in ("mean", "std") if key in stated})
+        recipe = Preprocessing(**fields | {key: tuple(stated[key]) for key in ("mean", "std") if key in stated})
     except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its preprocessing cannot be read: {error}") from error
+    if min(recipe.std) <= 0:
+        raise CheckpointError(f"{path}: its preprocessing divides by {min(recipe.std)}; std must be positive")
+    return recipe
 
 
 def _remedy(path: Path) -> str:

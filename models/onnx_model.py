@@ -1,5 +1,6 @@
 """An .onnx file as a classifier, whichever runtime executes it: uint8 pixels in, logits out. Knows no torch."""
 
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -89,4 +90,5 @@ class OnnxModel(ABC):
 def reason(error: Exception) -> str:
     """A runtime's message without its further lines and its places in the runtime's own source."""
     line = (str(error).strip() or repr(error)).splitlines()[-1 if "Exception from" in str(error) else 0]
-    return line if len(line) < 300 else f"{line[:300]} …"
+    line = re.sub(r"\S*onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])", " ", line)
+    return line if len(line) < 400 else f"{line[:400]} …"

@@ -13,7 +13,7 @@ from .onnx_model import OnnxModel, reason
 from .onnx_signature import Port, read_signature
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_TYPES = {"u8": "uint8", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i64": "int64", "f64": "float64"}
+_KINDS = {"u": "uint", "i": "int", "f": "float", "bf": "bfloat"}
 
 
 class OpenVINOModel(OnnxModel):
@@ -103,10 +103,16 @@ def _ports(nodes: Any) -> list[Port]:
     return [
         Port(
             node.get_any_name(),
-            _TYPES.get(kind := node.get_element_type().get_type_name(), kind),
+            _dtype_name(node.get_element_type().get_type_name()),
             tuple(None if side.is_dynamic else side.get_length() for side in node.get_partial_shape())
             if node.get_partial_shape().rank.is_static
             else (),
         )
         for node in nodes
     ]
+
+
+def _dtype_name(name: str) -> str:
+    """numpy's name for OpenVINO's: `u8` -> `uint8`."""
+    letters = name.rstrip("0123456789")
+    return _KINDS.get(letters, letters) + name.removeprefix(letters)
