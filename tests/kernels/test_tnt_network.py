@@ -1,0 +1,54 @@
+"""A folded two-layer TNT through the real launchers in Triton's interpreter, against the published one in float64."""
+
+import pytest
+import torch
+
+from tessella.kernels.options import Options, Workspace
+from tessella.kernels.reference import normalise
+from tessella.models.config import TNTConfig
+from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps
+from tessella.models.fold_tnt import fold_tnt
+from tessella.models.fused_tnt import FusedTNT
+from tessella.models.tnt import TNT
+
+SMALL = {
+    "image_size": 16,
+    "patch_size": 8,
+    "sub_patch_size": 2,
+    "dim": 24,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 32,
+    "inner_dim": 12,
+    "inner_heads": 2,
+    "inner_mlp_dim": 24,
+    "num_classes": 9,
+}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"sub_patch_embedding": "image_convolution", "normalise_projection": False, "qkv_bias": True}, EVERY_STEP),
+        ({}, CPU_STEPS),
+    ],
+    ids=["timm legacy", "timm, LayerNorm apart"],
+)
+def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
+    torch.manual_seed(0)
+    network = TNT(TNTConfig(**SMALL | changes)).double().eval()
+    for parameter in network.parameters():
+        parameter.data += torch.randn_like(parameter) * 0.2
+    pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
+    workspace = Workspace()
+    fused = FusedTNT(fold_tnt(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    with torch.no_grad():
+        expected = network(normalise(pixels, mean, std, torch.float64))
+        found = fused(pixels).clone()
+        size = workspace.bytes
+        again = fused(pixels.clone())
+    assert (found - expected).abs().max() / expected.abs().max() < 1e-5
+    assert torch.equal(found, again)
+    assert workspace.bytes == size
