@@ -1,38 +1,86 @@
-"""The ways to get from uint8 pixels to logits that are compared: timm's network and ours, in each dtype."""
+"""The ways to get from uint8 pixels to logits that are compared: timm's network and ours, by engine and dtype."""
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ..kernels.reference import normalise
+from ..models.checkpoint import Description
+from ..models.executor import fused
 from ..models.networks import build
+from ..models.packages import installed
+from ..models.preprocess import Preprocessing
+from ..models.tnt import TNT
 from ..models.variants import VARIANTS
+from ..models.vit import ViT
 from ..models.weights import translate
 from . import timm_import  # noqa: F401
 
 Candidate = Callable[[Tensor], Tensor]
 MEAN = STD = torch.tensor([0.5, 0.5, 0.5])
+ENGINES = ("eager", "compiled", "folded", "onnxruntime", "openvino")
+"""`eager` and `compiled` run the network as published, `folded` ours in PyTorch, the rest exported files."""
 
 
-def make_candidates(architecture: str, dtypes: Iterable[torch.dtype], device: str) -> dict[str, Candidate]:
+def make_candidates(
+    architecture: str, dtypes: Iterable[torch.dtype], device: str, engines: Collection[str] = ()
+) -> dict[str, Candidate]:
     """Functions from uint8 (B, H, W, 3) to float32 logits (B, 1000), all with the same random weights.
 
     Args:
         architecture: a name of timm's that is also one of ours.
+        engines: of `ENGINES`; default: all that are installed, on a GPU without the last two. `eager` always runs:
+            it is what the others are compared with.
 
     Raises:
         ValueError: another name.
     """
+    if unknown := set(engines) - set(ENGINES):
+        raise ValueError(f"engine {min(unknown)!r} is not one of {', '.join(ENGINES)}")
+    chosen = {"eager", *(engines or _available(device))}
     theirs, ours = _networks(architecture)
     made: dict[str, Candidate] = {}
+    runtimes = None
+    if chosen & {"onnxruntime", "openvino"}:
+        from .runtimes import Runtimes
+
+        size = ours.config.image_size
+        recipe = Preprocessing(size=size, resize=size)
+        labels = tuple(map(str, range(ours.config.num_classes)))
+        runtimes = Runtimes(
+            theirs, ours, Description(name=architecture, config=ours.config, preprocessing=recipe, labels=labels)
+        )
     for dtype in dtypes:
-        for name, network in (("timm", theirs), ("tessella", ours)):
-            made[f"{name} eager {str(dtype).removeprefix('torch.')}"] = _eager(network, dtype, device)
+        made |= _torch_candidates(theirs, ours, dtype, device)
+        if runtimes is not None:
+            made |= runtimes.candidates(dtype)
+    return {name: candidate for name, candidate in made.items() if name.split()[1] in chosen}
+
+
+def _available(device: str) -> set[str]:
+    if device != "cpu":
+        return {"eager", "compiled", "folded"}
+    absent = {name for name in ("onnxruntime", "openvino") if not installed(name)}
+    return set(ENGINES) - absent
+
+
+def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Candidate]:
+    from .runtimes import compiled
+
+    name = str(dtype).removeprefix("torch.")
+    made = {f"timm eager {name}": _eager(theirs, dtype, device), f"tessella eager {name}": _eager(ours, dtype, device)}
+    quick = compiled(copy.deepcopy(theirs).to(device), MEAN.to(device), STD.to(device), dtype)
+    if quick is not None:
+        made[f"timm compiled {name}"] = quick
+    folded = fused(ours, MEAN.tolist(), STD.tolist(), dtype=dtype, device=torch.device(device))
+    if folded is not None:
+        made[f"tessella folded {name}"] = _folded(folded)
     return made
 
 
-def _networks(architecture: str) -> tuple[nn.Module, nn.Module]:
+def _networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
     import timm
 
     if architecture not in VARIANTS:
@@ -48,8 +96,6 @@ def _networks(architecture: str) -> tuple[nn.Module, nn.Module]:
 
 
 def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
-    import copy
-
     network = copy.deepcopy(network).to(device=device, dtype=dtype)
     mean, std = MEAN.to(device), STD.to(device)
 
@@ -57,5 +103,13 @@ def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
     def run(pixels: Tensor) -> Tensor:
         logits: Tensor = network(normalise(pixels, mean, std, dtype))
         return logits.float()
+
+    return run
+
+
+def _folded(network: Callable[[Tensor], Tensor]) -> Candidate:
+    @torch.inference_mode()
+    def run(pixels: Tensor) -> Tensor:
+        return network(pixels).float()
 
     return run

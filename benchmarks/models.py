@@ -9,13 +9,23 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from ..models.costs import macs
 from ..models.cpu import has_bfloat16
+from ..models.packages import installed, version
 from ..models.precision import limit_threads
+from ..models.variants import VARIANTS
 from .candidates import Candidate, make_candidates
 from .harness import interleave
 from .report import circumstances
 
-DEFAULT_ARCHITECTURES = ("deit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "tnt_s_patch16_224")
+DEFAULT_ARCHITECTURES = (
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_224",
+    "vit_base_patch16_224",
+    "deit_small_patch16_224",
+    "tnt_s_patch16_224",
+)
+ENGINE_PACKAGES = ("timm", "onnxruntime", "openvino")
 FLOAT32_TOLERANCE = 1e-4
 
 
@@ -31,6 +41,8 @@ class Row:
     spread: float
     ratio: float
     """To the fastest of timm's at this batch size."""
+    of_matrix_rate: float
+    """Multiplications of the published network per second, as a part of what one large product reaches in its dtype."""
     error: float
 
 
@@ -45,12 +57,14 @@ def measure(
     device: str = "cpu",
     dtypes: Sequence[str] = (),
     seconds: float = 10,
+    engines: Sequence[str] = (),
     progress: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Measures each architecture at each batch size; about `seconds` each.
 
     Args:
         dtypes: default: float32, and bfloat16 where the device multiplies it.
+        engines: as `make_candidates`.
         progress: is told what comes next.
 
     Returns:
@@ -62,15 +76,30 @@ def measure(
     """
     limit_threads()
     chosen = dtypes or (("float32", "bfloat16") if device != "cpu" or has_bfloat16() else ("float32",))
+    rates = {name: matrix_rate(getattr(torch, name), device) for name in chosen}
     rows: list[Row] = []
     for architecture in architectures:
         progress(f"{architecture}: building, comparing logits")
-        candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device)
+        candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device, engines)
         errors = compare(candidates, _pixels(2, device))
         for batch_size in batch_sizes:
             progress(f"{architecture}: timing at batch {batch_size}")
-            rows += _time(architecture, candidates, errors, _pixels(batch_size, device), seconds)
-    return {"benchmark": "models", **circumstances(device), "rows": [asdict(row) for row in rows]}
+            rows += _time(architecture, candidates, errors, _pixels(batch_size, device), seconds, rates)
+    return {
+        "benchmark": "models",
+        **circumstances(device),
+        "versions": {name: version(name) for name in ENGINE_PACKAGES if installed(name)},
+        "matrix_rates": rates,
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048, rounds: int = 5) -> float:
+    """Multiply-accumulates per second of the quickest of several products of square matrices."""
+    matrix = torch.randn(size, size, dtype=dtype, device=device)
+    synchronise = torch.cuda.synchronize if matrix.is_cuda else lambda: None
+    times = interleave({"product": lambda: matrix @ matrix}, seconds=0, least_rounds=rounds, synchronise=synchronise)
+    return size**3 / min(times["product"].rounds)
 
 
 def compare(candidates: dict[str, Candidate], pixels: Tensor) -> dict[str, float]:
@@ -91,7 +120,12 @@ def compare(candidates: dict[str, Candidate], pixels: Tensor) -> dict[str, float
 
 
 def _time(
-    architecture: str, candidates: dict[str, Candidate], errors: dict[str, float], pixels: Tensor, seconds: float
+    architecture: str,
+    candidates: dict[str, Candidate],
+    errors: dict[str, float],
+    pixels: Tensor,
+    seconds: float,
+    rates: dict[str, float],
 ) -> list[Row]:
     synchronise = torch.cuda.synchronize if pixels.is_cuda else lambda: None
     calls = {name: partial(candidate, pixels) for name, candidate in candidates.items()}
@@ -106,6 +140,7 @@ def _time(
             milliseconds=timing.median * 1e3,
             spread=timing.spread,
             ratio=best_peer / timing.median,
+            of_matrix_rate=macs(VARIANTS[architecture]) * len(pixels) / timing.median / rates[name.split()[2]],
             error=errors[name],
         )
         for name, timing in timings.items()
@@ -120,7 +155,18 @@ def _pixels(batch_size: int, device: str) -> Tensor:
 def table(document: dict[str, Any]) -> Table:
     """The document for people."""
     title = f"{document['device']}, {document['threads']} threads, torch {document['torch']}"
-    made = Table("network", "batch", "candidate", "images/s", "ms", "spread", "× best timm", "error", title=title)
+    made = Table(
+        "network",
+        "batch",
+        "candidate",
+        "images/s",
+        "ms",
+        "spread",
+        "× best timm",
+        "% of matrix rate",
+        "error",
+        title=title,
+    )
     for row in document["rows"]:
         made.add_row(
             row["architecture"],
@@ -130,6 +176,7 @@ def table(document: dict[str, Any]) -> Table:
             f"{row['milliseconds']:.1f}",
             f"±{row['spread']:.0%}",
             f"{row['ratio']:.2f}",
+            f"{row['of_matrix_rate']:.0%}",
             f"{row['error']:.0e}" if row["error"] else "0",
         )
     return made

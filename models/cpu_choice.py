@@ -4,8 +4,6 @@ Knows no torch until a checkpoint, which needs it anyway, is measured.
 """
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import logging
 import statistics
@@ -19,6 +17,7 @@ import numpy as np
 
 from . import costs, cpu
 from .cache import cache_folder
+from .packages import installed, version
 
 SMALL_MACS = 100_000_000
 """Multiplications of a network that any backend runs in a few milliseconds: it is not worth a second of measuring."""
@@ -59,9 +58,9 @@ def choose_for_checkpoint(source: str, *, device: str, dtype: str) -> Choice:
 
 def choose_for_file(path: Path, *, device: str, dtype: str) -> Choice:
     """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster."""
-    if device not in ("auto", "cpu") or not _installed("onnxruntime"):
-        return Choice("openvino" if device in ("auto", "cpu") and _installed("openvino") else "onnxruntime", "")
-    if not _installed("openvino") or _has_cuda_provider(device) or path.stat().st_size < SMALL_BYTES:
+    if device not in ("auto", "cpu") or not installed("onnxruntime"):
+        return Choice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
+    if not installed("openvino") or _has_cuda_provider(device) or path.stat().st_size < SMALL_BYTES:
         return Choice("onnxruntime", "")
     stamp = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
     return _remembered_or(_key(stamp, dtype), lambda: _file_calls(path, dtype))
@@ -130,7 +129,7 @@ def _runtime_calls(path: Path, dtype: str) -> dict[str, Call]:
     pixels = _pixels(session.card.preprocessing.size)
     if dtype in ("auto", session.dtype):
         calls["onnxruntime"] = lambda: session.logits(pixels)
-    if _installed("openvino"):
+    if installed("openvino"):
         model = OpenVINOModel(path, dtype=dtype)
         calls["openvino"] = lambda: model.logits(pixels)
     return calls
@@ -142,11 +141,7 @@ def _pixels(size: int) -> Any:
 
 def _others() -> bool:
     """Whether a checkpoint has a choice: it can be exported, and there is a runtime for it."""
-    return all(map(_installed, _WRITERS))
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    return all(map(installed, _WRITERS))
 
 
 def _has_gpu(device: str) -> bool:
@@ -163,7 +158,7 @@ def _has_cuda_provider(device: str) -> bool:
 
 def _key(subject: object, dtype: str) -> str:
     """Of the network or file, and of all that decides how fast it is."""
-    versions = {name: importlib.metadata.version(name) for name in ("tessella", *_RUNTIMES) if _installed(name)}
+    versions = {name: version(name) for name in ("tessella", *_RUNTIMES) if installed(name)}
     parts = (subject, dtype, cpu.name(), cpu.usable_cores(), versions)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

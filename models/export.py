@@ -1,7 +1,6 @@
 """A checkpoint becomes an .onnx file that any runtime serves; it is verified against PyTorch before it is there."""
 
 import hashlib
-import importlib.metadata
 import shutil
 import tempfile
 import warnings
@@ -19,6 +18,7 @@ from .errors import CheckpointError
 from .export_check import ExportError, Verdict, verify
 from .onnx_card import Card
 from .onnx_graph import Answers, Form, graph_of
+from .packages import version
 from .precision import DTYPES
 from .registry import describe, load_network
 from .sources import Source, locate
@@ -103,7 +103,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
         progress("tracing the network")
-        _write(draft, network, description, wishes, _facts(files, wishes))
+        write(draft, network, description, wishes, _facts(files, wishes))
         progress("verifying the file")
         _check_format(draft)
         verdict = verify(draft, network, description.preprocessing, wishes.quantise or wishes.dtype)
@@ -140,7 +140,8 @@ def trace(module: nn.Module, names: list[str], image_size: int, opset: int) -> A
         )
 
 
-def _write(path: Path, network: ViT | TNT, description: Description, wishes: Wishes, facts: dict[str, Any]) -> None:
+def write(path: Path, network: ViT | TNT, description: Description, wishes: Wishes, facts: dict[str, Any]) -> None:
+    """The file, not yet verified, with its card; external data beside it where it is large."""
     import onnx_ir as ir
 
     from . import onnx_finish
@@ -183,7 +184,7 @@ def _facts(source: Source, wishes: Wishes) -> dict[str, Any]:
         "source": source.name,
         "source_sha256": digest.hexdigest(),
         "export": asdict(wishes),
-        "versions": {name: importlib.metadata.version(name) for name in ("tessella", "torch", "onnx", "onnxscript")},
+        "versions": {name: version(name) for name in ("tessella", "torch", "onnx", "onnxscript")},
     }
 
 

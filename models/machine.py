@@ -1,32 +1,37 @@
 """`tessella doctor`: what this machine has, and what the shipped models get on it."""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 
-from .cpu import has_bfloat16
+from .cpu import has_bfloat16, usable_cores
 from .cpu_choice import remembered
-from .precision import limit_threads
+from .packages import installed, version
 from .registry import load_model, shipped
 
-PACKAGES = ("torch", "triton", "onnxruntime", "openvino", "timm")
+PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", "timm")
 
 
 def examine() -> list[tuple[str, str]]:
     """Findings as (what, found) in the order to read them. Loads and measures the shipped models."""
-    import torch
-
-    threads = limit_threads()
     findings = [
         ("tessella", importlib.metadata.version("tessella")),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("cpu", f"{os.cpu_count()} cores, torch uses {threads} threads; {_cpu_arithmetic()}"),
-        ("gpu", _gpus(torch.cuda.device_count())),
+        ("cpu", f"{os.cpu_count()} cores, {usable_cores()} for this process; {_cpu_arithmetic()}"),
+        ("gpu", _gpus()),
+        *((package, _version(package)) for package in PACKAGES),
+        *((name, _choice(name)) for name in shipped()),
     ]
-    findings += [(package, _version(package)) for package in PACKAGES]
-    findings += [(name, load_model(name, device="auto").choice) for name in shipped()]
     return findings + [("remembered", choice) for choice in remembered()]
+
+
+def _choice(name: str) -> str:
+    if not installed("torch"):
+        return "needs torch; .onnx files are served without it"
+    from .precision import limit_threads
+
+    limit_threads()
+    return load_model(name, device="auto").choice
 
 
 def _cpu_arithmetic() -> str:
@@ -35,15 +40,21 @@ def _cpu_arithmetic() -> str:
     return "has no bfloat16 instructions, so float32 it is"
 
 
-def _gpus(count: int) -> str:
+def _gpus() -> str:
+    if not installed("torch"):
+        return "not looked for, as torch is not installed"
     import torch
 
-    if not count:
+    if not (count := torch.cuda.device_count()):
         return "none that torch can use"
     return ", ".join(f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count))
 
 
 def _version(package: str) -> str:
-    if importlib.util.find_spec(package) is None:
+    if not installed(package):
         return "not installed"
-    return importlib.metadata.version(package)
+    if package != "onnxruntime":
+        return version(package)
+    from .onnx_session import require_onnxruntime
+
+    return f"{version(package)} with {', '.join(require_onnxruntime().get_available_providers())}"

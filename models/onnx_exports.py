@@ -1,11 +1,11 @@
 """Checkpoints that a runtime serves as ONNX, exported once and kept in the cache."""
 
 import hashlib
-import importlib.metadata
 import logging
 from pathlib import Path
 
 from .cache import cache_folder
+from .packages import version
 from .sources import locate
 
 _log = logging.getLogger(__name__)
@@ -42,6 +42,6 @@ def forget(source: str, *, dtype: str = "auto") -> None:
 
 def _fingerprint(source: str, dtype: str) -> str:
     """Of the files as they lie there, and of what makes the export."""
-    versions = [importlib.metadata.version(name) for name in ("tessella", "torch", "onnxscript")]
+    versions = [version(name) for name in ("tessella", "torch", "onnxscript")]
     files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in locate(source).weights]
     return hashlib.sha256(repr((files, versions, dtype)).encode()).hexdigest()[:24]

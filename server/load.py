@@ -1,9 +1,9 @@
 """A model's source -> the runner that serves it: the backend that was asked for, or the one measured fastest here."""
 
-import importlib.util
 from pathlib import Path
 
 from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
+from ..models.packages import installed
 from ..models.sources import onnx_file
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runners import Runner, TorchRunner
@@ -24,7 +24,7 @@ def load_runner(
     file = onnx_file(source)
     if file is not None:
         return _from_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
-    if importlib.util.find_spec("torch") is None:
+    if not installed("torch"):
         raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
     choice = Choice(backend, "")
     if backend == "auto":

@@ -12,20 +12,25 @@ from tessella.benchmarks.report import write
 
 def test_the_document_holds_every_candidate_at_every_batch_size(tmp_path: Path) -> None:
     told: list[str] = []
-    document = measure(["deit_tiny_patch16_224"], [1, 2], dtypes=["float32"], seconds=0, progress=told.append)
+    document = measure(
+        ["deit_tiny_patch16_224"], [1, 2], dtypes=["float32"], seconds=0, engines=["folded"], progress=told.append
+    )
     write(document, tmp_path / "folder" / "models.json")
     rows = json.loads((tmp_path / "folder" / "models.json").read_text())["rows"]
     assert {(row["batch_size"], row["candidate"]) for row in rows} == {
         (batch_size, candidate)
         for batch_size in (1, 2)
-        for candidate in ("timm eager float32", "tessella eager float32")
+        for candidate in ("timm eager float32", "tessella eager float32", "tessella folded float32")
     }
     for row in rows:
         assert row["images_per_second"] == pytest.approx(row["batch_size"] / row["milliseconds"] * 1e3)
         assert row["ratio"] == pytest.approx(1) or row["candidate"] != "timm eager float32"
+        assert 0 < row["of_matrix_rate"] < 1.5
     assert {"date", "commit", "device", "threads", "torch"} <= set(document)
+    assert set(document["matrix_rates"]) == {"float32"}
+    assert {"timm", "onnxruntime", "openvino"} <= set(document["versions"])
     assert len(told) == 3
-    assert table(document).row_count == 4
+    assert table(document).row_count == 6
 
 
 def test_wrong_logits_are_not_timed() -> None:
@@ -39,6 +44,8 @@ def test_wrong_logits_are_not_timed() -> None:
         compare({"timm eager float32": lambda _: right, "tessella eager bfloat16": lambda _: right * torch.nan}, pixels)
 
 
-def test_an_unknown_architecture_is_named() -> None:
+def test_an_unknown_architecture_or_engine_is_named() -> None:
     with pytest.raises(ValueError, match="'resnet50'"):
-        measure(["resnet50"], [1])
+        measure(["resnet50"], [1], engines=["eager"])
+    with pytest.raises(ValueError, match="'steam' is not one of eager, compiled"):
+        measure(["vit_tiny_patch16_224"], [1], engines=["steam"])

@@ -57,7 +57,7 @@ def test_a_file_is_measured_only_where_there_is_a_choice(
     assert not cache.exists()
     monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
     assert set(choose_for_file(file, device="cpu", dtype="auto").milliseconds or ()) == {"onnxruntime", "openvino"}
-    monkeypatch.setattr(cpu_choice, "_installed", lambda package: package == "openvino")
+    monkeypatch.setattr(cpu_choice, "installed", lambda package: package == "openvino")
     assert choose_for_file(file, device="cpu", dtype="auto").backend == "openvino"
 
 

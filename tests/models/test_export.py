@@ -117,7 +117,7 @@ def test_a_file_that_fails_a_check_is_removed(
     def write_nothing(path: Path, *_: object) -> None:
         path.write_bytes(b"not a model")
 
-    monkeypatch.setattr(export_module, "_write", write_another if broken == "another network" else write_nothing)
+    monkeypatch.setattr(export_module, "write", write_another if broken == "another network" else write_nothing)
     with pytest.raises(ExportError, match=r"largest difference \d" if broken == "another network" else "not a valid"):
         export(checkpoints["vit"], tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,21 @@
+"""Optional packages: whether they are installed, and in which version, without importing them."""
+
+import importlib.metadata
+import importlib.util
+
+_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
+"""Distributions that bring the same package."""
+
+
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def version(package: str) -> str:
+    """Of an installed package; `unknown` where its distribution is called otherwise."""
+    for distribution in _BUILDS.get(package, (package,)):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
