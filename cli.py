@@ -168,6 +168,9 @@ def bench_models(
     batch_size: Annotated[list[int] | None, typer.Option(min=1, help="repeat for several  [1, 8]")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
     dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16, float16  [what the device has]")] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="eager, compiled, folded, onnxruntime, openvino  [all that are installed]")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="per network and batch size")] = 10,
     as_json: Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")] = None,
 ) -> None:
@@ -182,6 +185,7 @@ def bench_models(
             device=device,
             dtypes=dtype or (),
             seconds=seconds,
+            engines=engine or (),
             progress=status.update,
         )
     messages.print(table(document))
@@ -213,11 +217,14 @@ def bench_service(
     as_json: Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")] = None,
 ) -> None:
     """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
-    from .benchmarks.plan import Plan
-    from .benchmarks.report import write
-    from .benchmarks.service import measure
-    from .benchmarks.service_plot import PlotUnavailable, draw
-    from .benchmarks.service_table import tables
+    try:
+        from .benchmarks.plan import Plan
+        from .benchmarks.report import write
+        from .benchmarks.service import measure
+        from .benchmarks.service_plot import PlotUnavailable, draw
+        from .benchmarks.service_table import tables
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     lists = {"modes": mode, "clients": clients, "rates": rate, "sizes": size, "peers": peer}
     given: dict[str, Any] = {name: tuple(values) for name, values in lists.items() if values}
