@@ -30,8 +30,8 @@ class Augmentation:
     height: tuple[float, float] = (0.33, 0.95)
     rotation: float = 15.0
     shear: float = 0.3
-    aspect: float = 0.3
-    bend: float = 0.035
+    aspect: float = 0.4
+    bend: float = 0.04
     pen: tuple[float, float] = (4.0, 32.0)
     thickest: float = 0.22
 
@@ -82,7 +82,7 @@ def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor
 def _heights(count: int, largest: float, how: Augmentation, generator: Generator) -> Tensor:
     """How much of the picture each digit fills; the share `largest` of them about as much as the data's own digits."""
     low, high = how.height
-    anywhere = high - (high - low) * uniform(count, 0, 1, generator) ** 1.5
+    anywhere = high - (high - low) * uniform(count, 0, 1, generator) ** 1.25
     full = uniform(count, 0.85, 1.05, generator)
     return torch.where(uniform(count, 0, 1, generator) < largest, full, anywhere)
 

@@ -16,10 +16,10 @@ class Recipe:
 
     config: Config
     augmentation: Augmentation = field(default_factory=Augmentation)
-    steps: int = 4000
-    easy: float = 0.4
+    steps: int = 5000
+    easy: float = 0.25
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
@@ -32,7 +32,8 @@ class Recipe:
 
 RECIPES = {
     "digits-vit": Recipe(
-        config=ViTConfig(image_size=24, patch_size=4, dim=64, depth=4, heads=2, mlp_dim=128, num_classes=10)
+        config=ViTConfig(image_size=24, patch_size=4, dim=96, depth=4, heads=3, mlp_dim=192, num_classes=10),
+        steps=4200,
     ),
     "digits-tnt": Recipe(
         config=TNTConfig(

@@ -28,7 +28,7 @@ class Outcome:
     paper: float
     test: float
     steps: int
-    seconds: int
+    cpu_seconds: int
 
     @property
     def choice(self) -> float:
