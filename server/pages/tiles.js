@@ -11,7 +11,7 @@ export function drawTiles(canvas, image, model) {
   const { patch, sub, grid } = tiling(model);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const side = Math.round(canvas.clientWidth * devicePixelRatio);
-  const gap = Math.max(1, Math.round(side / grid / (sub < patch ? 9 : 16)));
+  const gap = Math.max(1, Math.round(side / grid / (sub < patch ? 12 : 16)));
   const tile = Math.max(1, Math.floor((side + gap) / grid));
   canvas.width = canvas.height = tile * grid - gap;
   context.imageSmoothingEnabled = false;

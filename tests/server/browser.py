@@ -125,10 +125,19 @@ class Visit:
 class Held:
     """Classification requests that a test lets go on when it likes."""
 
+    page: Page
     routes: list[Route] = field(default_factory=list)
 
-    def __call__(self, route: Route) -> None:
-        self.routes.append(route)
+    def __post_init__(self) -> None:
+        self.page.route("**/classify*", lambda route: self.routes.append(route))
+
+    def next(self) -> Route:
+        """The oldest request that was not handed out yet."""
+        for _ in range(1500):
+            if self.routes:
+                return self.routes.pop(0)
+            self.page.wait_for_timeout(20)
+        raise AssertionError("no request came within 30 s")
 
 
 @pytest.fixture(scope="module")

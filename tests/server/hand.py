@@ -62,11 +62,12 @@ def _place(chance: random.Random, low: float, high: float, edge: float) -> float
 
 
 def _smooth(path: Sequence[Point]) -> list[Point]:
-    """A Catmull-Rom curve through the points, broken at corners."""
+    """A Catmull-Rom curve through the points, broken at corners, where a hand rests for a moment."""
     curve = [path[0]]
     for i in range(len(path) - 1):
         start, end = path[i], path[i + 1]
         if start == end:
+            curve.append(end)
             continue
         before = path[i - 1] if i > 0 else start
         after = path[i + 2] if i + 2 < len(path) else end

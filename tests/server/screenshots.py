@@ -15,7 +15,7 @@ COMPARED = "All, side by side"
 def main() -> None:
     with served() as url, chromium() as browser:
         take(browser, url, "demo-light", hand=SCHOOL, digit=7, theme="light")
-        take(browser, url, "demo-dark", hand=ROUND, digit=4, theme="dark", models=COMPARED)
+        take(browser, url, "demo-dark", hand=ROUND, digit=4, theme="dark", models=COMPARED, height=960)
         take(browser, url, "demo-phone", hand=SCHOOL, digit=2, theme="light", width=390, height=844, scale=1.5)
 
 
@@ -43,6 +43,10 @@ def take(
     if models:
         visit.page.get_by_label("Model").select_option(label=models)
     visit.draw(hand.write(digit), hand.pen)
+    visit.answer()  # the first answers of a new process are slow
+    visit.page.locator("#clear").click()
+    visit.draw(hand.write(digit), hand.pen)
+    visit.page.locator("#pen").blur()
     print(name, "was read as", visit.answer())
     visit.page.mouse.move(2, 2)
     visit.page.screenshot(path=FOLDER / f"{name}.png")

@@ -144,13 +144,11 @@ def test_an_image_with_too_many_pixels_says_so(visit: Visit) -> None:
 
 
 def test_a_late_answer_never_replaces_a_newer_one(visit: Visit) -> None:
-    held = Held()
-    visit.page.route("**/classify*", held)
+    held = Held(visit.page)
     visit.draw([[(0.3, 0.3), (0.7, 0.3)]])
-    visit.page.wait_for_timeout(400)
+    older = held.next()
     visit.draw([[(0.3, 0.6), (0.7, 0.6)]])
-    visit.page.wait_for_timeout(400)
-    older, newer = held.routes
+    newer = held.next()
     newer.fulfill(json=_answer("newer"))
     assert visit.answer() == "newer"
     older.fulfill(json=_answer("older"))
