@@ -192,6 +192,24 @@ def bench_models(
     write(document, as_json)
 
 
+@bench.command("words")
+def bench_words(
+    architecture: Annotated[str, typer.Option(help="timm's name of a TNT")] = "tnt_s_patch16_224",
+    batch_size: Annotated[int, typer.Option(min=1)] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda:0")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16")] = "float32",
+    seconds: Annotated[float, typer.Option(help="in all")] = 10,
+    as_json: Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")] = None,
+) -> None:
+    """A TNT's inner blocks as published, compiled, a kernel each, and run ahead: bytes moved and time."""
+    from .benchmarks.report import write
+    from .benchmarks.words import measure, table
+
+    document = measure(architecture, batch_size, device=device, dtype=dtype, seconds=seconds)
+    messages.print(table(document))
+    write(document, as_json)
+
+
 @bench.command("service")
 def bench_service(
     architecture: Annotated[str, typer.Option(help="timm's name of the network to serve")] = "vit_small_patch16_224",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .bare_loop import BareLoop
 from .load import HEADERS, Load, closed_loop, open_loop, top_prediction
 from .photos import Photo
-from .servers import Server
+from .servers import Server, ServerError
 
 T = TypeVar("T")
 Answer = tuple[int, float]
@@ -44,10 +44,17 @@ class Served:
         self._server = server
 
     def classify(self, photo: Photo) -> Answer:
-        """Raises OSError where it does not answer with 200."""
+        """The most likely class and its score.
+
+        Raises:
+            ServerError: anything but an answer.
+        """
         request = urllib.request.Request(self.url, photo.data, HEADERS)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return top_prediction(json.loads(response.read()))
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return top_prediction(json.loads(response.read()))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ServerError(f"{self.url} does not answer as /classify does: {error!r}") from error
 
     def closed(self, photos: Sequence[Photo], expected: Mapping[str, int], clients: int, seconds: float) -> Load:
         return run(closed_loop(self.url, photos, clients=clients, seconds=seconds, expected=expected))

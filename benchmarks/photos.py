@@ -3,10 +3,11 @@
 import io
 import math
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps
 
 TILE_WIDTH = 500
@@ -23,7 +24,7 @@ class Photo:
 
 
 def make_photos(size: str) -> list[Photo]:
-    """One JPEG for each photograph that scikit-image and scikit-learn bring along.
+    """One JPEG for each photograph that scikit-image brings along, or scikit-learn where that is missing.
 
     Beyond about 500 pixels across it is a mosaic of the photograph and its mirror images: enlarged, it would hold less
     detail in each pixel than a camera's, and decode faster.
@@ -32,7 +33,7 @@ def make_photos(size: str) -> list[Photo]:
         size: `500x375`, width and height in pixels.
 
     Raises:
-        ValueError: no size, or neither library is installed.
+        ValueError: no size, or neither is installed.
     """
     width, height = parse_size(size)
     return [
@@ -84,21 +85,18 @@ def _encode(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def _originals() -> dict[str, Image.Image]:
-    arrays: dict[str, np.ndarray] = {}
-    try:
+    if find_spec("skimage"):
         import skimage.data
 
-        arrays |= {name: getattr(skimage.data, name)() for name in _SKIMAGE}
-    except ImportError:
-        pass
-    try:
+        return {name: Image.fromarray(getattr(skimage.data, name)()).convert("RGB") for name in _SKIMAGE}
+    if find_spec("sklearn"):
         from sklearn.datasets import load_sample_images
 
         sample = load_sample_images()
-        arrays |= {Path(file).stem: image for file, image in zip(sample.filenames, sample.images, strict=True)}
-    except ImportError:
-        pass
-    if not arrays:
-        raise ValueError("the photographs come with scikit-image or scikit-learn: install one, or name a folder")
-    return {name: Image.fromarray(array).convert("RGB") for name, array in arrays.items()}
+        pairs = zip(sample.filenames, sample.images, strict=True)
+        return {Path(file).stem: Image.fromarray(image) for file, image in pairs}
+    raise ValueError(
+        "the photographs come with scikit-image or scikit-learn: install one, or name a folder of your own"
+    )

@@ -38,7 +38,7 @@ class ServerSettings:
     dtype: str = "float32"
 
 
-class ServerError(RuntimeError):
+class ServerError(OSError):
     """A server did not start, or ended by itself; its last lines are in the message."""
 
 
