@@ -172,12 +172,13 @@ def tnt_inner(
     per_word: bool,
     rows: Tensor,
     state: Tensor | None,
+    batch_invariant: bool,
     tf32: bool,
 ) -> None:
     """Launches over packed weights. `rows` has one entry more than there are blocks where the input's is wanted too."""
     patches, width = words.shape
     count = width // dim
-    tile = tnt_tuning.tnt_inner(patches, dim, count, words.dtype, words.device)
+    tile = tnt_tuning.tnt_inner(patches, dim, count, words.dtype, words.device, batch_invariant)
     launch(
         tnt_inner_kernel,
         (triton.cdiv(patches, tile.block_m),),

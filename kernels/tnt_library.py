@@ -40,6 +40,7 @@ def tnt_inner(
     per_word: bool,
     rows: Tensor,
     state: Tensor | None,
+    batch_invariant: bool,
     tf32: bool,
 ) -> None:
     require(words)
@@ -61,6 +62,7 @@ def tnt_inner(
         per_word,
         rows,
         state,
+        batch_invariant,
         tf32,
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from . import checks, reference, tnt_library, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
-from .tnt_packing import packed
+from .tnt_packing import pack
 from .tnt_weights import InnerWeights, SentenceWeights, WordWeights
 from .weights import NormWeights, PatchWeights
 
@@ -106,16 +106,17 @@ def _launch_inner(
         raise ValueError(
             f"the Triton kernel takes 16, 32, 64, … words a patch, not {count}; use the torch implementation"
         )
-    weights_there = packed(weights)
+    packed = weights.packed or pack(weights)
     tnt_library.tnt_inner(
         words,
-        *weights_there.tensors(first, last),
-        weights_there.heads,
+        *packed.tensors(first, last),
+        packed.heads,
         weights.dim,
         weights.eps,
         weights.per_word,
         rows,
         state,
+        options.batch_invariant,
         options.tf32,
     )
 

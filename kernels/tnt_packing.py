@@ -1,56 +1,17 @@
 """The inner blocks' weights as their kernel reads them: transposed, and padded to powers of two once, on the host."""
 
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .tnt_weights import InnerWeights
+from .tnt_weights import InnerWeights, PackedInner
 
 CHUNK = 32
 """Hidden channels that the kernel computes at a time."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedInner:
-    """L blocks; D' channels; H' heads of d' channels make E = H' · d'; F' hidden channels. Zeros fill what was added.
-
-    Attributes:
-        qkv: (L, 3, D', E). query_bias: float32 (L, E).
-        projection: (L, E, D'). projection_bias: float32 (L, D').
-        expand: (L, D', F'). expand_bias: float32 (L, F').
-        contract: (L, F', D'). contract_bias: float32 (L, D').
-        heads: H'.
-    """
-
-    qkv: Tensor
-    query_bias: Tensor
-    projection: Tensor
-    projection_bias: Tensor
-    expand: Tensor
-    expand_bias: Tensor
-    contract: Tensor
-    contract_bias: Tensor
-    heads: int
-
-    def tensors(self, first: int, last: int) -> tuple[Tensor, ...]:
-        """All of blocks `first` to `last` (without it), in the order of the kernel's arguments."""
-        return tuple(getattr(self, name)[first:last] for name in self.__slots__ if name != "heads")
-
-
-def packed(weights: InnerWeights) -> PackedInner:
-    """Of these weights; made once."""
-    if weights not in _packed:
-        _packed[weights] = _pack(weights)
-    return _packed[weights]
-
-
-_packed: WeakKeyDictionary[InnerWeights, PackedInner] = WeakKeyDictionary()
-
-
-def _pack(weights: InnerWeights) -> PackedInner:
+def pack(weights: InnerWeights) -> PackedInner:
+    """These weights for the kernel."""
     heads, dim = weights.heads, weights.dim
     width = _power(dim // heads, 8)
     count = max(_power(heads), -(-16 // width))

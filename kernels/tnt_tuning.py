@@ -7,16 +7,18 @@ from .devices import gpu_of
 from .tuning import Tile
 
 
-def tnt_inner(patches: int, dim: int, words: int, dtype: torch.dtype, device: torch.device) -> Tile:
-    """For the inner blocks: `block_m` patches a program. The patches' results do not depend on it."""
+def tnt_inner(
+    patches: int, dim: int, words: int, dtype: torch.dtype, device: torch.device, batch_invariant: bool = False
+) -> Tile:
+    """For the inner blocks: `block_m` patches a program."""
     gpu = gpu_of(device)
     if gpu.arch == 0:
         return Tile(2, 0, stages=1)
     measured = tables.lookup(gpu, "tnt_inner", patches, dim, words, dtype, "none")
-    if measured is not None:
+    if measured is not None and not batch_invariant:
         return Tile(**measured)
     most = max(1, (64 if dtype.itemsize <= 2 else 16) // words)
-    while most > 1 and patches < gpu.sms * most:
+    while most > 1 and not batch_invariant and patches < gpu.sms * most:
         most //= 2
     return Tile(most, 0, warps=4, stages=1)
 

@@ -28,7 +28,36 @@ class WordWeights:
     window: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedInner:
+    """The inner blocks as their kernel reads them: transposed, and padded to powers of two once, on the host.
+
+    L blocks; D' channels; H' heads of d' channels make E = H' · d'; F' hidden channels. Zeros fill what was added.
+
+    Attributes:
+        qkv: (L, 3, D', E). query_bias: float32 (L, E).
+        projection: (L, E, D'). projection_bias: float32 (L, D').
+        expand: (L, D', F'). expand_bias: float32 (L, F').
+        contract: (L, F', D'). contract_bias: float32 (L, D').
+        heads: H'.
+    """
+
+    qkv: Tensor
+    query_bias: Tensor
+    projection: Tensor
+    projection_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+    contract: Tensor
+    contract_bias: Tensor
+    heads: int
+
+    def tensors(self, first: int, last: int) -> tuple[Tensor, ...]:
+        """All of blocks `first` to `last` (without it), in the order of the kernel's arguments."""
+        return tuple(getattr(self, name)[first:last] for name in self.__slots__ if name != "heads")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InnerWeights:
     """All inner encoder blocks, one behind the other; L blocks, d channels, F hidden ones.
 
@@ -42,6 +71,7 @@ class InnerWeights:
         heads: of each block.
         eps: of every LayerNorm.
         per_word: whether the rows that leave are normalised word by word; the first one never is.
+        packed: the same for the kernel, where it was made already.
     """
 
     qkv: Tensor
@@ -55,6 +85,7 @@ class InnerWeights:
     heads: int
     eps: float
     per_word: bool
+    packed: PackedInner | None = None
 
     @property
     def depth(self) -> int:

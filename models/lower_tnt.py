@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..kernels.tnt_packing import pack
 from ..kernels.tnt_weights import MATRICES, VECTORS, InnerWeights, SentenceWeights, WordWeights
 from .folded_tnt import FoldedTNT
 from .lower import Lowering
@@ -46,4 +47,5 @@ def pixels_inside(words: WordWeights, grid: int) -> Tensor:
 def _inner(to: Lowering, x: InnerWeights) -> InnerWeights:
     lowered: dict[str, Any] = {name: to.matrix(getattr(x, name)) for name in MATRICES}
     lowered |= {name: to.vector(getattr(x, name)) for name in VECTORS}
-    return replace(x, **lowered)
+    rounded = replace(x, **lowered)
+    return replace(rounded, packed=pack(rounded))
