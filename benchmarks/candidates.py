@@ -40,7 +40,7 @@ def make_candidates(
     if unknown := set(engines) - set(ENGINES):
         raise ValueError(f"engine {min(unknown)!r} is not one of {', '.join(ENGINES)}")
     chosen = {"eager", *(engines or _available(device))}
-    theirs, ours = _networks(architecture)
+    theirs, ours = networks(architecture)
     made: dict[str, Candidate] = {}
     runtimes = None
     if chosen & {"onnxruntime", "openvino"}:
@@ -80,7 +80,7 @@ def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, de
     return made
 
 
-def _networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
+def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
     import timm
 
     if architecture not in VARIANTS:

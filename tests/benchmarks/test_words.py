@@ -1,0 +1,41 @@
+"""What TNT's words cost in each form: the count of bytes, and a document whose forms compute the same."""
+
+import pytest
+
+from tessella.benchmarks import words
+from tessella.models.config import TNTConfig
+from tessella.models.variants import VARIANTS
+
+SMALL = TNTConfig(image_size=32, depth=2, dim=48, heads=3, mlp_dim=96)
+
+
+def test_bytes_fall_from_form_to_form() -> None:
+    config = VARIANTS["tnt_s_patch16_224"]
+    assert isinstance(config, TNTConfig)
+    eager, compiled, block, ahead = (words.megabytes(config, form, 2) for form in words.FORMS)
+    assert eager == pytest.approx(107, rel=0.05)
+    assert eager > compiled > 10 * block > 20 * ahead
+    assert ahead == pytest.approx(14 * 196 * 384 * 2 / 1e6)
+
+
+def test_an_unknown_form_is_named() -> None:
+    with pytest.raises(ValueError, match="'steam' is not one of eager, compiled, block, ahead"):
+        words.megabytes(SMALL, "steam", 2)
+
+
+def test_the_document_holds_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = words.networks("tnt_s_patch16_224")
+    monkeypatch.setattr(words, "networks", lambda _: (theirs, ours))
+    document = words.measure("tnt_s_patch16_224", 1, seconds=0)
+    assert [row["form"] for row in document["rows"]] == ["eager", "block", "ahead"]
+    assert document["rows"][0]["ratio"] == 1
+    assert words.table(document).row_count == 3
+    for parameter in theirs.blocks[5].norm_in.parameters():
+        parameter.data += 1
+    with pytest.raises(AssertionError, match="words differ from timm's"):
+        words.measure("tnt_s_patch16_224", 1, seconds=0)
+
+
+def test_only_a_tnt_has_words() -> None:
+    with pytest.raises(ValueError, match="vit_tiny_patch16_224 has no words"):
+        words.measure("vit_tiny_patch16_224", 1)
