@@ -113,8 +113,12 @@ class Server:
         return [int(found) for found in re.findall(r"engine \d+ \(process (\d+)\) started", self.said())]
 
     def suspend(self) -> None:
-        """Stops the process and its group: some servers poll, and would take time from the one that is measured."""
-        self._signal(signal.SIGSTOP)
+        """Stops the process and its group: some servers poll, and would take time from the one that is measured.
+
+        Not where there are engine processes: a supervisor that slept would think that they had hung.
+        """
+        if not self.engine_processes():
+            self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -22,6 +22,8 @@ from .rows import Cell, ratios, summarise_rounds
 from .servers import Server, ServerSettings, all_ready, start_peer, start_tessella, version
 
 Progress = Callable[[str, float], object]
+Bear = Callable[[float, int], Load]
+"""Puts a load on one contestant: for so many seconds, in this round."""
 
 
 def measure(plan: Plan, progress: Progress = lambda text, part: None) -> dict[str, Any]:
@@ -136,16 +138,14 @@ class _Bench:
         plan, expected = self._plan, self._expected
         closed: Cell = {}
         for clients in plan.clients if "closed" in plan.modes else ():
-            turns = {c.name: (c, partial(c.closed, photos, expected, clients)) for c in contestants}
+            turns = {c.name: (c, partial(_closed, c, photos, expected, clients)) for c in contestants}
             closed = self._measure_cell({"mode": "closed", "size": size, "load": clients}, turns)
         served = [contestant for contestant in contestants if isinstance(contestant, Served)]
         for rate in (plan.rates or (_rate(closed),)) if "open" in plan.modes else ():
             turns = {s.name: (s, partial(_open, s, photos, expected, rate)) for s in served}
             self._measure_cell({"mode": "open", "size": size, "load": rate}, turns)
 
-    def _measure_cell(
-        self, heading: dict[str, Any], turns: Mapping[str, tuple[Contestant, Callable[[float], Load]]]
-    ) -> Cell:
+    def _measure_cell(self, heading: dict[str, Any], turns: Mapping[str, tuple[Contestant, Bear]]) -> Cell:
         """Each a slice of every round, each round beginning with another; a quarter of a slice is warm-up."""
         rounds, names = self._plan.rounds, list(turns)
         seconds = self._plan.seconds / rounds / len(names)
@@ -157,8 +157,8 @@ class _Bench:
                 self._progress(f"{_title(heading)}, round {turn + 1} of {rounds}: {name}")
                 contestant, bear = turns[name]
                 contestant.resume()
-                bear(min(1.0, seconds / 4))
-                loads[name].append(bear(max(seconds * 3 / 4, seconds - 1)))
+                bear(min(1.0, seconds / 4), turn)
+                loads[name].append(bear(max(seconds * 3 / 4, seconds - 1), turn))
                 contestant.suspend()
                 self._done += 1 / rounds / len(names)
         for contestant, _ in turns.values():
@@ -186,8 +186,16 @@ class _Bench:
         self._tell(text, min(1.0, self._done / self._steps))
 
 
-def _open(served: Served, photos: list[Photo], expected: Mapping[str, int], rate: float, seconds: float) -> Load:
-    return served.open(photos, expected, rate, seconds, seed=0)
+def _closed(
+    contestant: Contestant, photos: list[Photo], expected: Mapping[str, int], clients: int, seconds: float, _: int
+) -> Load:
+    return contestant.closed(photos, expected, clients, seconds)
+
+
+def _open(
+    served: Served, photos: list[Photo], expected: Mapping[str, int], rate: float, seconds: float, turn: int
+) -> Load:
+    return served.open(photos, expected, rate, seconds, seed=turn)
 
 
 def _rate(closed: Cell) -> float:

@@ -49,7 +49,8 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["classify"], ["models"], ["doctor"], ["bench"], ["bench", "models"]]
+    "command",
+    [[], ["serve"], ["classify"], ["models"], ["doctor"], ["bench"], ["bench", "models"], ["bench", "service"]],
 )
 def test_help_is_enough(command: list[str]) -> None:
     process = run(*command, "--help")

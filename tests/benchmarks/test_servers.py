@@ -12,8 +12,6 @@ SERVER = """
 import http.server, subprocess, sys, os
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("child", child.pid, "threads", os.environ["OMP_NUM_THREADS"], "TESSELLA_PORT" in os.environ, flush=True)
-print("engine 0 (process 11) started", flush=True)
-print("engine 0 (process 12) started", flush=True)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/ready" else 404)
@@ -53,7 +51,7 @@ def test_a_server_is_ready_stands_still_and_takes_its_children_with_it(
         words = started.said().split()
         child = int(words[1])
         assert words[2:5] == ["threads", "3", "False"], "threads are set, a user's TESSELLA_PORT is not passed on"
-        assert started.engine_processes() == [11, 12]
+        assert started.engine_processes() == []
         started.suspend()
         wait_for(lambda: state(child) == "T")
         started.resume()
@@ -62,6 +60,16 @@ def test_a_server_is_ready_stands_still_and_takes_its_children_with_it(
         started.suspend()  # and is ended all the same
     wait_for(lambda: not state(child))
     assert not started.is_ready()
+
+
+def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path: Path) -> None:
+    said = 'print("engine 0 (process 11) started\\nengine 0 (process 12) started", flush=True)'
+    with all_ready([started := server(tmp_path, SERVER.replace("class Handler", f"{said}\nclass Handler"))]):
+        assert started.engine_processes() == [11, 12]
+        child = int(started.said().split()[1])
+        started.suspend()
+        assert started.is_ready()
+        assert state(child) in ("S", "R")
 
 
 def test_a_server_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
