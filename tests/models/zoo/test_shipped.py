@@ -1,0 +1,88 @@
+"""The checkpoints that ship are as good as their records say, on the pixels that the service makes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from tessella.models.checkpoint import Description, read_description
+from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.networks import assemble
+from tessella.models.zoo import train
+from tessella.models.zoo.digits import load_split
+from tessella.models.zoo.evaluate import Exam, accuracy, confusion, predict
+
+FOLDER = Path(train.__file__).parent
+FAMILIES = {"digits-vit": ViTConfig, "digits-tnt": TNTConfig}
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def record(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return document
+
+
+@pytest.fixture
+def description(name: str) -> Description:
+    found = read_description(FOLDER / f"{name}.safetensors")
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def network(name: str, description: Description) -> nn.Module:
+    return assemble(description.config, load_file(FOLDER / f"{name}.safetensors"))
+
+
+def test_the_file_is_small_and_says_what_it_is(name: str, description: Description) -> None:
+    assert (FOLDER / f"{name}.safetensors").stat().st_size < 2_000_000
+    assert (description.name, description.labels) == (name, tuple("0123456789"))
+    assert isinstance(description.config, FAMILIES[name])
+    assert description.preprocessing.size == description.config.image_size
+
+
+def test_the_test_fifth_reads_exactly_as_recorded(
+    network: nn.Module, description: Description, record: dict[str, Any]
+) -> None:
+    test = load_split().test
+    answers = predict(network, Exam.plain(test, description.preprocessing), description.preprocessing)
+    shipped = next(outcome for outcome in record["seeds"] if outcome["seed"] == record["shipped_seed"])
+    assert confusion(answers, test.labels) == record["test_confusion"]
+    assert accuracy(answers, test.labels) == pytest.approx(shipped["test"], abs=1e-5)
+
+
+def test_the_validation_sets_read_as_recorded(
+    network: nn.Module, description: Description, record: dict[str, Any]
+) -> None:
+    """Drawn digits may fall differently by one or two where another release of Pillow draws another edge."""
+    shares = Exam.of(load_split().validation, description.preprocessing).sit(network)
+    shipped = next(outcome for outcome in record["seeds"] if outcome["seed"] == record["shipped_seed"])
+    assert shares == pytest.approx({name: shipped[name] for name in shares}, abs=0.01)
+
+
+def test_three_seeds_reach_the_promised_mean(record: dict[str, Any]) -> None:
+    tests = [outcome["test"] for outcome in record["seeds"]]
+    assert len(tests) == 3
+    assert sum(tests) / 3 == pytest.approx(record["test_accuracy_mean"], abs=1e-5)
+    assert record["test_accuracy_mean"] >= 0.98
+    assert record["data"]["sha256"]["test"] == load_split().test.digest()
+
+
+def test_the_shipped_seed_is_the_one_best_on_validation(record: dict[str, Any]) -> None:
+    chosen = max(record["seeds"], key=lambda one: one["validation"] + one["inverted"] + one["pen"] + one["paper"])
+    assert record["shipped_seed"] == chosen["seed"]
+
+
+def test_the_weights_are_finite_floats(name: str) -> None:
+    for tensor in load_file(FOLDER / f"{name}.safetensors").values():
+        assert tensor.dtype == torch.float32
+        assert tensor.isfinite().all()
