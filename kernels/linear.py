@@ -1,17 +1,16 @@
 """`linear`: a persistent product with everything around it in its epilogue, and a split-depth form for few rows."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import tuning
+from .descriptors import aligned, descriptors_of
 from .devices import gpu_of
 from .epilogue import finish
 from .launch import launch, precision
 from .reference import part_width
-from .tiles import tile_position
+from .tiles import load_tile, tile_position
 
 
 @triton.jit
@@ -79,8 +78,10 @@ def linear_kernel(
         row_tile, column_tile = tile_position(tile, row_tiles, column_tiles, GROUP_M)
         product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         for depth in range(0, K, BLOCK_K):
-            x = x_desc.load([row_tile * BLOCK_M, depth])
-            weight = weight_desc.load([column_tile * BLOCK_N, depth])
+            x = load_tile(x_desc, x_ptr, row_tile * BLOCK_M, depth, M, K, x_stride, BLOCK_M, BLOCK_K)
+            weight = load_tile(
+                weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K
+            )
             product = tl.dot(x, weight.T, product, input_precision=PRECISION)
         finish(
             product,
@@ -115,6 +116,8 @@ def split_linear_kernel(
     x_desc,
     weight_desc,
     out_desc,
+    x_ptr,
+    weight_ptr,
     out_ptr,
     bias_ptr,
     sums_ptr,
@@ -126,6 +129,8 @@ def split_linear_kernel(
     M,
     O,
     K,
+    x_stride,
+    weight_stride,
     out_stride,
     residual_stride,
     part_stride,
@@ -159,8 +164,8 @@ def split_linear_kernel(
     product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for step in range(steps):
         depth = (split * steps + step) * BLOCK_K
-        x = x_desc.load([row_tile * BLOCK_M, depth])
-        weight = weight_desc.load([column_tile * BLOCK_N, depth])
+        x = load_tile(x_desc, x_ptr, row_tile * BLOCK_M, depth, M, K, x_stride, BLOCK_M, BLOCK_K)
+        weight = load_tile(weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K)
         product = tl.dot(x, weight.T, product, input_precision=PRECISION)
     offsets = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     tile_ptr = partials_ptr + tile.to(tl.int64) * SPLITS * BLOCK_M * BLOCK_N
@@ -220,11 +225,18 @@ def linear(
     (rows, depth), columns = x.shape, len(weight)
     tile = tuning.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
     parts = 1 if statistics is None else len(statistics)
-    vectors = (bias, sums, statistics, residual, out_statistics)
-    strides = (
+    gpu = gpu_of(x.device)
+    tensors = (x, weight, out, bias, sums, statistics, residual, out_statistics)
+    sizes = (
+        rows,
+        columns,
+        depth,
+        x.stride(0),
+        weight.stride(0),
         out.stride(0),
         0 if residual is None else residual.stride(0),
         *((0, 0, 0) if statistics is None else statistics.stride()),
+        eps,
     )
     constants = {
         "PARTS": parts,
@@ -236,80 +248,24 @@ def linear(
         "BLOCK_K": tile.block_k,
         "PDL": tile.pdl,
     }
-    descriptors = _descriptors(x, weight, out, tile, activation)
+    descriptors = descriptors_of(x, weight, out, tile, activation)
     tiles = triton.cdiv(rows, tile.block_m) * triton.cdiv(columns, tile.block_n)
     if tile.splits > 1:
-        buffers = (partials, counters)
-        sizes = (rows, columns, depth, *strides, eps)
-        grid = (tiles, tile.splits)
-        launch(
-            split_linear_kernel,
-            grid,
-            tile,
-            *descriptors,
-            out,
-            *vectors,
-            *buffers,
-            *sizes,
-            **constants,
-            SPLITS=tile.splits,
-        )
+        arguments = (*descriptors, *tensors, partials, counters, *sizes)
+        launch(split_linear_kernel, (tiles, tile.splits), tile, *arguments, **constants, SPLITS=tile.splits)
         return
-    gpu = gpu_of(x.device)
     programs = min(tiles, gpu.sms)
-    sizes = (rows, columns, depth, x.stride(0), weight.stride(0), *strides, eps)
     launch(
         linear_kernel,
         (programs,),
         tile,
         *descriptors,
-        x,
-        weight,
-        out,
-        *vectors,
+        *tensors,
         *sizes,
         **constants,
         GROUP_M=tile.group_m,
         PROGRAMS=programs,
         WARP_SPECIALIZE=tile.warp_specialize,
         FLATTEN=gpu.has_tma and not tile.warp_specialize,
-        BULK_STORE=_aligned(out),
+        BULK_STORE=aligned(out),
     )
-
-
-def _descriptors(
-    x: Tensor, weight: Tensor, out: Tensor, tile: tuning.Tile, activation: str
-) -> tuple[TensorDescriptor | None, ...]:
-    """Of x, weight and out; none where the kernel makes its own, in memory that triton then asks for."""
-    _check_alignment("x", x)
-    _check_alignment("weight", weight)
-    if tile.warp_specialize:
-        triton.set_allocator(_scratch)
-        return None, None, None
-    out_block = tile.block_n // (2 if activation == "swiglu" else 1)
-    return (
-        _descriptor(x, tile.block_m, tile.block_k),
-        _descriptor(weight, tile.block_n, tile.block_k),
-        _descriptor(out, tile.block_m, out_block) if _aligned(out) else None,
-    )
-
-
-def _descriptor(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
-    return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
-
-
-def _scratch(size: int, alignment: int, stream: int | None) -> Tensor:
-    return torch.empty(size, dtype=torch.int8, device="cuda")
-
-
-def _check_alignment(name: str, x: Tensor) -> None:
-    if not _aligned(x):
-        raise ValueError(
-            f"{name} of {tuple(x.shape)} does not suit the Triton kernel: rows start at multiples of 16 bytes, so for "
-            f"{x.dtype} its width must be divisible by {16 // x.element_size()}; use the torch implementation"
-        )
-
-
-def _aligned(x: Tensor) -> bool:
-    size = x.element_size()
-    return x.stride(1) == 1 and x.stride(0) * size % 16 == 0 and x.data_ptr() % 16 == 0

@@ -20,6 +20,7 @@ from .devices import Gpu
 FOLDER = Path(__file__).parent / "configs"
 SOURCES = (
     "tiles",
+    "descriptors",
     "epilogue",
     "linear",
     "grouped_linear",
@@ -55,6 +56,7 @@ class Table:
     def save(self, path: Path) -> None:
         """Writes through a neighbouring file, so that a reader never sees half a table."""
         document = {name: getattr(self, name) for name in ("gpu", "triton", "sources", "entries", "choices")}
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".tmp")
         draft.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
         draft.replace(path)

@@ -67,3 +67,16 @@ def tile_position(tile, row_tiles, column_tiles, GROUP: tl.constexpr):
     size = tl.minimum(row_tiles - first, GROUP)
     within = tile % per_group
     return first + within % size, within // size
+
+
+@triton.jit
+def load_tile(desc, ptr, first_row, first_column, rows, columns, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile of a (rows, columns) matrix, zero beyond it: by its descriptor, or by pointers where there is none."""
+    if desc is not None:
+        tile = desc.load([first_row, first_column])
+    else:
+        row = first_row + tl.arange(0, ROWS)
+        column = first_column + tl.arange(0, COLUMNS)
+        ptrs = ptr + row.to(tl.int64)[:, None] * stride + column[None, :]
+        tile = tl.load(ptrs, mask=(row < rows)[:, None] & (column < columns)[None, :], other=0.0)
+    return tile

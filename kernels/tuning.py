@@ -47,7 +47,7 @@ _HALF = (
     Tile(32, 64, 64, warps=4, stages=4),
     Tile(16, 64, 128, warps=4, stages=4),
 )
-_FLOAT = (Tile(64, 64, 32, warps=8, stages=2), Tile(32, 64, 32, warps=4, stages=2), Tile(16, 32, 32, warps=4, stages=2))
+_FLOAT = (Tile(64, 64, 32, warps=8, stages=2), Tile(32, 64, 32, warps=8, stages=2), Tile(16, 32, 32, warps=4, stages=2))
 _INTERPRETED = Tile(32, 32, 32, stages=1)
 _RATE = {(128, 256): 1.0, (128, 128): 0.9, (64, 128): 0.72, (64, 64): 0.5, (32, 64): 0.3, (16, 64): 0.16}
 """Share of the matrix units' rate that a tile reaches when all multiprocessors have one (kernels.md, wave buckets)."""
@@ -89,7 +89,7 @@ def attention(tokens: int, width: int, dtype: torch.dtype, device: torch.device)
     if gpu.arch == 0:
         return Tile(16, 32 if tokens <= 32 else 64, stages=1)
     measured = tables.lookup(gpu, "attention", tokens, width, 0, dtype, "none")
-    return Tile(**measured) if measured is not None else _attention(tokens, width, dtype.itemsize)
+    return Tile(**measured) if measured is not None else _attention(gpu, tokens, width, dtype.itemsize)
 
 
 def small(dtype: torch.dtype, device: torch.device) -> Tile:
@@ -147,10 +147,10 @@ def _batch_invariant(gpu: Gpu, columns: int, itemsize: int) -> Tile:
     return _fitted(tile if columns > 64 else replace(tile, block_n=64), gpu, itemsize)
 
 
-def _attention(tokens: int, width: int, itemsize: int) -> Tile:
+def _attention(gpu: Gpu, tokens: int, width: int, itemsize: int) -> Tile:
     if itemsize > 2:
         return Tile(32, 32, warps=4, stages=1)
-    if tokens <= 256 and width <= 64:
+    if tokens <= 256 and width <= 64 and gpu.arch in (90, 100, 103):  # elsewhere a tile of all keys spills registers
         return Tile(64, attention_keys(tokens), warps=4 if tokens <= 128 else 8, stages=1)
     return Tile(64, 64, warps=4, stages=2) if width <= 128 else Tile(64, 32, warps=8, stages=1)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tessella.kernels import ops, reference, tuning
+from tessella.kernels.devices import Gpu, assume
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import Tile
 from tessella.kernels.weights import LinearWeights, NormWeights
@@ -145,3 +146,13 @@ def test_what_the_kernel_cannot_take_is_said() -> None:
         ops.linear(torch.randn(4, 8), weights_for(12, 8, torch.float32))
     with pytest.raises(ValueError, match="tanh_gelu"):
         ops.linear(torch.randn(4, 8), weights_for(8, 8, torch.float32), activation="tanh_gelu")
+
+
+def test_without_bulk_copies_tiles_come_by_pointers() -> None:
+    """As below sm_90: no descriptors, every load masked."""
+    x, weights = torch.randn(70, 72)[:, :40], weights_for(40, 24, torch.float32)
+    with assume(Gpu("NVIDIA A100", 80, 108)):
+        found, _ = ops.linear(x, weights, activation="gelu", options=TRITON)
+        few, _ = ops.linear(x[:3], weights, activation="gelu", options=TRITON)
+    assert error(found, exact(x, weights, "gelu", None)) < 2e-6
+    torch.testing.assert_close(few, found[:3], atol=1e-5, rtol=1e-5)

@@ -1,0 +1,112 @@
+"""On a GPU: bfloat16 beside PyTorch's own error, CUDA graphs, batch invariance, no compilation after ready."""
+
+import pytest
+import torch
+
+from tessella.kernels import ends
+from tessella.kernels.options import Options, Workspace
+from tessella.kernels.reference import normalise
+from tessella.models.config import ViTConfig
+from tessella.models.executor import Captured, fused
+from tessella.models.fold import fold
+from tessella.models.fused import FusedViT
+from tessella.models.vit import ViT
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
+SMALL = {"dim": 384, "depth": 3, "heads": 6, "mlp_dim": 1536, "num_classes": 1000}
+HALF = (0.5, 0.5, 0.5)
+
+
+def network_of(**changes: object) -> ViT:
+    torch.manual_seed(0)
+    network = ViT(ViTConfig(**SMALL | changes)).eval()
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data += torch.randn_like(parameter) * 0.1
+    return network
+
+
+def pixels_for(batch: int, size: int = 224) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device="cuda")
+
+
+def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found.double() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"distillation_token": True},
+        {"qk_norm": True, "feedforward": "swiglu"},
+        {"patch_size": 14, "dim": 320, "heads": 4},
+        {"pooling": "mean"},
+    ],
+    ids=str,
+)
+def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, object], dtype: torch.dtype) -> None:
+    network = network_of(**changes)
+    pixels, half = pixels_for(64), torch.tensor(HALF, device="cuda")
+    graph = fold(network, HALF, HALF, dtype=dtype, device="cuda")
+    with torch.inference_mode():
+        found = FusedViT(graph, Options("triton", workspace=Workspace()))(pixels)
+        plain = network.to("cuda", dtype)(normalise(pixels, half, half, dtype))
+        exact = network_of(**changes).double().cuda()(normalise(pixels, half.double(), half.double(), torch.float64))
+    slack = 1.05 if dtype != torch.float32 else 4.0  # float32: both are rounding noise
+    assert rms(found, exact) <= slack * rms(plain, exact)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8, 33])
+def test_graphs_replay_what_ran(batch: int) -> None:
+    network, pixels = network_of(), pixels_for(batch)
+    device = torch.device("cuda", 0)
+    run = fused(network, HALF, HALF, dtype=torch.bfloat16, device=device, options=Options("triton"))
+    graph = fold(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    with torch.inference_mode():
+        assert run is not None
+        first = run(pixels)
+        assert torch.equal(first, run(pixels))
+        direct = FusedViT(graph, Options("triton"))(pixels)
+    assert rms(first, direct.double()) < 1e-2
+
+
+def test_an_image_does_not_see_its_neighbours() -> None:
+    graph = fold(network_of(), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    pixels = pixels_for(37)
+    with torch.inference_mode():
+        whole = FusedViT(graph, Options("triton", batch_invariant=True))(pixels)
+        for batch in (1, 5, 16):
+            part = FusedViT(graph, Options("triton", batch_invariant=True))(pixels[:batch])
+            assert torch.equal(part, whole[:batch])
+
+
+def test_nothing_compiles_after_ready() -> None:
+    import triton
+
+    run = fused(
+        network_of(), HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=Options("triton")
+    )
+    assert isinstance(run, Captured)
+    with torch.inference_mode():
+        run.prepare([1, 8])
+        compiled: list[object] = []
+        triton.knobs.runtime.jit_post_compile_hook = lambda **details: compiled.append(details)
+        try:
+            for batch in (1, 5, 8):
+                run(pixels_for(batch))
+        finally:
+            triton.knobs.runtime.jit_post_compile_hook = None
+    assert compiled == []
+
+
+def test_pixels_and_classes() -> None:
+    image = torch.randint(0, 256, (480, 641, 3), dtype=torch.uint8, device="cuda")
+    arguments = ((342, 256), (59, 16), 224)
+    found = ends.resize_crop(image, *arguments, options=Options("triton"))
+    assert torch.equal(found.cpu(), ends.resize_crop(image.cpu(), *arguments, options=Options("torch")))
+    logits = torch.randn(33, 1000, device="cuda")
+    scores, indices = ends.top_k(logits, 5, options=Options("triton"))
+    torch.testing.assert_close(scores, ends.top_k(logits, 5, options=Options("torch"))[0])
+    assert torch.equal(indices, logits.topk(5, dim=1).indices)
