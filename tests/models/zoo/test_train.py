@@ -31,17 +31,17 @@ def tiny() -> Split:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_few_steps_lower_the_loss(name: str) -> None:
     losses: list[float] = []
-    recipe = replace(RECIPES[name], steps=25, batch=16, warmup=3, augmentation=PLAIN)
+    recipe = replace(RECIPES[name], steps=60, batch=16, warmup=10, augmentation=PLAIN)
     train(recipe, few(12), 0, lambda step, loss: losses.append(loss))
-    assert len(losses) == 25
+    assert len(losses) == 60
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_training_repeats_under_a_seed() -> None:
     recipe = replace(RECIPES["digits-vit"], steps=2, batch=4)
     first, second, other = (train(recipe, few(), seed, lambda step, loss: None) for seed in (1, 1, 2))
-    assert torch.equal(first.head.weight, second.head.weight)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    assert torch.equal(first.state_dict()["head.weight"], second.state_dict()["head.weight"])
+    assert not torch.equal(first.state_dict()["head.weight"], other.state_dict()["head.weight"])
 
 
 def test_the_command_writes_a_checkpoint_and_its_record(
