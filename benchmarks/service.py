@@ -1,5 +1,6 @@
 """`tessella bench service`: the service beside its peers and a bare loop. Right answers first, then loads in turns."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..models.onnx_exports import forget
 from . import scenarios
 from .bare_loop import load_bare
 from .contestants import Bare, Contestant, Served, check, run
@@ -42,12 +42,9 @@ def measure(plan: Plan, progress: Progress = lambda text, part: None) -> dict[st
     """
     progress("making photographs", 0)
     albums = {plan.images.name: read_photos(plan.images)} if plan.images else {s: make_photos(s) for s in plan.sizes}
-    with tempfile.TemporaryDirectory(prefix="tessella-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="tessella-bench-") as name, _own_cache(Path(name) / "cache"):
         bench = _Bench(plan, albums, Path(name), progress)
-        try:
-            bench.run()
-        finally:
-            bench.forget()
+        bench.run()
         return {
             "benchmark": "service",
             **circumstances(plan.device),
@@ -58,6 +55,19 @@ def measure(plan: Plan, progress: Progress = lambda text, part: None) -> dict[st
             "ratios": [ratio for cell in bench.cells for ratio in ratios(cell)],
             "scenarios": bench.scenarios,
         }
+
+
+@contextmanager
+def _own_cache(folder: Path) -> Iterator[None]:
+    """What servers and the bare loop keep of a checkpoint that nobody will see again is kept in this folder."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
 
 
 def _describe(photos: Sequence[Photo]) -> dict[str, float]:
@@ -99,12 +109,6 @@ class _Bench:
         for name in ("overload", "kill"):
             if name in self._plan.modes:
                 self.scenarios[name] = self._scenario(name, album)
-
-    def forget(self) -> None:
-        """Removes what a backend keeps of a checkpoint that nobody will see again."""
-        if self._settings.model.exists():
-            for dtype in {"float32", self._plan.dtype}:
-                forget(str(self._settings.model), dtype=dtype)
 
     @contextmanager
     def _contestants(self) -> Iterator[list[Contestant]]:

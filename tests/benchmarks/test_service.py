@@ -1,5 +1,6 @@
 """`tessella bench service` with a network of two layers: servers start, answer alike, and are all in the document."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def test_everybody_answers_right_and_is_in_the_document(measured: dict[str, Any]
 
 
 def test_people_get_tables_and_a_picture(measured: dict[str, Any], tmp_path: Path) -> None:
-    console = Console(width=160, record=True, quiet=True)
+    console = Console(width=160, record=True, file=io.StringIO())
     for table in tables(measured):
         console.print(table)
     text = console.export_text()
@@ -84,7 +85,7 @@ def test_without_matplotlib_there_is_no_plot_and_it_says_so(monkeypatch: pytest.
 
 
 def test_a_killed_engine_is_replaced_and_nobody_is_left_without_an_answer() -> None:
-    found = measure(Plan(**SMALL, seconds=20, modes=("kill",)))["scenarios"]["kill"]
+    found = measure(Plan(**SMALL, seconds=10, modes=("kill",)))["scenarios"]["kill"]
     assert found["restarts"] == 1
     assert found["accepted"] > 0
     assert set(found["failures"]) == {"status 503"}
