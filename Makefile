@@ -3,6 +3,7 @@
 #   PYTHON=python3.12          the interpreter that makes .venv (3.11 or newer)
 #   TORCH_INDEX=<url>          where torch itself is installed from. On Linux the default index holds the CUDA build, several
 #                              gigabytes; without a GPU take the "CPU" index shown on pytorch.org under "Start locally".
+#   BUDGET=540                 seconds that `make gpu` may take
 #   ARGS="--port 9000"         passed on to the command
 
 PYTHON ?= python3
@@ -11,9 +12,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 TORCH := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 WORKERS ?= 2
+BUDGET ?= 540
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-wheel bench lint format train lock clean
+.PHONY: help serve test test-wheel bench gpu lint format train lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +33,10 @@ test-wheel: $(VENV)/test.installed ## run the tests against the built wheel inst
 
 bench: $(VENV)/test.installed ## install, then measure the models on this machine against timm
 	$(BIN)/tessella bench models $(ARGS)
+
+gpu: ## with an NVIDIA GPU and its PyTorch: correctness, tune, bench within BUDGET seconds; run again to go on
+	$(PYTHON) -m pip --disable-pip-version-check install --quiet --no-build-isolation --no-deps --editable .
+	$(PYTHON) -m tessella.benchmarks.gpu --budget $(BUDGET)
 
 lint: $(VENV)/test.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -5,12 +5,14 @@ multiply-accumulate of the matrix products. No version runs faster than the larg
 """
 
 from dataclasses import dataclass, replace
-
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from ..models import costs
 from ..models.config import Config, ViTConfig
 from ..models.variants import find
+
+if TYPE_CHECKING:  # a machine with a GPU need not have rich
+    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,10 @@ def config_of(architecture: str) -> Config:
     return config
 
 
-def table(architecture: str, batches: tuple[int, ...], ceiling: Ceiling) -> Table:
+def table(architecture: str, batches: tuple[int, ...], ceiling: Ceiling) -> "Table":
     """Floors for people."""
+    from rich.table import Table
+
     source = "measured" if ceiling.measured else "datasheet"
     made = Table("batch", "GFLOP", "folded", "compute µs", "memory µs", "images/s at most", title=None)
     made.caption = f"{architecture} on {ceiling.name} ({source}): no version runs faster"

@@ -1,0 +1,201 @@
+"""`tessella bench kernels`: each composite, ours beside eager and compiled PyTorch: checked, then timed."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ..models.config import ViTConfig
+from . import gpu_clock
+from .halves import COMPOSITES, Half, make
+from .report import circumstances
+from .roofline import Ceiling, config_of
+
+if TYPE_CHECKING:  # a machine with a GPU need not have rich
+    from rich.table import Table
+
+ARCHITECTURES = ("vit_base_patch16_224", "vit_small_patch16_224", "vit_large_patch16_224")
+BATCHES = (256, 1, 64, 8, 32, 128)
+PROVIDERS = ("triton", "torch", "compiled")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`error`: rms difference from float64 over its rms; `torch_error`: eager PyTorch's. `roofline`: floor by time."""
+
+    composite: str
+    architecture: str
+    batch: int
+    dtype: str
+    provider: str
+    microseconds: float
+    tflops: float
+    gigabytes_per_second: float
+    roofline: float
+    launches: int
+    error: float
+    torch_error: float
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        return self.composite, self.architecture, self.batch, self.dtype, self.provider
+
+
+class WrongResult(AssertionError):
+    """A provider errs more than half as much again as PyTorch does; it is not timed."""
+
+
+def measure(
+    device: torch.device,
+    ceiling: Ceiling,
+    *,
+    architectures: Sequence[str] = ARCHITECTURES,
+    batches: Sequence[int] = BATCHES,
+    dtype: torch.dtype = torch.bfloat16,
+    providers: Sequence[str] = PROVIDERS,
+    results: Path | None = None,
+    budget: float = 600,
+    clock: Callable[[Sequence[Callable[[], object]]], float] = gpu_clock.seconds,
+    progress: Callable[[str], object] = lambda _: None,
+) -> tuple[list[Row], list[str]]:
+    """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+
+    Returns:
+        All rows, and what was not reached.
+
+    Raises:
+        WrongResult: a provider does not compute what it should.
+    """
+    rows = read(results)
+    done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
+    for architecture in architectures:
+        config = config_of(architecture)
+        assert isinstance(config, ViTConfig)
+        for batch in batches:
+            for composite in COMPOSITES:
+                missing = [
+                    provider
+                    for provider in providers
+                    if (composite, architecture, batch, _plain(dtype), provider) not in done
+                ]
+                name = f"{composite} of {architecture} at batch {batch}"
+                if not missing:
+                    continue
+                if time.monotonic() > end:
+                    left.append(name)
+                    continue
+                progress(name)
+                half = make(composite, config, batch, dtype, device)
+                for row in _rows(half, architecture, missing, ceiling, clock):
+                    rows.append(row)
+                    _append(row, results)
+    return rows, left
+
+
+def _rows(
+    half: Half, architecture: str, providers: Iterable[str], ceiling: Ceiling, clock: Callable[..., float]
+) -> Iterable[Row]:
+    with torch.inference_mode():
+        expected = half.reference()
+        torch_error = relative_error(half.torch()(), expected)
+        for provider in providers:
+            run = getattr(half, provider)()
+            error = relative_error(run(), expected)
+            if not error <= 1.5 * torch_error + 1e-6:
+                raise WrongResult(
+                    f"{provider} {half.composite} of {architecture} at batch {len(half.x)} errs {error:.2e}, "
+                    f"PyTorch {torch_error:.2e}"
+                )
+            taken = clock([run] if provider == "compiled" else [run, getattr(half, provider)()])
+            floor = max(2 * half.macs() / ceiling.operations, half.bytes() / ceiling.bytes)
+            yield Row(
+                composite=half.composite,
+                architecture=architecture,
+                batch=len(half.x),
+                dtype=_plain(half.x.dtype),
+                provider=provider,
+                microseconds=taken * 1e6,
+                tflops=2 * half.macs() / taken / 1e12,
+                gigabytes_per_second=half.bytes() / taken / 1e9,
+                roofline=floor / taken,
+                launches=launches(run),
+                error=error,
+                torch_error=torch_error,
+            )
+
+
+def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """rms of the difference over rms of what was expected; NaN where anything is NaN."""
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+def launches(run: Callable[[], object]) -> int:
+    """Kernels that one run starts on the GPU."""
+    if not torch.cuda.is_available():
+        return 0
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        run()
+        torch.cuda.synchronize()
+    return sum(event.device_type.name == "CUDA" for event in profiler.events() or ())
+
+
+def read(results: Path | None) -> list[Row]:
+    """The rows of earlier runs."""
+    if results is None or not results.exists():
+        return []
+    names = {field.name for field in fields(Row)}
+    lines = (json.loads(line) for line in results.read_text().splitlines())
+    return [Row(**{name: line[name] for name in names}) for line in lines]
+
+
+def document(rows: Sequence[Row], ceiling: Ceiling, device: str) -> dict[str, Any]:
+    """For machines: circumstances, ceilings, rows."""
+    return {
+        "benchmark": "kernels",
+        **circumstances(device),
+        "ceiling": asdict(ceiling),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def table(rows: Sequence[Row]) -> "Table":
+    """For people: the fastest provider of each shape is the one to beat."""
+    from rich.table import Table
+
+    made = Table(
+        "composite", "architecture", "batch", "provider", "µs", "TFLOP/s", "GB/s", "of floor", "launches", "error"
+    )
+    for row in sorted(rows, key=lambda row: row.key):
+        made.add_row(
+            row.composite,
+            row.architecture,
+            str(row.batch),
+            row.provider,
+            f"{row.microseconds:.1f}",
+            f"{row.tflops:.0f}",
+            f"{row.gigabytes_per_second:.0f}",
+            f"{row.roofline:.0%}",
+            str(row.launches),
+            f"{row.error:.1e}",
+        )
+    return made
+
+
+def _append(row: Row, results: Path | None) -> None:
+    if results is not None:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        with results.open("a") as file:
+            file.write(json.dumps(asdict(row) | circumstances(_device())) + "\n")
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

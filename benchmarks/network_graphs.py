@@ -1,0 +1,187 @@
+"""Whole networks on a GPU, each in a CUDA graph: the folded one beside the published one, eager and compiled.
+
+Random weights; `tessella bench models` compares with timm's own networks, here nothing but torch is needed.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..kernels.options import Options, Workspace
+from ..kernels.reference import normalise
+from ..models.config import ViTConfig
+from ..models.fold import EVERY_STEP, fold
+from ..models.fused import FusedViT
+from ..models.vit import ViT
+from . import gpu_clock
+from .kernels import relative_error
+from .report import circumstances
+from .roofline import Ceiling, config_of, floor
+
+if TYPE_CHECKING:  # a machine with a GPU need not have rich
+    from rich.table import Table
+
+ARCHITECTURES = ("vit_base_patch16_224", "vit_small_patch16_224", "vit_large_patch16_224")
+BATCHES = (256, 1, 64, 8, 32, 128)
+PROVIDERS = ("triton", "eager", "compiled", "max-autotune")
+MEAN = STD = (0.5, 0.5, 0.5)
+
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`tflops` and `rate` (share of the matrix rate measured in the same run) count the published operations."""
+
+    architecture: str
+    batch: int
+    dtype: str
+    provider: str
+    milliseconds: float
+    images_per_second: float
+    tflops: float
+    rate: float
+    roofline: float
+    error: float
+
+    @property
+    def key(self) -> tuple[str, int, str, str]:
+        return self.architecture, self.batch, self.dtype, self.provider
+
+
+def measure(
+    device: torch.device,
+    ceiling: Ceiling,
+    *,
+    architectures: Sequence[str] = ARCHITECTURES,
+    batches: Sequence[int] = BATCHES,
+    dtype: torch.dtype = torch.bfloat16,
+    providers: Sequence[str] = PROVIDERS,
+    results: Path | None = None,
+    budget: float = 600,
+    clock: Callable[[Sequence[Callable[[], object]]], float] = gpu_clock.seconds,
+    progress: Callable[[str], object] = lambda _: None,
+) -> tuple[list[Row], list[str]]:
+    """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+
+    Returns:
+        All rows, and what was not reached.
+    """
+    rows = _read(results)
+    done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
+    for architecture, batch in ((name, batch) for name in architectures for batch in batches):
+        for provider in providers:
+            if (architecture, batch, _plain(dtype), provider) in done:
+                continue
+            name = f"{provider} {architecture} at batch {batch}"
+            if time.monotonic() > end:
+                left.append(name)
+                continue
+            progress(name)
+            row = _row(architecture, batch, provider, dtype, device, ceiling, clock)
+            rows.append(row)
+            _append(row, results)
+    return rows, left
+
+
+def providers_of(network: ViT, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Run]]:
+    """Makers of forward passes over uint8 (B, H, W, 3), all with the same weights."""
+
+    def triton() -> Run:
+        graph = fold(network, MEAN, STD, EVERY_STEP, dtype=dtype, device=device)
+        return FusedViT(graph, Options("triton", workspace=Workspace()))
+
+    plain = copy.deepcopy(network).to(device=device, dtype=dtype).eval()
+    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+
+    def eager(pixels: Tensor) -> Tensor:
+        logits: Tensor = plain(normalise(pixels, mean, std, dtype))
+        return logits
+
+    return {
+        "triton": triton,
+        "eager": lambda: eager,
+        "compiled": lambda: torch.compile(eager, dynamic=False),
+        "max-autotune": lambda: torch.compile(eager, mode="max-autotune-no-cudagraphs", dynamic=False),
+    }
+
+
+def _row(
+    architecture: str,
+    batch: int,
+    provider: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    ceiling: Ceiling,
+    clock: Callable[..., float],
+) -> Row:
+    network, config = _network(architecture)
+    size = config.image_size
+    inputs = [torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device) for _ in range(2)]
+    with torch.inference_mode():
+        run = providers_of(network, dtype, device)[provider]()
+        few = inputs[0][:4]
+        exact = providers_of(network.double(), torch.float64, device)["eager"]()(few)
+        error = relative_error(run(inputs[0])[:4], exact)
+        taken = clock([partial(run, pixels) for pixels in inputs])
+    least = floor(config, batch, ceiling, itemsize=dtype.itemsize)
+    return Row(
+        architecture=architecture,
+        batch=batch,
+        dtype=_plain(dtype),
+        provider=provider,
+        milliseconds=taken * 1e3,
+        images_per_second=batch / taken,
+        tflops=least.operations / taken / 1e12,
+        rate=least.operations / taken / ceiling.operations,
+        roofline=least.seconds / taken,
+        error=error,
+    )
+
+
+def _network(architecture: str) -> tuple[ViT, ViTConfig]:
+    config = config_of(architecture)
+    assert isinstance(config, ViTConfig)
+    torch.manual_seed(0)
+    return ViT(config).eval(), config
+
+
+def table(rows: Sequence[Row]) -> "Table":
+    """For people."""
+    from rich.table import Table
+
+    made = Table(
+        "architecture", "batch", "provider", "ms", "images/s", "TFLOP/s", "of matrix rate", "of floor", "error"
+    )
+    for row in sorted(rows, key=lambda row: row.key):
+        figures = (f"{row.milliseconds:.3f}", f"{row.images_per_second:,.0f}", f"{row.tflops:.0f}")
+        shares = (f"{row.rate:.0%}", f"{row.roofline:.0%}", f"{row.error:.1e}")
+        made.add_row(row.architecture, str(row.batch), row.provider, *figures, *shares)
+    return made
+
+
+def _read(results: Path | None) -> list[Row]:
+    if results is None or not results.exists():
+        return []
+    names = {field.name for field in fields(Row)}
+    return [Row(**{name: line[name] for name in names}) for line in map(json.loads, results.read_text().splitlines())]
+
+
+def _append(row: Row, results: Path | None) -> None:
+    if results is not None:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with results.open("a") as file:
+            file.write(json.dumps(asdict(row) | circumstances(device)) + "\n")
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,92 @@
+"""Tuning and the GPU benchmarks without a GPU: kernels in the interpreter, a clock that is told what to say."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tessella.benchmarks import kernels, network_graphs, tune
+from tessella.benchmarks.roofline import Ceiling
+from tessella.kernels import tables, tuning
+from tessella.kernels.devices import Gpu, assume
+from tessella.kernels.tuning import Tile
+from tessella.models.config import ViTConfig
+
+CPU = torch.device("cpu")
+TINY = ViTConfig(image_size=16, patch_size=8, dim=32, depth=2, heads=2, mlp_dim=64, num_classes=8)
+CEILING = Ceiling("a GPU", 1e12, 1e11)
+H200 = Gpu("NVIDIA H200", 90, 132)
+
+Runs = Sequence[Callable[[], object]]
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(tables, "_tables", {})
+    for module in (tune, kernels, network_graphs):
+        monkeypatch.setattr(module, "config_of", lambda _: TINY)
+
+
+def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of three is quickest; one that cannot be launched is passed over."""
+    candidates = [Tile(32, 32, 32), Tile(16, 32, 32, group_m=4), Tile(24, 32, 32)]
+    monkeypatch.setattr(tuning, "candidates", lambda *_: candidates)
+
+    def clock(runs: Runs) -> float:
+        with assume(H200):
+            tile = next(iter(reversed(tables.of(H200).entries.values())))
+        return 1.0 if tile["group_m"] == 4 else 2.0
+
+    with assume(H200):
+        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float32, clock=clock)
+        assert left == []
+        assert tuning.linear(10, 64, 32, torch.float32, CPU, activation="gelu") == candidates[1]
+    document = json.loads(tables.path_of(H200).read_text())
+    assert len(document["entries"]) == 5
+    assert set(document["choices"].values()) == {"triton"}
+
+
+def test_without_time_everything_is_left_for_the_next_run() -> None:
+    with assume(H200):
+        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float32, budget=-1, clock=lambda _: 1.0)
+    assert len(left) == 7
+    assert not tables.path_of(H200).exists()
+
+
+def test_rows_are_saved_one_by_one_and_not_measured_twice(tmp_path: Path) -> None:
+    results = tmp_path / "kernels.jsonl"
+    options = {"architectures": ["tiny"], "batches": [2], "dtype": torch.float32, "results": results}
+    rows, left = kernels.measure(CPU, CEILING, providers=["triton", "torch"], clock=lambda _: 1e-3, **options)
+    assert (len(rows), left) == (4, [])
+    assert all(row.error < 1e-5 for row in rows)
+    again, _ = kernels.measure(CPU, CEILING, providers=["triton", "torch"], clock=_never, **options)
+    assert again == rows
+    assert kernels.table(rows).row_count == 4
+
+
+def test_networks_are_measured_beside_the_published_one(tmp_path: Path) -> None:
+    options = {
+        "architectures": ["tiny"],
+        "batches": [2],
+        "dtype": torch.float32,
+        "results": tmp_path / "networks.jsonl",
+    }
+    rows, left = network_graphs.measure(CPU, CEILING, providers=["triton", "eager"], clock=lambda _: 1e-3, **options)
+    assert ([row.provider for row in rows], left) == (["triton", "eager"], [])
+    assert all(row.error < 1e-5 for row in rows)
+    assert rows[0].images_per_second == 2000
+    again, _ = network_graphs.measure(CPU, CEILING, providers=["triton", "eager"], clock=_never, **options)
+    assert again == rows
+
+
+def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels.Half, "triton", lambda half: lambda: half.torch()() * 1.01)
+    with pytest.raises(kernels.WrongResult, match="triton fused_qkv_attention of tiny at batch 2 errs"):
+        kernels.measure(CPU, CEILING, architectures=["tiny"], batches=[2], dtype=torch.float32, clock=_never)
+
+
+def _never(runs: Runs) -> float:
+    raise AssertionError("nothing is left to time")
