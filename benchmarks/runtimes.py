@@ -16,7 +16,8 @@ from ..kernels.reference import normalise
 from ..models import cpu
 from ..models.checkpoint import Description
 from ..models.export import Wishes, write
-from ..models.onnx_session import CPU, OnnxSession, load_session
+from ..models.onnx_gpu import CPU
+from ..models.onnx_session import OnnxSession, load_session
 from ..models.openvino_model import PRECISIONS, OpenVINOModel, require_openvino
 from ..models.tnt import TNT
 from ..models.vit import ViT

@@ -85,7 +85,7 @@ def _load(path: Path, dtype: str) -> OnnxModel:
 
 
 @torch.inference_mode()
-def _published(network: ViT | TNT, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:  # type: ignore[type-arg]
+def _published(network: ViT | TNT, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    logits: np.ndarray = network(normalise(torch.from_numpy(pixels), mean, std, torch.float32)).numpy()  # type: ignore[type-arg]
+    logits: np.ndarray = network(normalise(torch.from_numpy(pixels), mean, std, torch.float32)).numpy()
     return logits

@@ -51,19 +51,24 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
         found = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
-    beside = _beside(path)
+    beside = _beside(path, complete=found.keys() >= {LABELS, PREPROCESSING})
     preprocessing = _preprocessing(found, beside, signature, path)
     labels = _labels(found, beside, signature, path)
     if preprocessing.size != (signature.size or preprocessing.size):
         raise CheckpointError(f"{path} takes {signature.size} pixels, its preprocessing makes {preprocessing.size}")
-    return Card(labels=labels, preprocessing=preprocessing, **facts)
+    try:
+        return Card(labels=labels, preprocessing=preprocessing, **facts)
+    except TypeError as error:
+        raise CheckpointError(f"{path}: its {FACTS!r} metadata is not what this version writes: {error}") from error
 
 
-def _beside(path: Path) -> Document:
+def _beside(path: Path, *, complete: bool) -> Document:
     """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder."""
     own = path.with_suffix(".json")
     if own.is_file():
         return read_json(own)
+    if complete:
+        return {}
     places = [folder / name for name in SIDECARS for folder in (path.parent, path.parent.parent)]
     return {place.name: read_json(place) for place in reversed(places) if place.is_file()}
 

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from .cache import cache_folder
+from .errors import CheckpointError
 from .packages import version
 from .sources import locate
 
@@ -19,9 +20,10 @@ def exported(source: str, *, dtype: str = "auto") -> Path:
         dtype: of the file; `auto` is float32.
 
     Raises:
-        CheckpointError, ModelNotFoundError, ValueError, ExportError: it cannot be loaded or exported.
+        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported.
     """
     from .export import Wishes, export
+    from .export_check import ExportError
 
     wishes = Wishes(dtype="float32" if dtype == "auto" else dtype)
     folder = cache_folder("onnx") / _fingerprint(source, wishes.dtype)
@@ -29,15 +31,11 @@ def exported(source: str, *, dtype: str = "auto") -> Path:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         _log.info("exporting %s to %s: once, then it is kept", source, path)
-        export(source, path, wishes)
+        try:
+            export(source, path, wishes)
+        except ExportError as error:
+            raise CheckpointError(f"{source} cannot be served from ONNX: {error}") from error
     return path
-
-
-def forget(source: str, *, dtype: str = "auto") -> None:
-    """Removes what `exported` keeps."""
-    folder = cache_folder("onnx") / _fingerprint(source, "float32" if dtype == "auto" else dtype)
-    for file in folder.glob("model.onnx*"):
-        file.unlink()
 
 
 def _fingerprint(source: str, dtype: str) -> str:

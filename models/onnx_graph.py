@@ -69,6 +69,9 @@ class Answers(nn.Module):
 class PlainGraph(nn.Module):
     """The network as published, behind the normalisation of its pixels."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: ViT | TNT, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).to(dtype)

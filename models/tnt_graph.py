@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..kernels.reference import class_attention, normalise
 from .layers import EncoderBlock
-from .tnt import TNT, SubPatchEmbedding
+from .tnt import TNT, SubPatchEmbedding, TNTBlock
 
 
 class TNTGraph(nn.Module):
@@ -33,15 +33,15 @@ class TNTGraph(nn.Module):
         self.config = config = network.config
         self.dtype = dtype
         exact = copy.deepcopy(network).double().eval()
-        last = exact.blocks[-1]
+        blocks = [block for block in exact.blocks if isinstance(block, TNTBlock)]
         embed = ConvolvedWords if config.sub_patch_embedding == "image_convolution" else DenseWords
         self.words: nn.Module = embed(exact, mean, std, dtype)
         self.sentence = exact.sentence
         self.class_row, self.positions = _token_tables(exact)
-        self.inner = nn.ModuleList(WordBlock(block.inner) for block in exact.blocks)
-        self.to_outer = nn.ModuleList(block.to_outer for block in exact.blocks)
-        self.outer = nn.ModuleList(block.outer for block in exact.blocks[:-1])
-        self.last = ClassBlock(last.outer)
+        self.inner = nn.ModuleList(WordBlock(block.inner) for block in blocks)
+        self.to_outer = nn.ModuleList(block.to_outer for block in blocks)
+        self.outer = nn.ModuleList(block.outer for block in blocks[:-1])
+        self.last = ClassBlock(blocks[-1].outer)
         self.norm, self.head = exact.norm, exact.head
         self.to(dtype)
 
@@ -77,6 +77,8 @@ class WordAttention(nn.Module):
     head's scores side by side, and the product of all weights with all values is the heads' results side by side.
     """
 
+    own: Tensor
+
     def __init__(self, block: EncoderBlock) -> None:
         super().__init__()
         attention = block.attention
@@ -106,7 +108,9 @@ class ClassBlock(nn.Module):
         self.heads = attention.heads
         self.norm, self.mlp_norm, self.mlp = block.attention_norm, block.mlp_norm, block.mlp
         weights = [part.detach() for part in attention.qkv.weight.chunk(3)]
-        biases = [None] * 3 if attention.qkv.bias is None else [part.detach() for part in attention.qkv.bias.chunk(3)]
+        biases: Sequence[Tensor | None] = (None, None, None)
+        if attention.qkv.bias is not None:
+            biases = attention.qkv.bias.detach().chunk(3)
         dim = len(weights[0])
         scale = 1 / math.sqrt(dim // self.heads)
         self.query = _linear(weights[0] * scale, None if biases[0] is None else biases[0] * scale)
@@ -146,6 +150,9 @@ class DenseWords(nn.Module):
 
 class ConvolvedWords(nn.Module):
     """timm's legacy form, whose convolution reads neighbouring patches: on normalised pixels, as published."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: TNT, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> None:
         super().__init__()
