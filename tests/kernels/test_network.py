@@ -5,6 +5,7 @@ float64.
 import pytest
 import torch
 
+from tessella.kernels import attention, class_attention, grouped_linear, layer_norm, linear, patch_embed
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.models.config import ViTConfig
@@ -46,3 +47,16 @@ def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
     assert (found - expected).abs().max() / expected.abs().max() < 1e-5
     assert torch.equal(found, again)
     assert workspace.bytes == size
+
+
+def test_a_block_is_five_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[str] = []
+    for module in (linear, attention, patch_embed, layer_norm, class_attention, grouped_linear):
+        monkeypatch.setattr(module, "launch", lambda kernel, *_, **__: launched.append(kernel.__name__))
+    counts = []
+    for depth in (2, 3):
+        launched.clear()
+        graph = fold(ViT(ViTConfig(**SMALL | {"depth": depth})), MEAN, STD)
+        FusedViT(graph, Options(implementation="triton"))(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
+        counts.append(len(launched))
+    assert counts[1] - counts[0] == 5
