@@ -32,6 +32,7 @@ def load_model(
     backend: str = "auto",
     architecture: str | None = None,
     image_size: int | None = None,
+    batch_invariant: bool = False,
 ) -> Classifier:
     """A classifier, ready on its device.
 
@@ -43,11 +44,13 @@ def load_model(
         backend: `auto`, `torch` or `triton`: `auto` takes our kernels where there is an NVIDIA GPU.
         architecture: a timm name, for a checkpoint that does not say what it is; overrides what it says.
         image_size: of the square the network sees, in pixels; the checkpoint's own by default.
+        batch_invariant: an image's logits do not depend, bit for bit, on what else is in its batch: our kernels only.
 
     Raises:
         ModelNotFoundError: nothing lies there.
         CheckpointError: what lies there cannot be served.
-        ValueError: an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
+        ValueError: batch invariance from another backend than `triton`;
+            an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
     import torch
 
@@ -62,12 +65,15 @@ def load_model(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
     taken, why = choose_backend(backend, place)
+    if batch_invariant and taken != "triton":
+        raise ValueError(f"batch invariance needs backend 'triton', and {place} runs {taken!r}: {why}")
     network, description = _load(locate(source), architecture, image_size)
     if concluded := description.notes.get("concluded"):
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
     chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
     recipe = description.preprocessing
-    options = Options("auto" if backend == "auto" and taken == "triton" else taken)
+    mixed = backend == "auto" and taken == "triton" and not batch_invariant
+    options = Options("auto" if mixed else taken, batch_invariant=batch_invariant)
     folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place, options=options)
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {why}; {reason}."
     return Classifier(network, description, device=place, dtype=chosen, backend=taken, fused=folded, choice=choice)

@@ -83,3 +83,9 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
             tables, "choice", lambda gpu, name, *_, names=torch_runs: "torch" if name in names else None
         )
         torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("no_interpreter")
+def test_batch_invariance_is_not_promised_by_pytorch() -> None:
+    with pytest.raises(ValueError, match="batch invariance needs backend 'triton', and cpu runs 'torch'"):
+        load_model("digits-vit", batch_invariant=True)
