@@ -154,7 +154,7 @@ gallery.addEventListener("select", (event) => {
   selected = /** @type {CustomEvent<number>} */ (event).detail;
   stage.show(pictures[selected]);
   gallery.select(selected);
-  results.showEmpty();
+  if (answers[selected].size < chooser.chosen.length) results.showEmpty();
   showSelected();
 });
 chooser.addEventListener("change", () => {

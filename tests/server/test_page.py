@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from . import pictures
 from .browser import PICTURE, TEXT, Held, Visit, both_themes, visit, window
@@ -111,9 +112,9 @@ def test_several_files_have_each_their_own_answer_or_error(visit: Visit) -> None
     assert first[0] in "0123456789"
     assert "No answer" in second
     visit.page.get_by_role("button", name="text.jpg").click()
-    assert "not an image" in visit.page.locator(".card .detail").inner_text()
+    expect(visit.page.locator(".card .detail")).to_contain_text("not an image")
     visit.page.get_by_role("button", name="again.png").click()
-    assert visit.page.locator(".card .label").inner_text() == first[0]
+    expect(visit.page.locator(".card .label")).to_have_text(first[0])
 
 
 def test_many_files_are_sent_in_several_requests(visit: Visit) -> None:
