@@ -1,6 +1,8 @@
 """The ways to get from uint8 pixels to logits that are compared: timm's network and ours, by engine and dtype."""
 
 import copy
+import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterable
 
 import torch
@@ -42,20 +44,13 @@ def make_candidates(
     chosen = {"eager", *(engines or _available(device))}
     theirs, ours = networks(architecture)
     made: dict[str, Candidate] = {}
-    runtimes = None
+    kinds = tuple(dtypes)
+    for dtype in kinds:
+        made |= _torch_candidates(theirs, ours, dtype, device, chosen)
     if chosen & {"onnxruntime", "openvino"}:
-        from .runtimes import Runtimes
+        from .runtimes import runtime_candidates
 
-        size = ours.config.image_size
-        recipe = Preprocessing(size=size, resize=size)
-        labels = tuple(map(str, range(ours.config.num_classes)))
-        runtimes = Runtimes(
-            theirs, ours, Description(name=architecture, config=ours.config, preprocessing=recipe, labels=labels)
-        )
-    for dtype in dtypes:
-        made |= _torch_candidates(theirs, ours, dtype, device)
-        if runtimes is not None:
-            made |= runtimes.candidates(dtype)
+        made |= runtime_candidates(theirs, ours, _described(architecture, ours), kinds)
     return {name: candidate for name, candidate in made.items() if name.split()[1] in chosen}
 
 
@@ -63,17 +58,24 @@ def _available(device: str) -> set[str]:
     if device != "cpu":
         return {"eager", "compiled", "folded"}
     absent = {name for name in ("onnxruntime", "openvino") if not installed(name)}
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        absent.add("compiled")  # torch.compile needs a C++ compiler for a CPU
     return set(ENGINES) - absent
 
 
-def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Candidate]:
-    from .runtimes import compiled
+def _described(architecture: str, network: ViT | TNT) -> Description:
+    recipe = Preprocessing(size=network.config.image_size, resize=network.config.image_size)
+    labels = tuple(map(str, range(network.config.num_classes)))
+    return Description(name=architecture, config=network.config, preprocessing=recipe, labels=labels)
 
+
+def _torch_candidates(
+    theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str, chosen: Collection[str]
+) -> dict[str, Candidate]:
     name = str(dtype).removeprefix("torch.")
     made = {f"timm eager {name}": _eager(theirs, dtype, device), f"tessella eager {name}": _eager(ours, dtype, device)}
-    quick = compiled(copy.deepcopy(theirs).to(device), MEAN.to(device), STD.to(device), dtype)
-    if quick is not None:
-        made[f"timm compiled {name}"] = quick
+    if "compiled" in chosen:
+        made[f"timm compiled {name}"] = _compiled(theirs, dtype, device)
     folded = fused(ours, MEAN.tolist(), STD.tolist(), dtype=dtype, device=torch.device(device))
     if folded is not None:
         made[f"tessella folded {name}"] = _folded(folded)
@@ -102,6 +104,21 @@ def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
     @torch.inference_mode()
     def run(pixels: Tensor) -> Tensor:
         logits: Tensor = network(normalise(pixels, mean, std, dtype))
+        return logits.float()
+
+    return run
+
+
+def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
+    """Compiled anew for each batch size, when it is first called with it."""
+    mean, std = MEAN.to(device), STD.to(device)
+    with warnings.catch_warnings(action="ignore"):
+        quick = torch.compile(copy.deepcopy(network).to(device=device, dtype=dtype), dynamic=False)
+
+    @torch.inference_mode()
+    def run(pixels: Tensor) -> Tensor:
+        with warnings.catch_warnings(action="ignore"):
+            logits: Tensor = quick(normalise(pixels, mean, std, dtype))
         return logits.float()
 
     return run

@@ -3,7 +3,7 @@
 import torch
 
 from tessella.benchmarks.models import compare
-from tessella.benchmarks.runtimes import Runtimes
+from tessella.benchmarks.runtimes import runtime_candidates
 from tessella.kernels.reference import normalise
 from tessella.models.checkpoint import Description
 from tessella.models.config import ViTConfig
@@ -23,8 +23,8 @@ def test_both_exports_compute_what_timm_computes() -> None:
     ours = assemble(CONFIG, translate(theirs.state_dict(), CONFIG))
     assert isinstance(ours, ViT)
     labels = tuple("abcde")
-    made = Runtimes(theirs, ours, Description(name="v", config=CONFIG, preprocessing=RECIPE, labels=labels))
-    candidates = made.candidates(torch.float32)
+    description = Description(name="v", config=CONFIG, preprocessing=RECIPE, labels=labels)
+    candidates = runtime_candidates(theirs, ours, description, [torch.float32])
     assert set(candidates) == {
         f"{whose} {engine} float32" for whose in ("timm", "tessella") for engine in ("onnxruntime", "openvino")
     }
