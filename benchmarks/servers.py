@@ -19,7 +19,7 @@ from typing import Self
 
 from ..models.cpu import usable_cores
 
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 PEERS = ("fastapi", "litserve")
 
 
