@@ -24,12 +24,12 @@ serve: $(VENV)/serve.installed ## install, then serve the checkpoints that ship
 	$(BIN)/tessella serve $(ARGS)
 
 test: $(VENV)/test.installed ## install, then run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-wheel: $(VENV)/test.installed ## run the tests against the built wheel instead of the source tree
 	rm -rf build dist && $(BIN)/python -m build --wheel --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target build/installed dist/*.whl
-	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(VENV)/test.installed ## install, then measure the models on this machine against timm
 	$(BIN)/tessella bench models $(ARGS)
