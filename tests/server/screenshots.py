@@ -14,9 +14,9 @@ COMPARED = "All, side by side"
 
 def main() -> None:
     with served() as url, chromium() as browser:
-        take(browser, url, "demo-light", hand=SCHOOL, digit=7, theme="light")
+        take(browser, url, "demo-light", hand=SCHOOL, digit=2, theme="light")
         take(browser, url, "demo-dark", hand=ROUND, digit=4, theme="dark", models=COMPARED, height=960)
-        take(browser, url, "demo-phone", hand=SCHOOL, digit=2, theme="light", width=390, height=844, scale=1.5)
+        take(browser, url, "demo-phone", hand=SCHOOL, digit=5, theme="light", width=390, height=844, scale=1.5)
 
 
 def take(
