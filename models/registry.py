@@ -63,7 +63,10 @@ def load_model(
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …") from error
     taken, why = choose_backend(backend, place)
     if batch_invariant and taken != "triton":
         raise ValueError(f"batch invariance needs backend 'triton', and {place} runs {taken!r}: {why}")

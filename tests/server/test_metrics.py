@@ -119,8 +119,8 @@ def test_counters_of_all_processes_survive_the_death_of_one() -> None:
         wait_for(process.url, "nv_inference_request_success", 20)
         wait_for(process.url, "nv_inference_count", 20)
         os.kill(process.members("engine")[-1], signal.SIGKILL)
-        process.ready()
-        assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
+        while httpx.post(f"{process.url}/classify", content=PNG).status_code != 200:
+            time.sleep(0.1)
         wait_for(process.url, "nv_inference_count", 21)
         assert value(process.url, "tessella_restarts", process="engine") == 1
     finally:
