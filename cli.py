@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -259,6 +260,7 @@ def bench_service(
         serve_options=("--frontends", str(frontends)) if frontends else (),
         **given,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers that were started are ended on the way out
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         document = measure(plan, lambda text, part: bar.update(task, description=escape(text), completed=part))
