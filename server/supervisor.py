@@ -21,7 +21,7 @@ from .settings import Settings
 _log = logging.getLogger(__name__)
 READY = "ready: open %s in a browser, or post an image to its /classify"
 _WATCH_SECONDS = 0.25
-_START_SECONDS = 120.0
+_LOAD_SECONDS = 300.0
 _MOST_ATTEMPTS = 5
 _LONGEST_BACK_OFF_SECONDS = 30.0
 
@@ -37,8 +37,6 @@ class Member:
     models: list[Document] = field(default_factory=list)
     loaded: bool = False
     ready: bool = False
-    alive: bool = False
-    """Has been heard of: its interpreter has started."""
     heard_at: float = field(default_factory=time.monotonic)
     busy_seconds: float = 0.0
     metrics: Snapshot = field(default_factory=lambda: merge([]))
@@ -130,7 +128,7 @@ class Supervisor:
             await self._spawn(member.kind, member.index)
 
     def _on_document(self, member: Member, document: Document) -> None:
-        member.heard_at, member.alive = time.monotonic(), True
+        member.heard_at = time.monotonic()
         match document["kind"]:
             case "beat":
                 member.busy_seconds = document.get("busy_seconds", 0.0)
@@ -176,7 +174,7 @@ class Supervisor:
             await asyncio.sleep(_WATCH_SECONDS)
             for engine in list(self._engines()):
                 silent = time.monotonic() - engine.heard_at
-                if max(silent, engine.busy_seconds) > (limit if engine.alive else max(limit, _START_SECONDS)):
+                if max(silent, engine.busy_seconds) > (limit if engine.loaded else max(limit, _LOAD_SECONDS)):
                     _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", engine, silent, engine.busy_seconds)
                     engine.heard_at = time.monotonic()
                     engine.process.kill()
