@@ -48,6 +48,8 @@ _HALF = (
     Tile(16, 64, 128, warps=4, stages=4),
 )
 _FLOAT = (Tile(64, 64, 32, warps=8, stages=2), Tile(32, 64, 32, warps=8, stages=2), Tile(16, 32, 32, warps=4, stages=2))
+WARPGROUP_ARCHS = (90, 100, 103)
+"""Whose matrix units take operands from shared memory."""
 _INTERPRETED = Tile(32, 32, 32, stages=1)
 _RATE = {(128, 256): 1.0, (128, 128): 0.9, (64, 128): 0.72, (64, 64): 0.5, (32, 64): 0.3, (16, 64): 0.16}
 """Share of the matrix units' rate that a tile reaches when all multiprocessors have one (kernels.md, wave buckets)."""
@@ -129,7 +131,7 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
 def _linear(gpu: Gpu, rows: int, columns: int, depth: int, itemsize: int) -> Tile:
     if gpu.arch == 0:
         return replace(_INTERPRETED, splits=2 if rows <= 8 and depth > 32 else 1)
-    fitting = [_fitted(tile, gpu, itemsize) for tile in (_HALF if itemsize <= 2 else _FLOAT)]
+    fitting = [_fitted(_relieved(tile, gpu), gpu, itemsize) for tile in (_HALF if itemsize <= 2 else _FLOAT)]
     fitting = [tile for tile in fitting if tile.block_m < 2 * max(rows, 16)] or fitting[-1:]
     best = max(fitting, key=lambda tile: _score(tile, gpu, rows, columns, depth))
     tiles = -(-rows // best.block_m) * -(-columns // best.block_n)
@@ -150,7 +152,7 @@ def _batch_invariant(gpu: Gpu, columns: int, itemsize: int) -> Tile:
 def _attention(gpu: Gpu, tokens: int, width: int, itemsize: int) -> Tile:
     if itemsize > 2:
         return Tile(32, 32, warps=4, stages=1)
-    if tokens <= 256 and width <= 64 and gpu.arch in (90, 100, 103):  # elsewhere a tile of all keys spills registers
+    if tokens <= 256 and width <= 64 and gpu.arch in WARPGROUP_ARCHS:  # elsewhere it spills registers
         return Tile(64, attention_keys(tokens), warps=4 if tokens <= 128 else 8, stages=1)
     return Tile(64, 64, warps=4, stages=2) if width <= 128 else Tile(64, 32, warps=8, stages=1)
 
@@ -162,6 +164,11 @@ def _score(tile: Tile, gpu: Gpu, rows: int, columns: int, depth: int) -> float:
     full = rows * columns * tile.splits / (waves * gpu.sms * tile.block_m * tile.block_n)
     rate = _RATE.get((tile.block_m, tile.block_n), tile.block_m * tile.block_n / 32768)
     return full * rate * (0.9 if tile.splits > 1 else 1.0)
+
+
+def _relieved(tile: Tile, gpu: Gpu) -> Tile:
+    """More warps for a large tile where its sums lie in the registers of ordinary warps: neither wgmma nor tcgen05."""
+    return replace(tile, warps=8) if gpu.arch not in WARPGROUP_ARCHS and tile.block_m * tile.block_n >= 8192 else tile
 
 
 def _fitted(tile: Tile, gpu: Gpu, itemsize: int) -> Tile:
