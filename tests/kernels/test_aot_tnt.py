@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import triton
 
 from tessella.kernels.devices import SHARED_MEMORY
 
@@ -30,6 +31,7 @@ def compiled(request: pytest.FixtureRequest) -> tuple[int, Rows]:
     return request.param, [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.skipif(not triton.__version__.startswith("3.9"), reason="the budget was recorded with triton 3.9")
 @pytest.mark.aot
 def test_the_launches_for_a_gpu(compiled: tuple[int, Rows]) -> None:
     arch, rows = compiled
