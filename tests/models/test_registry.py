@@ -48,7 +48,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_timms_is_a_classifier_with_its_recipe(folder: Path) -> None:
-    model = load_model(str(folder))
+    model = load_model(str(folder), device="cpu", dtype="float32")
     pixels = model.preprocess(Image.new("RGB", (100, 90), "red"))
     assert (model.name, model.backend, model.dtype) == ("tiny", "torch", torch.float32)
     assert pixels.shape == (80, 80, 3)
@@ -58,7 +58,7 @@ def test_a_folder_of_timms_is_a_classifier_with_its_recipe(folder: Path) -> None
 
 
 def test_network_and_classifier_give_the_same_logits(folder: Path) -> None:
-    model, network = load_model(str(folder)), load_network(str(folder))
+    model, network = load_model(str(folder), device="cpu", dtype="float32"), load_network(str(folder))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3), dtype=np.uint8)
     floats = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
     assert not network.training

@@ -90,7 +90,7 @@ def test_a_file_is_classified_without_torch(
     source, file = files["tnt_s_patch16_224"]
     command = [sys.executable, "-m", "tessella.cli", "classify", str(tmp_path / "picture.png"), "--json"]
     process = subprocess.run(
-        [*command, "--model", str(file), "--backend", backend],
+        [*command, "--model", str(file), "--backend", backend, "--dtype", "float32"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -113,7 +113,7 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     runner = load_runner(source, backend="onnxruntime")
     assert (runner.info.backend, runner.info.device, runner.info.dtype) == ("onnxruntime", "cpu", "float32")
-    expected = load_runner(source, backend="torch").run(pixels)
+    expected = load_runner(source, backend="torch", dtype="float32").run(pixels)
     assert np.abs(runner.run(pixels) - expected).max() < 1e-5
     monkeypatch.setattr("tessella.models.export.export", lambda *_: pytest.fail("exported again"))
     assert np.abs(load_runner(source, backend="openvino", dtype="float32").run(pixels) - expected).max() < 1e-5
