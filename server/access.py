@@ -1,14 +1,22 @@
-"""Who may use the service: API keys, compared in constant time. Pages, documentation and health are open."""
+"""Who may use the service: API keys, compared in constant time. Pages, documentation and health are open.
+
+What changes the service itself, an *admin* route, is for whoever has a key, or for this machine where no key is set.
+"""
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .errors import Forbidden
 from .responses import failure
+from .state import service_of
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 OPEN_FOLDERS = ("/ui/", "/docs-assets/", "/docs/")
@@ -43,6 +51,32 @@ class AccessMiddleware:
         given = _digest(token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # never stops at the first
         return any(matches)
+
+
+async def require_admin(request: Request) -> None:
+    """A dependency of admin routes: with keys set, AccessMiddleware has seen one; without, only this machine may.
+
+    A page of another origin that is open in a browser on this machine may not, whatever name it reaches it by.
+
+    Raises:
+        Forbidden: the request comes from elsewhere.
+    """
+    settings = service_of(request).settings
+    if settings.api_key or settings.api_key_file:
+        return
+    host, origin = request.url.hostname or "", request.headers.get("origin")
+    if not (is_loopback(request.client.host if request.client else "") and is_loopback(host)):
+        raise Forbidden("without an API key this is only for requests from this machine; start with --api-key")
+    if origin is not None and urlsplit(origin).netloc != request.url.netloc:
+        raise Forbidden(f"a page of {origin} may not do this; start with --api-key")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_keys(keys: Sequence[str], file: Path | None) -> tuple[str, ...]:

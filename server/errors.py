@@ -13,6 +13,12 @@ class BadRequest(ServiceError):
     error_type = "bad_request"
 
 
+class Forbidden(ServiceError):
+    """The request is understood, and its sender may not ask for it."""
+
+    error_type = "forbidden"
+
+
 class ModelNotServed(ServiceError):
     """No model of that name is served."""
 

@@ -12,6 +12,7 @@ from .schemas import Failure
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadRequest: 400,
+    errors.Forbidden: 403,
     errors.ModelNotServed: 404,
     errors.RequestTooLarge: 413,
     errors.UnsupportedMediaType: 415,
@@ -35,6 +36,8 @@ ERRORS = _Descriptions(
         status: {"model": Failure, "description": meaning}
         for status, meaning in {
             400: "Malformed request",
+            401: "No API key, or a wrong one",
+            403: "Needs a key, or comes from this machine where no key is set",
             404: "No such model",
             413: "Too many bytes, pixels or images",
             415: "Content type that is not read",

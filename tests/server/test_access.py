@@ -6,9 +6,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
 
-from tessella.server.access import read_keys
+from tessella.server.access import is_loopback, read_keys, require_admin
+from tessella.server.metrics import Metrics
+from tessella.server.repository import ModelRepository, local_loader
+from tessella.server.responses import install_error_handlers
 from tessella.server.settings import Settings
+from tessella.server.state import Service
 
 from . import pictures
 from .gated import GatedRunner
@@ -49,6 +55,39 @@ def test_requests_need_one_of_the_keys(tmp_path: Path) -> None:
 def test_without_keys_everybody_may() -> None:
     with gated(GatedRunner(), Settings(model=("gated",))) as live:
         assert httpx.post(f"{live.url}/classify", content=PNG).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("keys", "client", "url", "origin", "status"),
+    [
+        ((), "127.0.0.1", "http://127.0.0.1:8000", None, 200),
+        ((), "::1", "http://localhost:8000", "http://localhost:8000", 200),
+        ((), "192.0.2.1", "http://127.0.0.1:8000", None, 403),
+        ((), "127.0.0.1", "http://rebound.example:8000", None, 403),
+        ((), "127.0.0.1", "http://localhost:8000", "https://example.org", 403),
+        ((), "127.0.0.1", "http://localhost:8000", "null", 403),
+        (("red",), "192.0.2.1", "https://service.example", "https://example.org", 200),
+    ],
+)
+def test_admin_routes_are_for_this_machine_or_a_key(
+    keys: tuple[str, ...], client: str, url: str, origin: str | None, status: int
+) -> None:
+    settings = Settings(model=("gated",), api_key=keys)
+    app = FastAPI(dependencies=[Depends(require_admin)])
+    app.state.service = Service(settings, ModelRepository(settings, local_loader(settings, Metrics())))
+    install_error_handlers(app)
+    app.post("/admin")(lambda: "done")
+    headers = {"origin": origin} if origin else {}
+    answer = TestClient(app, base_url=url, client=(client, 1)).post("/admin", headers=headers)
+    assert answer.status_code == status, answer.text
+    assert status == 200 or answer.json()["error_type"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("host", "own"), [("127.8.8.8", True), ("[::1]", True), ("localhost", True), ("10.0.0.1", False), ("", False)]
+)
+def test_loopback_is_this_machine(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
 
 
 def test_a_key_file_without_keys_is_an_error(tmp_path: Path) -> None:
