@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from .body import read_body
 from .engine import AsyncEngine
-from .errors import RequestTooLarge, ServiceError, UnsupportedMediaType
+from .errors import ServiceError
 from .inputs import Inputs, read_inputs
 from .middleware import RequestContext
 from .predictions import Classification
@@ -59,20 +60,10 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
 
 
 async def _read(request: Request, service: Service) -> Inputs:
-    """The body, read up to its limit and parsed in a thread: it may be megabytes of base64."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("compressed bodies are not read; send the image as it is")
-    limit = service.settings.max_body_bytes
-    too_large = RequestTooLarge(f"the body is larger than {limit:,} bytes")
-    if int(request.headers.get("content-length", 0)) > limit:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
+    """The body, parsed in a thread: it may be megabytes of base64."""
+    body = await read_body(request)
     content_type = request.headers.get("content-type", "")
-    return await asyncio.to_thread(read_inputs, bytes(body), content_type, max_images=service.settings.max_images)
+    return await asyncio.to_thread(read_inputs, body, content_type, max_images=service.settings.max_images)
 
 
 async def _classify(

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,8 @@ class RequestContext:
     queue_seconds: float = 0.0
     inference_seconds: float = 0.0
     batch_size: int = 0
+    body_bytes: int = 0
+    """What its body takes of the service's budget."""
 
     @property
     def total_seconds(self) -> float:
@@ -64,12 +67,16 @@ class RequestContextMiddleware:
 
         try:
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            _log.info("request %s: the client went away before its body had arrived", context.id)
         except Exception:
             _log.exception("request %s failed", context.id)
             if started:
                 raise
             failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
             await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+        finally:
+            scope["app"].state.service.bodies.give_back(context.body_bytes)
 
 
 def _log_access(scope: Scope, status: int, context: RequestContext) -> None:

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default=0, ge=0, description="longest time an image may be held back so that a batch grows; 0: never"
     )
     max_queue: int = Field(default=1024, ge=1, description="most images accepted at once; more are answered 429")
+    max_queue_bytes: int = Field(
+        default=512 * 2**20,
+        ge=1,
+        description="most bytes of bodies held at once (at least one body); more: 429",
+    )
     max_images: int = Field(default=64, ge=1, description="most images of one request")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="largest request body, in bytes")
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")

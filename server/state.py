@@ -6,6 +6,7 @@ from typing import cast
 
 from fastapi import Request
 
+from .body import BodyBudget
 from .metrics import Metrics, Snapshot
 from .repository import ModelRepository
 from .settings import Settings
@@ -23,6 +24,11 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     gather: Callable[[], Awaitable[list[Snapshot]]] | None = None
     draining: bool = False
+    bodies: BodyBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        share = self.settings.max_queue_bytes // max(1, self.settings.frontends or 1)
+        self.bodies = BodyBudget(max(share, self.settings.max_body_bytes))
 
 
 def service_of(request: Request) -> Service:

@@ -1,0 +1,70 @@
+"""Request bodies: each read up to its limit, all together never more than a budget. Knows no image."""
+
+from fastapi import Request
+
+from .errors import Overloaded, RequestTooLarge, UnsupportedMediaType
+
+
+class BodyBudget:
+    """Bytes of request bodies that one process holds at once. Belongs to its event loop.
+
+    Args:
+        limit: bytes; a body that does not fit is refused before it is read.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def hold(self, count: int) -> None:
+        """Takes `count` bytes, to be given back when the request is answered.
+
+        Raises:
+            Overloaded: they do not fit; nothing was taken.
+        """
+        if self.held + count > self.limit:
+            raise Overloaded(
+                f"requests with {self.held:,} bytes are in the queue and {count:,} more do not fit: "
+                f"at most {self.limit:,} bytes are accepted at once"
+            )
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        self.held -= count
+
+
+async def read_body(request: Request) -> bytes:
+    """The body as it was sent. Its bytes count against the service's budget until the request is answered.
+
+    Raises:
+        UnsupportedMediaType: it is compressed.
+        RequestTooLarge: it is larger than `max_body_bytes`; not more than that was read.
+        Overloaded: the budget is used up; where the length was announced, nothing was read.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("compressed bodies are not read; send the image as it is")
+    return await read_raw_body(request)
+
+
+async def read_raw_body(request: Request) -> bytes:
+    """As `read_body`, for a caller who decompresses."""
+    service, context = request.app.state.service, request.state.context
+    limit: int = service.settings.max_body_bytes
+    too_large = RequestTooLarge(f"the body is larger than {limit:,} bytes")
+    announced = int(request.headers.get("content-length", 0))
+    if announced > limit:
+        raise too_large
+
+    def hold(count: int) -> None:
+        service.bodies.hold(count)
+        context.body_bytes += count
+
+    hold(announced)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+        if len(body) > context.body_bytes:
+            hold(len(body) - context.body_bytes)
+    return bytes(body)
