@@ -27,6 +27,8 @@ class Entry(Generic[Payload, Result]):
     payload: Payload = field(compare=False)
     future: "Future[Result]" = field(compare=False, default_factory=Future)
     enqueued_at: float = field(compare=False, default_factory=time.perf_counter)
+    alone: bool = field(compare=False, default=False)
+    """It is a batch of its own, in its turn."""
 
 
 Reason = Literal["full", "idle", "delay", "drain"]
@@ -52,16 +54,17 @@ class Batcher(Generic[Payload, Result]):
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, payload: Payload, *, priority: int = 0) -> "Future[Result]":
+    def submit(self, payload: Payload, *, priority: int = 0, alone: bool = False) -> "Future[Result]":
         """Queues `payload`. Cancelling the future takes it out before it costs a batch.
 
         Args:
             priority: 1 is most urgent; 0 stands for the default, which lies at 50.
+            alone: hand it out as a batch of its own, in its turn and without delay.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
-        entry = Entry[Payload, Result](priority or DEFAULT_PRIORITY, next(self._arrivals), payload)
+        entry = Entry[Payload, Result](priority or DEFAULT_PRIORITY, next(self._arrivals), payload, alone=alone)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -89,7 +92,7 @@ class Batcher(Generic[Payload, Result]):
 
     def _wait_for_more(self, max_batch_size: int, max_delay: float) -> bool:
         """Whether the delay was over before the batch was full."""
-        if not max_delay or self._closed:
+        if not max_delay or self._closed or self._waiting[0].alone:
             return False
         end = min(entry.enqueued_at for entry in self._waiting) + max_delay
         enough = self._changed.wait_for(
@@ -101,6 +104,8 @@ class Batcher(Generic[Payload, Result]):
         """The most urgent entries that are still wanted."""
         entries: list[Entry[Payload, Result]] = []
         while self._waiting and len(entries) < most:
+            if entries and (entries[0].alone or self._waiting[0].alone):
+                break
             entry = heapq.heappop(self._waiting)
             if entry.future.set_running_or_notify_cancel():
                 entries.append(entry)

@@ -3,20 +3,24 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .batcher import Batch, Batcher
+from .batcher import Batch, Batcher, Entry
 from .errors import InferenceFailed
 from .metrics import Metrics
 from .recorder import BatchRecorder
 from .runners import Runner, RunnerInfo
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
+Errand = Callable[[Runner], Any]
+"""Something else than a batch of images that needs the model's thread."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +72,7 @@ class Worker:
         self.max_batch_size = max_batch_size
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
-        self._batcher = Batcher[Pixels, Inference]()
+        self._batcher = Batcher[Pixels | Errand, Any]()
         self._runner = runner
         self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name)
@@ -93,6 +97,15 @@ class Worker:
         """As ModelPort; InferenceFailed where the model call raised."""
         return self._batcher.submit(pixels, priority=priority)
 
+    def errand(self, work: Callable[[Runner], T]) -> "Future[T]":
+        """Runs `work` in the model's thread, in its turn between two batches: it waits for the images before it and
+        those after wait for it. What it raises is the future's exception.
+
+        Raises:
+            RuntimeError: the worker is closed.
+        """
+        return self._batcher.submit(work, alone=True)
+
     def close(self) -> None:
         """Answers all that was submitted, then ends the thread. Blocks until then."""
         self._batcher.close()
@@ -102,11 +115,20 @@ class Worker:
     def _work(self) -> None:
         while (batch := self._batcher.take(self.max_batch_size, self._max_delay)).entries:
             self.busy_since = time.monotonic()
-            self._answer(batch)
+            if batch.entries[0].alone:
+                self._run(batch.entries[0])
+            else:
+                self._answer(batch)
             self.busy_since = None
             self._recorder.dropped(self._batcher.forget_dropped())
 
-    def _answer(self, taken: Batch[Pixels, Inference]) -> None:
+    def _run(self, errand: Entry[Any, Any]) -> None:
+        try:
+            errand.future.set_result(errand.payload(self._runner))
+        except Exception as error:
+            errand.future.set_exception(error)
+
+    def _answer(self, taken: Batch[Any, Inference]) -> None:
         batch, reason = taken
         started = time.perf_counter()
         try:

@@ -126,3 +126,11 @@ def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> N
     for thread in workers:
         thread.join(30)
     assert {payload: future.result(0) for payload, future in futures.items()} == {n: 2 * n for n in range(2000)}
+
+
+def test_what_is_to_be_alone_is_a_batch_of_its_own_in_its_turn(batcher: "Batcher[int, int]") -> None:
+    for payload, alone in [(1, False), (2, False), (3, True), (4, True), (5, False)]:
+        batcher.submit(payload, alone=alone)
+    assert [payloads(batcher) for _ in range(4)] == [[1, 2], [3], [4], [5]]
+    batcher.submit(6, alone=True)
+    assert batcher.take(8, max_delay=60).reason == "idle"
