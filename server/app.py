@@ -22,7 +22,9 @@ from .middleware import RequestContextMiddleware
 from .repository import ServedModel
 from .responses import ERRORS, install_error_handlers
 from .schemas import HealthAnswer, ModelAnswer, ModelsAnswer
+from .settings import Settings
 from .state import Service, service_of
+from .tracing import Tracing, TracingMiddleware
 
 PAGES = Path(__file__).parent / "pages"
 router = APIRouter()
@@ -31,6 +33,7 @@ router = APIRouter()
 def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -> FastAPI:
     """The service as an ASGI application. Models load after it has started to listen; `on_loaded` is called then."""
     repository = service.repository
+    tracing = Tracing(service.settings.otlp_endpoint) if service.settings.otlp_endpoint else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -40,6 +43,8 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         service.draining = True
         loading.cancel()
         await repository.close()
+        if tracing:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPIOffline(
         title="tessella",
@@ -51,16 +56,22 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         static_url="/docs-assets",
     )
     app.state.service = service
-    settings = service.settings
-    app.add_middleware(AccessMiddleware, keys=read_keys(settings.api_key, settings.api_key_file))
-    if settings.cors_origin:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
-    app.add_middleware(RequestContextMiddleware)
+    _add_middleware(app, service.settings, tracing)
     install_error_handlers(app)
     app.include_router(router)
     app.include_router(classify.router)
     app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, tracing: Tracing | None) -> None:
+    """The last one added is the outermost."""
+    app.add_middleware(AccessMiddleware, keys=read_keys(settings.api_key, settings.api_key_file))
+    if settings.cors_origin:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
+    if tracing:
+        app.add_middleware(TracingMiddleware, tracing=tracing)
+    app.add_middleware(RequestContextMiddleware)
 
 
 @router.get("/", include_in_schema=False)

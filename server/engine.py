@@ -15,6 +15,7 @@ from .load import load_runner
 from .metrics import Metrics
 from .predictions import Classification, top_predictions
 from .recorder import RequestRecorder
+from .tracing import record_stages
 from .worker import ModelPort, Pixels, Worker
 
 
@@ -181,7 +182,7 @@ class AsyncEngine:
         except ServiceError as error:
             return error
         started = time.perf_counter()
-        return Classification(
+        result = Classification(
             predictions=top_predictions(inference.logits, self.info.labels, top_k),
             batch_size=inference.batch_size,
             decode_seconds=decode_seconds,
@@ -189,6 +190,8 @@ class AsyncEngine:
             inference_seconds=inference.inference_seconds,
             output_seconds=time.perf_counter() - started,
         )
+        record_stages(result.stages, model=self.name, batch_size=result.batch_size)
+        return result
 
     def _decode(self, image: bytes) -> tuple[float, Pixels]:
         started = time.perf_counter()

@@ -27,6 +27,16 @@ class Classification:
     inference_seconds: float
     output_seconds: float = 0.0
 
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds of each stage, in their order."""
+        return {
+            "decode": self.decode_seconds,
+            "queue": self.queue_seconds,
+            "inference": self.inference_seconds,
+            "output": self.output_seconds,
+        }
+
 
 def top_predictions(logits: NDArray[np.float32], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
     """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""

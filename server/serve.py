@@ -19,6 +19,7 @@ from .repository import ModelRepository, local_loader
 from .settings import Settings
 from .state import Service
 from .supervisor import READY, Supervisor
+from .tracing import require_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ def serve(settings: Settings) -> int:
     """
     settings = settings.model_copy(update={"frontends": front_ends(settings)})
     read_keys(settings.api_key, settings.api_key_file)  # a file that cannot be read stops the start, not a front end
+    if settings.otlp_endpoint:
+        require_tracing()
     listener = listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.tls_certificate else "http"

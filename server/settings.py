@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = Field(default=None, description="PEM file; with tls_key, speaks HTTPS")
     tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key")
     log_format: LogFormat = Field(default="text", description="log lines for people, or json for machines")
+    otlp_endpoint: str | None = Field(
+        default=None, description="OTLP/HTTP collector that gets traces, such as http://localhost:4318 (extra otel)"
+    )
     access_log: bool = Field(default=False, description="one log line per request, with its id and times")
     frontends: int | None = Field(
         default=None, ge=0, le=64, description="front-end processes; 0: one process does all, as it is on a CPU"
