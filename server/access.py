@@ -6,15 +6,18 @@ What changes the service itself, an *admin* route, is for whoever has a key, or 
 import hashlib
 import hmac
 import ipaddress
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import Forbidden
+from .rates import RateLimiter
 from .responses import failure
 from .state import service_of
 
@@ -27,30 +30,45 @@ class AccessMiddleware:
 
     Args:
         keys: none: everybody may do everything.
+        limiter: of the keys, by their place; a request that comes too soon is answered 429.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[str], limiter: RateLimiter | None = None) -> None:
         self.app = app
         self._digests = [_digest(key) for key in keys]
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_open(scope) or self._knows(Headers(scope=scope)):
-            await self.app(scope, receive, send)
-            return
-        response = failure(401, "no valid API key; send it as 'Authorization: Bearer …' or 'x-api-key'", "unauthorized")
-        response.headers["www-authenticate"] = "Bearer"
-        await response(scope, receive, send)
+        answer = self.app
+        if scope["type"] == "http" and not self._is_open(scope):
+            answer = self._refusal(Headers(scope=scope)) or self.app
+        await answer(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> JSONResponse | None:
+        key = self._key(headers)
+        if key is None:
+            message = "no valid API key; send it as 'Authorization: Bearer …' or 'x-api-key'"
+            response = failure(401, message, "unauthorized")
+            response.headers["www-authenticate"] = "Bearer"
+            return response
+        wait = self._limiter.admit(key) if self._limiter else 0.0
+        if not wait:
+            return None
+        response = failure(429, f"this key's requests come too fast; the next may come in {wait:.3f} s", "rate_limited")
+        response.headers["retry-after"] = str(math.ceil(wait))
+        return response
 
     def _is_open(self, scope: Scope) -> bool:
         path: str = scope["path"]
         reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
         return not self._digests or (reading and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)))
 
-    def _knows(self, headers: Headers) -> bool:
+    def _key(self, headers: Headers) -> int | None:
+        """Which of the keys the request carries."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = _digest(token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # never stops at the first
-        return any(matches)
+        return matches.index(True) if any(matches) else None
 
 
 async def require_admin(request: Request) -> None:

@@ -19,10 +19,10 @@ from .access import AccessMiddleware, read_keys
 from .errors import ModelNotServed
 from .metrics import CONTENT_TYPE, merge, render, resident_bytes
 from .middleware import RequestContextMiddleware
+from .rates import RateLimiter
 from .repository import ServedModel
 from .responses import ERRORS, install_error_handlers
 from .schemas import HealthAnswer, ModelAnswer, ModelsAnswer
-from .settings import Settings
 from .state import Service, service_of
 from .tracing import Tracing, TracingMiddleware
 
@@ -56,7 +56,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         static_url="/docs-assets",
     )
     app.state.service = service
-    _add_middleware(app, service.settings, tracing)
+    _add_middleware(app, service, tracing)
     install_error_handlers(app)
     app.include_router(router)
     app.include_router(classify.router)
@@ -64,9 +64,12 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, tracing: Tracing | None) -> None:
+def _add_middleware(app: FastAPI, service: Service, tracing: Tracing | None) -> None:
     """The last one added is the outermost."""
-    app.add_middleware(AccessMiddleware, keys=read_keys(settings.api_key, settings.api_key_file))
+    settings = service.settings
+    keys = read_keys(settings.api_key, settings.api_key_file)
+    limiter = RateLimiter(settings.rate_limit, len(keys), service.accounts) if settings.rate_limit else None
+    app.add_middleware(AccessMiddleware, keys=keys, limiter=limiter)
     if settings.cors_origin:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
     if tracing:

@@ -24,9 +24,12 @@ class FrontEnd:
 
     Args:
         control: this process's end of the line to the supervisor, which says where engines are and when to stop.
+        accounts: the memory file of the keys' rates, where those are limited.
     """
 
-    def __init__(self, control: socket.socket, listener: socket.socket, settings: Settings) -> None:
+    def __init__(
+        self, control: socket.socket, listener: socket.socket, settings: Settings, accounts: int | None = None
+    ) -> None:
         self._listener = listener
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -34,7 +37,7 @@ class FrontEnd:
         self._announced: dict[str, asyncio.Future[RemoteModel]] = {
             name: loop.create_future() for name in self._repository.models
         }
-        self._service = Service(settings, self._repository, gather=self._gather)
+        self._service = Service(settings, self._repository, gather=self._gather, accounts=accounts)
         self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
         self._gathered: list[asyncio.Future[list[Snapshot]]] = []
         self._tasks: set[asyncio.Task[None]] = set()

@@ -3,9 +3,9 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         default=(), description="a key that requests must carry; repeat for several"
     )
     api_key_file: Path | None = Field(default=None, description="a file with further keys, one a line")
+    rate_limit: float | None = Field(
+        default=None, gt=0, description="requests/s of each API key, bursts of one second's worth; more: 429"
+    )
     cors_origin: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="web origins whose pages may call the service, such as https://example.org; * for all"
     )
@@ -81,6 +84,12 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         """`TESSELLA_MODEL=a,b` names two models."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _rates_need_keys(self) -> Self:
+        if self.rate_limit and not (self.api_key or self.api_key_file):
+            raise ValueError("rate_limit holds for each API key, and none is set: add api_key or api_key_file")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -24,6 +24,8 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     gather: Callable[[], Awaitable[list[Snapshot]]] | None = None
     draining: bool = False
+    accounts: int | None = None
+    """The memory file of the keys' rates, where another process has made it."""
     bodies: BodyBudget = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .access import read_keys
 from .channel import Channel, Document, channel_pair
 from .frontend import share
 from .metrics import Metrics, Snapshot, merge, without_gauges
+from .rates import accounts
 from .repository import name_sources
 from .ring import memory_file
 from .settings import Settings
@@ -64,6 +66,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failure = ""
         self._metrics = Metrics()
+        keys = read_keys(settings.api_key, settings.api_key_file)
+        self._accounts = accounts(len(keys)) if settings.rate_limit else None
         self._retired = merge([])
         """What processes that have ended had counted: counters never go back."""
 
@@ -86,7 +90,9 @@ class Supervisor:
 
     async def _spawn(self, kind: Literal["engine", "frontend"], index: int) -> None:
         ours, theirs = channel_pair()
-        inherited = [theirs.fileno()] + ([self._listener.fileno()] if kind == "frontend" else [])
+        inherited = [theirs.fileno()]
+        if kind == "frontend":
+            inherited += [self._listener.fileno(), *([self._accounts] if self._accounts is not None else [])]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tessella.server.member", kind, str(theirs.fileno())),
             pass_fds=inherited,
@@ -100,9 +106,8 @@ class Supervisor:
         settings = self._settings
         if kind == "engine":
             settings = settings.model_copy(update={"device": self._devices[index]})
-        channel.send(
-            {"settings": settings.model_dump(mode="json"), "models": self._sources, "listener": self._listener.fileno()}
-        )
+        start = {"settings": settings.model_dump(mode="json"), "models": self._sources}
+        channel.send(start | {"listener": self._listener.fileno(), "accounts": self._accounts})
         for engine in self._engines(loaded=True) if kind == "frontend" else ():
             self._link(member, engine)
         self._start(self._wait(member))
