@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -14,15 +13,13 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from .. import __version__
-from . import classify
+from . import classify, models
 from .access import AccessMiddleware, read_keys
-from .errors import ModelNotServed
 from .metrics import CONTENT_TYPE, merge, render, resident_bytes
 from .middleware import RequestContextMiddleware
 from .rates import RateLimiter
-from .repository import ServedModel
-from .responses import ERRORS, install_error_handlers
-from .schemas import HealthAnswer, ModelAnswer, ModelsAnswer
+from .responses import install_error_handlers
+from .schemas import HealthAnswer
 from .state import Service, service_of
 from .tracing import Tracing, TracingMiddleware
 
@@ -37,7 +34,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(repository.load())
+        loading = asyncio.create_task(repository.start())
         loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded())
         yield
         service.draining = True
@@ -59,6 +56,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     _add_middleware(app, service, tracing)
     install_error_handlers(app)
     app.include_router(router)
+    app.include_router(models.router)
     app.include_router(classify.router)
     app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
     return app
@@ -97,43 +95,9 @@ async def readyz(request: Request) -> JSONResponse:
     return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
 
-@router.get("/models", summary="What is served")
-async def models(request: Request) -> ModelsAnswer:
-    repository = service_of(request).repository
-    return ModelsAnswer(default=repository.default, models=[_describe(model) for model in repository.models.values()])
-
-
-@router.get("/models/{name:path}", summary="One served model", responses=ERRORS.only(404))
-async def model(request: Request, name: str) -> ModelAnswer:
-    served = service_of(request).repository.models.get(name)
-    if served is None:
-        raise ModelNotServed(f"no model {name!r} is served")
-    return _describe(served)
-
-
 @router.get("/metrics", summary="Prometheus metrics of all processes", response_class=PlainTextResponse)
 async def metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
     service.metrics.set("tessella_resident_bytes", resident_bytes(), process=str(os.getpid()))
     others = await service.gather() if service.gather else []
     return PlainTextResponse(render(merge([service.metrics.snapshot(), *others])), media_type=CONTENT_TYPE)
-
-
-def _describe(model: ServedModel) -> ModelAnswer:
-    if model.engine is None:
-        return ModelAnswer(name=model.name, state=model.state)
-    info = model.engine.info
-    return ModelAnswer(
-        name=model.name,
-        state=model.state,
-        family=info.family,
-        parameters=info.parameters,
-        config=info.config,
-        labels=list(info.labels),
-        preprocessing=asdict(info.preprocessing),
-        backend=info.backend,
-        device=info.device,
-        dtype=info.dtype,
-        choice=info.choice,
-        max_batch_size=model.engine.max_batch_size,
-    )

@@ -36,7 +36,7 @@ class AsyncEngine:
 
     Args:
         port: where pixels are handed in; `start`ed.
-        name: what clients call the model.
+        name: what clients call the model; `version` tells it from others of that name.
         max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
@@ -48,17 +48,19 @@ class AsyncEngine:
         port: ModelPort,
         *,
         name: str,
+        version: int = 1,
         max_queue: int = 1024,
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         metrics: Metrics | None = None,
     ) -> None:
         self.name = name
+        self.version = version
         self.info = port.info
         self.max_batch_size = port.max_batch_size
         self.max_queue = max_queue
         self._port = port
-        self._recorder = RequestRecorder(metrics or Metrics(), name)
+        self._recorder = RequestRecorder(metrics or Metrics(), name, version)
         self._max_pixels = max_pixels
         self._decoders = ThreadPoolExecutor(decode_threads or len(os.sched_getaffinity(0)), f"decode-{name}")
         self._in_flight = 0
@@ -72,6 +74,7 @@ class AsyncEngine:
         source: str,
         *,
         name: str | None = None,
+        version: int = 1,
         device: str = "auto",
         dtype: str = "auto",
         backend: str = "auto",
@@ -90,13 +93,14 @@ class AsyncEngine:
             source,
             name,
             max_batch_size,
+            version=version,
             device=device,
             dtype=dtype,
             backend=backend,
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )
-        return cls(await asyncio.to_thread(load), name=name, **limits)
+        return cls(await asyncio.to_thread(load), name=name, version=version, **limits)
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""
@@ -163,13 +167,13 @@ class AsyncEngine:
         if self._in_flight + count > self.max_queue:
             raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
         self._in_flight += count
-        self._recorder.pending(self._in_flight)
+        self._recorder.pending(count)
         self._idle.clear()
         try:
             yield
         finally:
             self._in_flight -= count
-            self._recorder.pending(self._in_flight)
+            self._recorder.pending(-count)
             if not self._in_flight:
                 self._idle.set()
 
@@ -208,6 +212,7 @@ def start_worker(
     name: str,
     max_batch_size: int,
     *,
+    version: int = 1,
     device: str = "auto",
     dtype: str = "auto",
     backend: str = "auto",
@@ -220,6 +225,8 @@ def start_worker(
         LookupError, ValueError: the model cannot be found or loaded.
     """
     runner = load_runner(source, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
-    worker = Worker(runner, name=name, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics)
+    worker = Worker(
+        runner, name=name, version=version, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics
+    )
     worker.start()
     return worker

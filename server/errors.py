@@ -25,6 +25,12 @@ class ModelNotServed(ServiceError):
     error_type = "model_not_found"
 
 
+class LoadFailed(ServiceError):
+    """A model could not be loaded; what was served before still is."""
+
+    error_type = "load_failed"
+
+
 class RequestTooLarge(ServiceError):
     """Too many bytes, pixels or images."""
 

@@ -10,6 +10,7 @@ from .app import create_app
 from .beat import beat
 from .channel import Channel, Document
 from .engine import AsyncEngine
+from .errors import NotReady
 from .metrics import Snapshot
 from .remote import EngineConnection, RemoteModel
 from .repository import ModelRepository, ServedModel
@@ -17,6 +18,7 @@ from .ring import Ring
 from .runners import RunnerInfo
 from .settings import Settings
 from .state import Service
+from .wanted import Wanted
 
 
 class FrontEnd:
@@ -33,9 +35,9 @@ class FrontEnd:
         self._listener = listener
         self._settings = settings
         loop = asyncio.get_running_loop()
-        self._repository = ModelRepository(settings, self._engine_of)
+        self._repository = ModelRepository(settings, self._engine_of, _Refused())
         self._announced: dict[str, asyncio.Future[RemoteModel]] = {
-            name: loop.create_future() for name in self._repository.models
+            str(model.wanted): loop.create_future() for model in self._repository.versions
         }
         self._service = Service(settings, self._repository, gather=self._gather, accounts=accounts)
         self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
@@ -52,8 +54,9 @@ class FrontEnd:
     async def _engine_of(self, model: ServedModel) -> AsyncEngine:
         settings = self._settings
         return AsyncEngine(
-            await self._announced[model.name],
+            await self._announced[str(model.wanted)],
             name=model.name,
+            version=model.version,
             max_queue=share(settings),
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
@@ -94,6 +97,16 @@ class FrontEnd:
                 info = RunnerInfo.from_document(announced["info"])
                 future.set_result(RemoteModel(announced["name"], info, announced["max_batch_size"]))
             future.result().attach(document["engine"], link, announced["index"])
+
+
+class _Refused:
+    """Until engine processes can be told."""
+
+    async def load(self, wanted: Wanted) -> None:
+        raise NotReady("models cannot be changed while engines are processes of their own")
+
+    async def unload(self, models: list[Wanted]) -> None:
+        raise NotReady("models cannot be changed while engines are processes of their own")
 
 
 def share(settings: Settings) -> int:

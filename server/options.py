@@ -11,10 +11,14 @@ from .settings import Settings
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a typer command one option for each setting; what the user gave arrives as keywords, the rest as None."""
+    """Gives a typer command one option for each setting; what the user gave arrives as keywords, the rest as None.
+
+    A setting that is a table, such as `models`, is for the file and the environment only.
+    """
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
-        for name in Settings.model_fields
+        for name, field in Settings.model_fields.items()
+        if get_origin(field.annotation) is not dict
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

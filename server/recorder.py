@@ -16,12 +16,13 @@ _REASONS: dict[type[ServiceError], str] = {
 class RequestRecorder:
     """Counts the requests to one model, where they are accepted."""
 
-    def __init__(self, metrics: Metrics, model: str) -> None:
+    def __init__(self, metrics: Metrics, model: str, version: int = 1) -> None:
         self._metrics = metrics
-        self._labels = {"model": model, "version": "1"}
+        self._labels = {"model": model, "version": str(version)}
 
-    def pending(self, images: int) -> None:
-        self._metrics.set("nv_inference_pending_request_count", images, **self._labels)
+    def pending(self, more: int) -> None:
+        """So many images more, or fewer, are accepted and not yet answered: an engine and its successor add up."""
+        self._metrics.count("nv_inference_pending_request_count", more, **self._labels)
 
     def failed(self, error: ServiceError) -> None:
         """A request that got an error as a whole."""
@@ -55,9 +56,9 @@ class RequestRecorder:
 class BatchRecorder:
     """Counts the calls of one model, where they are made."""
 
-    def __init__(self, metrics: Metrics, model: str) -> None:
+    def __init__(self, metrics: Metrics, model: str, version: int = 1) -> None:
         self._metrics = metrics
-        self._labels = {"model": model, "version": "1"}
+        self._labels = {"model": model, "version": str(version)}
 
     def ran(self, batch_size: int, seconds: float, reason: str) -> None:
         self._metrics.count("nv_inference_exec_count", **self._labels)

@@ -1,20 +1,22 @@
-"""The served models by name, each with its state. Loads them without blocking the event loop."""
+"""The served models by name and version, each with its state. They come, change and go while the others answer."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from ..models.sources import served_name
 from .engine import AsyncEngine
-from .errors import ModelNotServed, NotReady
+from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
 from .metrics import Metrics
+from .retirement import Retirement
 from .settings import Settings
+from .wanted import DEFAULT_ALIAS, Wanted, split_version, wanted_models
 
-State = Literal["loading", "ready", "failed"]
+State = Literal["loading", "ready", "failed", "unloaded"]
 _log = logging.getLogger(__name__)
+_LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -23,86 +25,215 @@ class ServedModel:
 
     name: str
     source: str
+    version: int = 1
     engine: AsyncEngine | None = None
     reason: str = ""
     """Why it could not be loaded."""
+    unloaded: bool = False
 
     @property
     def state(self) -> State:
+        if self.unloaded:
+            return "unloaded"
         if self.reason:
             return "failed"
         return "ready" if self.engine and self.engine.available else "loading"
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.name, self.version, self.source)
 
 
 Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
 
 
+class Changes(Protocol):
+    """Who loads and unloads while the service runs, where this process is not the one that owns the models."""
+
+    async def load(self, wanted: Wanted) -> None:
+        """Returns once every request that comes now gets the new model. LoadFailed, NotReady: nothing has changed."""
+        ...
+
+    async def unload(self, models: list[Wanted]) -> None:
+        """Returns once no request that comes now gets them."""
+        ...
+
+
 class ModelRepository:
-    """All models of one service.
+    """All models of one service. A name with several versions means the newest that is loaded; `name:2` means that one.
 
     Args:
         load: makes the engine of a model; what it raises is the reason why the model has failed.
+        changes: who changes the models, if not this process.
 
     Raises:
-        ValueError: two models would be served under one name.
+        ValueError: two models would be served under one name, or an alias stands for nothing.
     """
 
-    def __init__(self, settings: Settings, load: Loader) -> None:
+    def __init__(self, settings: Settings, load: Loader, changes: Changes | None = None) -> None:
         self._load_engine = load
-        self.models = {name: ServedModel(name, source) for name, source in name_sources(settings.model).items()}
-        self.default = next(iter(self.models))
+        self._changes = changes
+        self.aliases = dict(settings.aliases)
+        found = wanted_models(settings.model, settings.models, settings.aliases)
+        self._models = {(one.name, one.version): ServedModel(one.name, one.source, one.version) for one in found}
+        self._default = self.aliases.get(DEFAULT_ALIAS, found[0].name)
+        self._changing = asyncio.Lock()
+        self._retirement = Retirement()
+
+    @property
+    def versions(self) -> list[ServedModel]:
+        """Every version of every model, in order; those unloaded too, which can be loaded again."""
+        return list(self._models.values())
+
+    @property
+    def default(self) -> str:
+        """The name of the model that answers where none is named."""
+        return self.find(None).name
+
+    @property
+    def models(self) -> dict[str, ServedModel]:
+        """What each name means now."""
+        return {name: self._newest(name) for name in dict.fromkeys(name for name, _ in self._models)}
 
     @property
     def state(self) -> State:
         """Of the whole: failed if one has failed, else loading if one is, else ready."""
-        states = {model.state for model in self.models.values()}
+        states = {model.state for model in self.versions}
         return "failed" if "failed" in states else "loading" if "loading" in states else "ready"
 
     @property
     def failures(self) -> list[str]:
-        return [f"{model.name}: {model.reason}" for model in self.models.values() if model.state == "failed"]
+        return [f"{model.name}: {model.reason}" for model in self.versions if model.state == "failed"]
 
-    async def load(self) -> None:
-        """Loads every model, one after the other. One that fails is marked and takes no other with it."""
-        for model in self.models.values():
-            try:
-                model.engine = await self._load_engine(model)
-            except Exception as error:
-                model.reason = str(error) or repr(error)
-                _log.error("model %s could not be loaded: %s", model.name, model.reason)
+    def find(self, name: str | None) -> ServedModel:
+        """The model that a name, an alias or `name:version` means, whatever its state; None: the default one.
+
+        Raises:
+            ModelNotServed: there is none of that name.
+        """
+        asked = self._default if name is None else name
+        asked = self.aliases.get(asked, asked)
+        if any(asked == known for known, _ in self._models):
+            return self._newest(asked)
+        base, version = split_version(asked)
+        model = self._models.get((self.aliases.get(base, base), version or 0))
+        if model is None:
+            raise ModelNotServed(f"no model {asked!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
+        return model
 
     def engine(self, name: str | None) -> AsyncEngine:
         """The engine that answers for `name`, or for the default model.
+
+        Ask again after every `await`: another engine may have taken its place, and this one soon refuses.
 
         Raises:
             ModelNotServed: no model has that name.
             NotReady: it is still loading, or could not be loaded.
         """
-        model = self.models.get(self.default if name is None else name)
-        if model is None:
-            raise ModelNotServed(f"no model {name!r} is served; there is: {', '.join(self.models)}")
+        model = self.find(name)
+        if model.unloaded:
+            raise ModelNotServed(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
         if model.engine is None:
             raise NotReady(f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}")
         return model.engine
 
+    async def start(self) -> None:
+        """Loads every model, one after the other. One that fails is marked and takes no other with it."""
+        async with self._changing:
+            for model in self.versions:
+                try:
+                    model.engine = await self._load_engine(model)
+                except Exception as error:
+                    model.reason = str(error) or repr(error)
+                    _log.error("model %s could not be loaded: %s", model.name, model.reason)
+
+    async def load(self, name: str, source: str | None = None, version: int | None = None) -> ServedModel:
+        """Loads a model beside the others and warms it; only then it answers for its name, or in its old form's place.
+
+        Requests that the old form has accepted are answered by it; it is freed then. Both need memory until then.
+
+        Args:
+            name: of a new model, or of one that is there: `cats`, `cats:2`, or an alias.
+            source: as of `--model`; default: where the model came from, or for a new one, the name itself.
+            version: default: the one that is there, or 1.
+
+        Raises:
+            BadRequest: the name or version cannot be one.
+            LoadFailed: with the reason; whatever was served still is.
+            NotReady: nothing can be loaded at the moment.
+        """
+        wanted = self._wanted(name, source, version)
+        if self._changes is not None:
+            await self._changes.load(wanted)
+            return self.find(str(wanted))
+        async with self._changing:
+            model = ServedModel(wanted.name, wanted.source, wanted.version)
+            try:
+                model.engine = await self._load_engine(model)
+            except Exception as error:
+                _log.error("model %s could not be loaded: %s", wanted, error)
+                raise LoadFailed(f"model {wanted} could not be loaded: {error or repr(error)}") from error
+            self.install(model)
+        return model
+
+    async def unload(self, name: str) -> list[ServedModel]:
+        """All versions of a model, or the one that `name:version` names, answer no longer. They can be loaded again.
+
+        Raises:
+            ModelNotServed: there is none of that name.
+        """
+        asked = self.find(name)
+        every = self.aliases.get(name, name) == asked.name
+        gone = [model for model in self.versions if model is asked or (every and model.name == asked.name)]
+        if self._changes is not None:
+            await self._changes.unload([model.wanted for model in gone])
+            return [self._models[model.name, model.version] for model in gone]
+        async with self._changing:
+            return [self.remove(model.name, model.version) for model in gone]
+
+    def install(self, model: ServedModel) -> None:
+        """From now on `model` answers; what it replaces is freed once it has answered everything."""
+        old = self._models.get((model.name, model.version))
+        self._models[model.name, model.version] = model
+        _log.info("model %s is %s", model.wanted, "replaced" if old and old.engine else "loaded")
+        if old and old.engine:
+            self._retirement.of(old.engine)
+
+    def remove(self, name: str, version: int) -> ServedModel:
+        """From now on this model does not answer; its engine is freed once it has answered everything."""
+        old = self._models[name, version]
+        self._models[name, version] = gone = ServedModel(name, old.source, version, unloaded=True)
+        _log.info("model %s is unloaded", old.wanted)
+        if old.engine:
+            self._retirement.of(old.engine)
+        return gone
+
     async def close(self) -> None:
         """Answers what was accepted, then ends every engine."""
-        await asyncio.gather(*(model.engine.close() for model in self.models.values() if model.engine))
+        await asyncio.gather(*(model.engine.close() for model in self.versions if model.engine))
+        await self._retirement.close()
 
+    def _newest(self, name: str) -> ServedModel:
+        versions = [model for model in self.versions if model.name == name]
+        return max(versions, key=lambda model: (model.engine is not None, not model.unloaded, model.version))
 
-def name_sources(specifications: Sequence[str]) -> dict[str, str]:
-    """Served name -> source, in order.
+    def _loaded(self) -> list[str]:
+        return [name for name, model in self.models.items() if not model.unloaded] or ["none"]
 
-    Raises:
-        ValueError: two models would be served under one name.
-    """
-    sources: dict[str, str] = {}
-    for specification in specifications:
-        name = served_name(specification)
-        if name in sources:
-            raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
-        sources[name] = specification
-    return sources
+    def _wanted(self, name: str, source: str | None, version: int | None) -> Wanted:
+        try:
+            known = self.find(name)
+        except ModelNotServed:
+            base, named = split_version(name)
+            base = self.aliases.get(base, base)
+            if not (base.strip() and base.isprintable() and len(base) <= _LONGEST_NAME):
+                raise BadRequest("a model's name is 1 to 200 printable characters") from None
+            if named and not source:
+                raise BadRequest(f"version {named} of {base!r} is new: say its source") from None
+            return Wanted(base, version or named or 1, source or base)
+        if version not in (None, known.version) and not source:
+            return self._wanted(f"{known.name}:{version}", source, None)
+        return Wanted(known.name, version or known.version, source or known.source)
 
 
 def local_loader(settings: Settings, metrics: Metrics) -> Loader:
@@ -113,6 +244,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
         engine = await AsyncEngine.load(
             model.source,
             name=model.name,
+            version=model.version,
             device=settings.device,
             dtype=settings.dtype,
             backend=settings.backend,

@@ -17,6 +17,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.RequestTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ImageError: 422,
+    errors.LoadFailed: 422,
     errors.Overloaded: 429,
     errors.NotReady: 503,
     errors.InferenceFailed: 503,

@@ -63,11 +63,28 @@ class ClassifyAnswer(BaseModel):
     timings_ms: Timings
 
 
+class LoadBody(BaseModel):
+    """What to load under a name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[
+        str | None, Field(min_length=1, description="as of --model; default: where the model came from, or its name")
+    ] = None
+    version: Annotated[
+        int | None, Field(ge=1, lt=10**9, description="to serve it beside another version; default: in its place")
+    ] = None
+
+
 class ModelAnswer(BaseModel):
-    """What is served under a name. All but the first two is null until the model is loaded."""
+    """What is served under a name. From `family` on it is null until the model is loaded."""
 
     name: str
-    state: Literal["loading", "ready", "failed"]
+    version: int
+    versions: Annotated[
+        list[int], Field(description="of this name, those that are loaded; ask for one as name:version")
+    ]
+    state: Literal["loading", "ready", "failed", "unloaded"]
     family: Annotated[str | None, Field(examples=["vit", "tnt"])] = None
     parameters: int | None = None
     config: dict[str, Any] | None = None
@@ -82,6 +99,7 @@ class ModelAnswer(BaseModel):
 
 class ModelsAnswer(BaseModel):
     default: str
+    aliases: Annotated[dict[str, str], Field(description="further name -> the name that it stands for")]
     models: list[ModelAnswer]
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from .images import DEFAULT_MAX_PIXELS
 from .logs import LogFormat
+from .wanted import Versions
 
 PREFIX = "TESSELLA_"
 FILE = "tessella.toml"
@@ -28,8 +29,14 @@ class Settings(BaseSettings):
 
     model: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("digits-vit", "digits-tnt"),
-        min_length=1,
         description="shipped name, file, folder, hub id or name=source; repeat for several",
+    )
+    models: dict[str, Versions] = Field(
+        default={}, description="served name -> source, or source and version, or several of these"
+    )
+    aliases: dict[str, str] = Field(
+        default={},
+        description="further name -> served name or name:version; 'default' is what answers where none is named",
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -89,6 +96,17 @@ class Settings(BaseSettings):
     def _rates_need_keys(self) -> Self:
         if self.rate_limit and not (self.api_key or self.api_key_file):
             raise ValueError("rate_limit holds for each API key, and none is set: add api_key or api_key_file")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _models_replace_the_shipped(cls, values: Any) -> Any:
+        return {"model": ()} | values if isinstance(values, dict) and values.get("models") else values
+
+    @model_validator(mode="after")
+    def _something_is_served(self) -> Self:
+        if not self.model and not self.models:
+            raise ValueError("model: name at least one, here or under [models]")
         return self
 
     @classmethod

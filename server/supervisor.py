@@ -16,9 +16,9 @@ from .channel import Channel, Document, channel_pair
 from .frontend import share
 from .metrics import Metrics, Snapshot, merge, without_gauges
 from .rates import accounts
-from .repository import name_sources
 from .ring import memory_file
 from .settings import Settings
+from .wanted import wanted_models
 
 _log = logging.getLogger(__name__)
 READY = "ready: open %s in a browser, or post an image to its /classify"
@@ -58,7 +58,9 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._address = address
-        self._sources = name_sources(settings.model)
+        self._sources = {
+            str(one): one.source for one in wanted_models(settings.model, settings.models, settings.aliases)
+        }
         self._devices = settings.device.split(",")
         self._members: set[Member] = set()
         self._attempts: dict[tuple[str, int], int] = {}

@@ -66,7 +66,14 @@ class Worker:
     """One model, one thread, one queue."""
 
     def __init__(
-        self, runner: Runner, *, name: str, max_batch_size: int, max_delay: float = 0.0, metrics: Metrics | None = None
+        self,
+        runner: Runner,
+        *,
+        name: str,
+        version: int = 1,
+        max_batch_size: int,
+        max_delay: float = 0.0,
+        metrics: Metrics | None = None,
     ) -> None:
         self.info = runner.info
         self.max_batch_size = max_batch_size
@@ -75,7 +82,7 @@ class Worker:
         self._batcher = Batcher[Pixels | Errand, Any]()
         self._runner = runner
         self._max_delay = max_delay
-        self._recorder = BatchRecorder(metrics or Metrics(), name)
+        self._recorder = BatchRecorder(metrics or Metrics(), name, version)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:

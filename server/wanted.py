@@ -1,0 +1,94 @@
+"""Which models are wanted: name, version and source of each, as the settings say. Knows no engine."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ..models.sources import served_name
+
+DEFAULT_ALIAS = "default"
+_VERSIONED = re.compile(r"(?P<name>.+):(?P<version>[1-9]\d{0,8})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wanted:
+    """A model to be served. `source`: as of `--model`."""
+
+    name: str
+    version: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
+
+
+class Version(BaseModel):
+    """One version of a model in `tessella.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[str, Field(min_length=1)]
+    version: Annotated[int, Field(ge=1, lt=10**9)] = 1
+
+
+def _as_versions(value: Any) -> Any:
+    """A source, a table, or several tables, one for each version."""
+    if isinstance(value, str):
+        return ({"source": value},)
+    if isinstance(value, Mapping):
+        return (value,)
+    return (
+        tuple({"source": one} if isinstance(one, str) else one for one in value) if isinstance(value, list) else value
+    )
+
+
+Versions = Annotated[tuple[Version, ...], Field(min_length=1), BeforeValidator(_as_versions)]
+
+
+def wanted_models(
+    specifications: Sequence[str], models: Mapping[str, Sequence[Version]], aliases: Mapping[str, str]
+) -> list[Wanted]:
+    """What is to be served, in order.
+
+    Args:
+        specifications: as `--model` has them: each is version 1 of a model.
+        models: served name -> its versions.
+        aliases: further name -> the served name, or name:version, that it stands for.
+
+    Raises:
+        ValueError: two models would be served under one name and version, or an alias is a model's name or stands for
+            nothing.
+    """
+    found: dict[tuple[str, int], Wanted] = {}
+    for specification in specifications:
+        name = served_name(specification)
+        if (name, 1) in found:
+            raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
+        found[name, 1] = Wanted(name, 1, specification)
+    for name, versions in models.items():
+        for version in versions:
+            if (name, version.version) in found:
+                raise ValueError(f"two models would be served as version {version.version} of {name!r}")
+            found[name, version.version] = Wanted(name, version.version, version.source)
+    _check_aliases(aliases, found)
+    return list(found.values())
+
+
+def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], Wanted]) -> None:
+    names = {name for name, _ in found}
+    for alias, target in aliases.items():
+        if alias in names:
+            raise ValueError(f"{alias!r} is the name of a model and cannot be an alias as well")
+        if target not in names and split_version(target) not in found:
+            raise ValueError(
+                f"the alias {alias!r} stands for {target!r}, which is no model: {', '.join(sorted(names))}"
+            )
+
+
+def split_version(asked: str) -> tuple[str, int | None]:
+    """`cats:2` -> ("cats", 2); `cats` -> ("cats", None)."""
+    match = _VERSIONED.fullmatch(asked)
+    return (match["name"], int(match["version"])) if match else (asked, None)
