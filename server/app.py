@@ -1,7 +1,6 @@
 """The HTTP face of the service: routes, pages and what every response has in common. Knows no tensor."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,8 @@ from fastapi_offline import FastAPIOffline
 from .. import __version__
 from . import classify, models
 from .access import AccessMiddleware, read_keys
-from .metrics import CONTENT_TYPE, merge, render, resident_bytes
+from .beat import measure
+from .metrics import CONTENT_TYPE, merge, render
 from .middleware import RequestContextMiddleware
 from .rates import RateLimiter
 from .responses import install_error_handlers
@@ -98,6 +98,7 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics of all processes", response_class=PlainTextResponse)
 async def metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
-    service.metrics.set("tessella_resident_bytes", resident_bytes(), process=str(os.getpid()))
+    engines = (model.engine for model in service.repository.models.values())
+    measure(service.metrics, () if service.gather else [engine.info.device for engine in engines if engine])
     others = await service.gather() if service.gather else []
     return PlainTextResponse(render(merge([service.metrics.snapshot(), *others])), media_type=CONTENT_TYPE)

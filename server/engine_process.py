@@ -35,7 +35,7 @@ class EngineProcess:
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone."""
         self._start(self._load())
-        self._start(beat(self._channel, self._metrics, self._busy))
+        self._start(beat(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
         for task in self._tasks:
             task.cancel()
@@ -64,6 +64,9 @@ class EngineProcess:
             document = {"name": name, "max_batch_size": worker.max_batch_size, "info": worker.info.to_document()}
             self._channel.send({"kind": "model", "index": len(self._workers) - 1, **document})
         self._channel.send({"kind": "loaded"})
+
+    def _devices(self) -> list[str]:
+        return [worker.info.device for worker in self._workers]
 
     def _busy(self) -> Document:
         """For how long the longest of the running model calls has been running."""

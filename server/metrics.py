@@ -46,6 +46,10 @@ HISTOGRAMS: Final = {
 GAUGES: Final = {
     "nv_inference_pending_request_count": "Images accepted and not yet answered",
     "tessella_resident_bytes": "Memory of each process",
+    "nv_gpu_utilization": "How busy a GPU was lately, 0 to 1",
+    "nv_gpu_memory_used_bytes": "Memory of a GPU that is in use",
+    "nv_gpu_memory_total_bytes": "Memory that a GPU has",
+    "nv_gpu_power_usage": "Watts that a GPU takes",
 }
 
 
