@@ -1,0 +1,151 @@
+"""Which image URLs are fetched, from a server on a real socket that misbehaves as asked."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tessella.server.errors import ServiceError
+from tessella.server.urls import UrlFetcher, is_public
+
+from . import pictures
+
+PNG = pictures.encode(pictures.gradient())
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status = {"/moved": 302, "/missing": 404}.get(self.path, 200)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("location", "/image.png")
+        if self.path == "/cut":
+            self.send_header("content-length", str(2 * len(PNG)))
+        self.end_headers()
+        if self.path == "/slow":
+            gone.wait(10)
+        elif self.path == "/endless":
+            while not gone.wait(0.02) and self.sends(b"x"):
+                pass
+        elif status == 200:
+            self.sends(PNG if self.path.startswith(("/image.png", "/cut")) else b"x" * 5000)
+
+    def sends(self, content: bytes) -> bool:
+        try:
+            self.wfile.write(content)
+        except OSError:
+            return False
+        return True
+
+    def log_message(self, *_: object) -> None: ...
+
+
+gone = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    gone.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    gone.set()
+    server.shutdown()
+    server.server_close()
+
+
+def fetched(url: str, *hosts: str, timeout: float = 30) -> bytes | ServiceError:
+    async def run() -> bytes | ServiceError:
+        fetcher = UrlFetcher(hosts, max_bytes=4096, timeout=timeout)
+        try:
+            return await fetcher.fetch(url)
+        finally:
+            fetcher.close()
+
+    return asyncio.run(run())
+
+
+def refused(url: str, *hosts: str, timeout: float = 30) -> str:
+    answer = fetched(url, *hosts, timeout=timeout)
+    assert isinstance(answer, ServiceError)
+    return f"{answer.error_type}: {answer}"
+
+
+def test_an_allowed_host_is_fetched_from(site: str) -> None:
+    assert fetched(f"http://{site}/image.png", "other.example", site) == PNG
+    assert fetched(f"http://{site}/image.png?size=1#part", site) == PNG
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/moved", "bad_request: the image URL was answered 302 Found; redirects are not followed"),
+        ("/missing", "bad_request: the image URL was answered 404 Not Found"),
+        ("/large", "too_large: the image at the URL is larger than 4,096 bytes"),
+        ("/cut", "bad_request: the image at the URL was cut off"),
+    ],
+)
+def test_what_is_no_image_says_why(site: str, path: str, message: str) -> None:
+    assert refused(f"http://{site}{path}", site) == message
+
+
+@pytest.mark.parametrize("path", ["/slow", "/endless"])
+def test_an_image_has_its_time(site: str, path: str) -> None:
+    assert "not fetched within 0.5 s" in refused(f"http://{site}{path}", site, timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/x",
+        "http://127.0.0.1:1/x",
+        "http://images.example/x",
+        "http://example.org.evil.example/x",
+        "http://example.org:8080/x",
+        "http://notexample.org/x",
+        "http://[::1]/x",
+    ],
+)
+def test_a_host_that_was_not_allowed_is_refused(url: str) -> None:
+    assert "images are not fetched from" in refused(url, "example.org", "*.example.org")
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "https:///x", "http://user:word@example.org/x", "file:///etc"])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    assert "must have the form https://host/path" in refused(url, "example.org")
+
+
+def test_a_name_of_this_machine_is_refused_although_it_was_allowed(site: str) -> None:
+    port = site.partition(":")[2]
+    assert "not public: images are not fetched" in refused(f"http://localhost:{port}/image.png", f"localhost:{port}")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://example.org:99999/x", "http://[::1/x", "http://a..b/"])
+def test_what_cannot_be_reached_is_an_error(url: str) -> None:
+    assert "could not be fetched" in refused(url, "127.0.0.1:1", "a..b")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("10.1.2.3", False),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    assert is_public(address) is public
