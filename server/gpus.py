@@ -15,7 +15,9 @@ def sample(metrics: Metrics, devices: Iterable[str]) -> None:
     """Sets utilisation (0 to 1), memory (bytes) and power (watts) of those of `devices` that are CUDA's (`cuda:0`)."""
     numbers = sorted({int(device.partition(":")[2] or 0) for device in devices if device.startswith("cuda")})
     nvml = _library() if numbers else None
-    for number in numbers if nvml else ():
+    if nvml is None:
+        return
+    for number in numbers:
         try:
             for name, value in _read(nvml, _handle(nvml, number)).items():
                 metrics.set(name, value, gpu_uuid=_uuid(nvml, number))
