@@ -15,6 +15,7 @@ from .. import __version__
 from . import classify, models
 from .access import AccessMiddleware, read_keys
 from .beat import measure
+from .benchmarks import routes as benchmarks
 from .metrics import CONTENT_TYPE, merge, render
 from .middleware import RequestContextMiddleware
 from .rates import RateLimiter
@@ -39,6 +40,8 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         yield
         service.draining = True
         loading.cancel()
+        if service.benchmarks:
+            await service.benchmarks.close()
         await repository.close()
         if tracing:
             await asyncio.to_thread(tracing.close)
@@ -58,6 +61,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(router)
     app.include_router(models.router)
     app.include_router(classify.router)
+    app.include_router(benchmarks.router)
     app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
     return app
 

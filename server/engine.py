@@ -115,6 +115,11 @@ class AsyncEngine:
         return self._port.available
 
     @property
+    def port(self) -> ModelPort:
+        """Where it hands in pixels."""
+        return self._port
+
+    @property
     def waiting(self) -> int:
         """Images that are decoded and wait for the model."""
         return self._port.waiting

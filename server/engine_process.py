@@ -6,9 +6,14 @@ import time
 from collections.abc import Coroutine
 
 from .beat import beat
+from .benchmarks.bench import Bench
+from .benchmarks.desk import news
+from .benchmarks.remote import CANCEL, START, refusal
+from .benchmarks.schemas import Run
 from .channel import Channel, Document
 from .engine import start_worker
 from .engine_link import EngineLink
+from .errors import ServiceError
 from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings
@@ -31,12 +36,14 @@ class EngineProcess:
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(control, self._on_document, self._stopped.set)
+        self._bench = Bench(lambda run: self._channel.send(news(run)))
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone."""
         self._start(self._load())
         self._start(beat(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
+        await self._bench.close()
         for task in self._tasks:
             task.cancel()
         for worker in self._workers:
@@ -81,6 +88,16 @@ class EngineProcess:
                 self._start(self._link(socket.socket(fileno=connection), ring))
             case "stop":
                 self._stopped.set()
+            case kind if kind == START:
+                self._start(self._measure(document["index"], document["source"], Run.model_validate(document["run"])))
+            case kind if kind == CANCEL:
+                self._bench.cancel(document["id"])
+
+    async def _measure(self, index: int, source: str, run: Run) -> None:
+        try:
+            await self._bench.start(self._workers[index], source, run, self._workers)
+        except ServiceError as error:
+            self._channel.send(refusal(run.id, error))
 
     async def _link(self, connection: socket.socket, ring: Ring) -> None:
         loop = asyncio.get_running_loop()

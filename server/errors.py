@@ -71,3 +71,15 @@ class DeadlineExceeded(ServiceError):
     """The answer was not there when the request's time was over."""
 
     error_type = "deadline_exceeded"
+
+
+class BenchmarkNotFound(ServiceError):
+    """No benchmark of that id is kept."""
+
+    error_type = "benchmark_not_found"
+
+
+class BenchmarkRunning(ServiceError):
+    """A benchmark was asked for while another one runs."""
+
+    error_type = "benchmark_running"

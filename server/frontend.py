@@ -8,6 +8,7 @@ import uvicorn
 
 from .app import create_app
 from .beat import beat
+from .benchmarks.remote import RemoteBenchmarks
 from .channel import Channel, Document
 from .engine import AsyncEngine
 from .errors import NotReady
@@ -39,7 +40,10 @@ class FrontEnd:
         self._announced: dict[str, asyncio.Future[RemoteModel]] = {
             str(model.wanted): loop.create_future() for model in self._repository.versions
         }
-        self._service = Service(settings, self._repository, gather=self._gather, accounts=accounts)
+        self._benchmarks = RemoteBenchmarks(lambda document: self._channel.send(document))
+        self._service = Service(
+            settings, self._repository, gather=self._gather, accounts=accounts, benchmarks=self._benchmarks
+        )
         self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
         self._gathered: list[asyncio.Future[list[Snapshot]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +82,8 @@ class FrontEnd:
                 self._gathered.pop(0).set_result(document["snapshots"])
             case "stop":
                 self._server.should_exit = True
+            case kind if kind.startswith("benchmark"):
+                self._benchmarks.on_document(document)
 
     async def _gather(self) -> list[Snapshot]:
         """What the other processes had counted when they were last heard of."""

@@ -93,10 +93,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         delay = self._service.settings.drain_delay
-        if self._service.draining or not delay:
+        again, self._service.draining = self._service.draining, True
+        if again or not delay:
             super().handle_exit(sig, frame)
             return
-        self._service.draining = True
         loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe(loop.call_later, delay, super().handle_exit, sig, frame)
 

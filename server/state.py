@@ -6,6 +6,7 @@ from typing import cast
 
 from fastapi import Request
 
+from .benchmarks.host import Benchmarks, LocalBenchmarks
 from .body import BodyBudget
 from .metrics import Metrics, Snapshot
 from .repository import ModelRepository
@@ -17,6 +18,7 @@ class Service:
     """One running service.
 
     `gather`: what the service's other processes have counted. `draining`: it is shutting down and takes nothing new.
+    `benchmarks`: by default, of the models in this process.
     """
 
     settings: Settings
@@ -26,10 +28,12 @@ class Service:
     draining: bool = False
     accounts: int | None = None
     """The memory file of the keys' rates, where another process has made it."""
+    benchmarks: Benchmarks | None = None
     bodies: BodyBudget = field(init=False)
 
     def __post_init__(self) -> None:
         share = self.settings.max_queue_bytes // max(1, self.settings.frontends or 1)
+        self.benchmarks = self.benchmarks or LocalBenchmarks(self.repository)
         self.bodies = BodyBudget(max(share, self.settings.max_body_bytes))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .access import read_keys
+from .benchmarks.desk import Desk
 from .channel import Channel, Document, channel_pair
 from .frontend import share
 from .metrics import Metrics, Snapshot, merge, without_gauges
@@ -70,6 +71,7 @@ class Supervisor:
         self._metrics = Metrics()
         keys = read_keys(settings.api_key, settings.api_key_file)
         self._accounts = accounts(len(keys)) if settings.rate_limit else None
+        self._desk = Desk(self._front_ends, lambda: self._engines(loaded=True))
         self._retired = merge([])
         """What processes that have ended had counted: counters never go back."""
 
@@ -112,6 +114,8 @@ class Supervisor:
         channel.send(start | {"listener": self._listener.fileno(), "accounts": self._accounts})
         for engine in self._engines(loaded=True) if kind == "frontend" else ():
             self._link(member, engine)
+        if kind == "frontend":
+            self._desk.welcome(member)
         self._start(self._wait(member))
 
     async def _wait(self, member: Member) -> None:
@@ -119,6 +123,7 @@ class Supervisor:
         code = await member.process.wait()
         self._members.discard(member)
         member.channel.close()
+        self._desk.gone(member)
         self._retired = without_gauges(merge([self._retired, member.metrics]))
         if self._stopping.is_set():
             return
@@ -159,6 +164,8 @@ class Supervisor:
                 self._attempts.pop((member.kind, member.index), None)
                 if all(front_end.ready for front_end in self._front_ends()):
                     _log.info(READY, self._address)
+            case kind if kind.startswith("benchmark"):
+                self._desk.on_document(member, document)
 
     def _link(self, front_end: Member, engine: Member) -> None:
         """Gives both an end of a new connection and the memory of its slots."""

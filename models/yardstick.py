@@ -1,0 +1,56 @@
+"""What a served model is measured against: the published network in eager PyTorch, and the machine's matrix rate."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..kernels.reference import normalise
+from .precision import DTYPES
+from .registry import describe, load_network
+
+_SIDES = {"cpu": 1024, "cuda": 8192}
+
+
+def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The network of a checkpoint as its authors published it: uint8 (B, H, W, 3) -> float32 (B, classes).
+
+    Args:
+        dtype: the served one; a dtype that PyTorch does not multiply here, such as int8, is compared in float32.
+
+    Raises:
+        LookupError, ValueError: as `load_model`.
+    """
+    kind = DTYPES.get(dtype, torch.float32)
+    recipe = describe(source).preprocessing
+    network = load_network(source).to(device=device, dtype=kind)
+    mean, std = (torch.tensor(values, device=device) for values in (recipe.mean, recipe.std))
+
+    @torch.inference_mode()
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(pixels).to(device)
+        logits: NDArray[np.float32] = network(normalise(batch, mean, std, kind)).float().numpy(force=True)
+        return logits
+
+    return run
+
+
+def matrix_product(*, device: str, dtype: str) -> tuple[Callable[[], None], int]:
+    """A product of two large square matrices, and how many operations it takes: two per multiply-accumulate."""
+    place = torch.device(device)
+    side = _SIDES.get(place.type, 1024)
+    a, b = (torch.randn(side, side, device=place).to(DTYPES.get(dtype, torch.float32)) for _ in range(2))
+
+    def multiply() -> None:
+        product = a @ b
+        if product.is_cuda:
+            torch.cuda.synchronize(place)
+
+    return multiply, 2 * side**3
+
+
+def give_back(device: str) -> None:
+    """Memory that what was dropped here had taken goes back to the device."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()

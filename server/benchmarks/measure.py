@@ -1,0 +1,155 @@
+"""Measures a live model: calls with exact batch sizes in the model's own thread, in turn with what clients send.
+
+Where eager PyTorch is measured too, both are called in turns, so that a noisy machine is noisy for both.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.packages import installed
+from ..runners import Runner
+from ..worker import Pixels, Worker
+from .figures import operations_of, rated, row
+from .schemas import BenchmarkRow, Run
+
+Call = Callable[[Runner, Sequence[Pixels]], Any]
+_PRODUCTS = 4
+_REPORT_SECONDS = 0.1
+_MOST_DIFFERENCE = 0.1
+
+
+class Cancelled(Exception):
+    """The run is no longer wanted."""
+
+
+class Measurement:
+    """One run on a worker. `run` blocks: it wants a thread of its own.
+
+    Args:
+        source: the checkpoint that the worker's model was loaded from.
+        report: told of every change, in the measuring thread.
+        cancelled: set, it ends after the call that is running.
+    """
+
+    def __init__(
+        self, worker: Worker, source: str, run: Run, report: Callable[[Run], None], cancelled: threading.Event
+    ) -> None:
+        self._worker = worker
+        self._source = source
+        self._run = run
+        self._report = report
+        self._cancelled = cancelled
+        self._started = time.perf_counter()
+        self._reported = 0.0
+        self._operations = operations_of(worker.info)
+        self._products = _PRODUCTS if self._operations is not None and installed("torch") else 0
+
+    def run(self) -> None:
+        """Until the end, whatever that is: the last report says it."""
+        try:
+            self._measure()
+        except Cancelled:
+            self._say(state="cancelled", stage="cancelled")
+        except Exception as error:
+            self._say(state="failed", stage="failed", error=str(error) or repr(error))
+        else:
+            self._say(state="done", stage="done")
+
+    def _measure(self) -> None:
+        request = self._run.request
+        calls: dict[str, Call] = {"live": lambda runner, images: runner.run(np.stack(images))}
+        each = (1 + (request.against is not None)) * (request.warmup + request.iterations)
+        total = (each + self._products) * len(request.batch_sizes)
+        self._say(state="running", stage="loading the plain network", total=total)
+        if request.against:
+            calls["eager"] = self._eager()
+        try:
+            for size in request.batch_sizes:
+                self._measure_rate()
+                found = [*self._run.rows, self._row(size, calls)]
+                self._say(rows=rated(found, self._operations, self._run.matrix_rate))
+        finally:
+            self._free(calls)
+
+    def _row(self, size: int, calls: Mapping[str, Call]) -> BenchmarkRow:
+        request = self._run.request
+        self._say(stage=f"warming up batch {size}")
+        side = self._worker.info.preprocessing.size
+        images = list(np.random.default_rng(size).integers(0, 256, (size, side, side, 3), np.uint8))
+        first, logits = {}, {}
+        for name, call in calls.items():
+            first[name], logits[name] = self._time(call, images)
+            for _ in range(request.warmup - 1):
+                self._time(call, images)
+        if "eager" in logits:
+            self._compare(logits["live"], logits["eager"])
+        self._say(stage=f"timing batch {size}")
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        order = list(calls)
+        for _ in range(request.iterations):
+            for name in order:
+                times[name].append(self._time(calls[name], images)[0])
+            order.reverse()
+        return row(size, times, first["live"])
+
+    def _time(self, call: Call, images: Sequence[Pixels]) -> tuple[float, NDArray[np.float32]]:
+        """Seconds of one call in the model's thread, when its turn has come, and what it gave."""
+
+        def timed(runner: Runner) -> tuple[float, Any]:
+            started = time.perf_counter()
+            given = call(runner, images)
+            return time.perf_counter() - started, given
+
+        if self._cancelled.is_set():
+            raise Cancelled
+        found = self._worker.errand(timed).result()
+        self._run = self._run.model_copy(update={"done": self._run.done + 1})
+        if time.perf_counter() - self._reported > _REPORT_SECONDS:
+            self._say()
+        return found
+
+    def _measure_rate(self) -> None:
+        """Anew before each batch size, as other work may have disturbed; the best counts."""
+        if not self._products:
+            return
+        from ...models.yardstick import matrix_product
+
+        self._say(stage="measuring the matrix rate")
+        info = self._worker.info
+        multiply, operations = matrix_product(device=info.device, dtype=info.dtype)
+        rate = operations / min(self._time(lambda *_: multiply(), ())[0] for _ in range(self._products))
+        self._say(matrix_rate=max(rate, self._run.matrix_rate or 0.0))
+
+    def _eager(self) -> Call:
+        from ...models.yardstick import plain_network
+
+        info = self._worker.info
+        plain = plain_network(self._source, device=info.device, dtype=info.dtype)
+        return lambda _, images: plain(np.stack(images))
+
+    def _free(self, calls: dict[str, Call]) -> None:
+        if calls.pop("eager", None) is not None:
+            from ...models.yardstick import give_back
+
+            gc.collect()
+            with suppress(RuntimeError):  # the model is gone, and its memory with it
+                self._worker.errand(lambda _: give_back(self._worker.info.device))
+
+    def _compare(self, live: NDArray[np.float32], eager: NDArray[np.float32]) -> None:
+        difference = float(np.sqrt(np.square(live - eager).mean() / np.square(eager).mean()))
+        if not difference < _MOST_DIFFERENCE:
+            raise ValueError(f"the logits are not those of eager PyTorch: relative rms difference {difference:.2g}")
+        self._run = self._run.model_copy(update={"difference": max(difference, self._run.difference or 0.0)})
+
+    def _say(self, **news: Any) -> None:
+        self._reported = time.perf_counter()
+        seconds = round(self._reported - self._started, 3)
+        self._run = self._run.model_copy(update={"seconds": seconds, **news})
+        self._report(self._run)

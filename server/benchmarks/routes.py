@@ -1,0 +1,115 @@
+"""`/benchmarks`: measure the live models, watch it, read the results."""
+
+import csv
+import io
+from typing import Any, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+
+from ..access import require_admin
+from ..body import read_body
+from ..errors import BadRequest, NotReady
+from ..inputs import explain
+from ..responses import ERRORS
+from ..state import service_of
+from .host import Benchmarks
+from .plan import plan
+from .schemas import BenchmarkRequest, BenchmarkRow, Run, RunsAnswer
+from .stream import events
+
+router = APIRouter(tags=["benchmarks"])
+_BODY = {"required": True, "content": {"application/json": {"schema": BenchmarkRequest.model_json_schema()}}}
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+
+
+def benchmarks_of(request: Request) -> Benchmarks:
+    return cast(Benchmarks, service_of(request).benchmarks)
+
+
+@router.post(
+    "/benchmarks",
+    summary="Measure a live model",
+    status_code=202,
+    response_model=Run,
+    dependencies=[Depends(require_admin)],
+    responses=ERRORS.only(400, 403, 404, 409, 413, 415, 429, 503),
+    openapi_extra={"requestBody": _BODY},
+)
+async def start(request: Request) -> Response:
+    """Model calls of exact sizes, in the model's own queue: clients wait for one such call at most.
+
+    One runs at a time: another is a 409. While images wait or run it is a 429, unless `force` is true.
+    """
+    service = service_of(request)
+    try:
+        asked = BenchmarkRequest.model_validate_json(await read_body(request))
+    except ValidationError as error:
+        raise BadRequest(f"the JSON body is not a benchmark request: {explain(error)}") from error
+    if service.draining:
+        raise NotReady("no benchmark is started: the service is shutting down")
+    run = await benchmarks_of(request).start(*plan(asked, service.repository))
+    return JSONResponse(run.model_dump(mode="json"), 202, {"location": f"/benchmarks/{run.id}"})
+
+
+@router.get("/benchmarks", summary="The last benchmarks")
+async def runs(request: Request) -> RunsAnswer:
+    return RunsAnswer(benchmarks=benchmarks_of(request).book.runs)
+
+
+@router.get("/benchmarks/{id}.csv", summary="A benchmark's results as a table", responses=_CSV | ERRORS.only(404))
+async def table(request: Request, id: str) -> Response:
+    return _csv(benchmarks_of(request).book.get(id))
+
+
+@router.get("/benchmarks/{id}/events", summary="A benchmark while it runs", responses=ERRORS.only(404))
+async def watch(request: Request, id: str) -> StreamingResponse:
+    """Server-sent events: `progress` (the run without results), `result` (a row), `end` (the whole run)."""
+    service, book = service_of(request), benchmarks_of(request).book
+    book.get(id)
+    stream = events(book, id, lambda: service.draining)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+@router.get("/benchmarks/{id}", summary="One benchmark", response_model=Run, responses=_CSV | ERRORS.only(404))
+async def one(request: Request, id: str) -> Response:
+    """As JSON, or as CSV where `Accept` asks for `text/csv`."""
+    run = benchmarks_of(request).book.get(id)
+    if "text/csv" in request.headers.get("accept", ""):
+        return _csv(run)
+    return JSONResponse(run.model_dump(mode="json"))
+
+
+@router.delete(
+    "/benchmarks/{id}",
+    summary="Cancel a benchmark",
+    dependencies=[Depends(require_admin)],
+    responses=ERRORS.only(403, 404),
+)
+async def cancel(request: Request, id: str) -> Run:
+    """It ends after the model call that is running; its results stay. One that has ended stays as it is."""
+    benchmarks = benchmarks_of(request)
+    run = benchmarks.book.get(id)
+    benchmarks.cancel(id)
+    return run
+
+
+def _csv(run: Run) -> Response:
+    facts = {
+        "benchmark": run.id,
+        "model": run.model,
+        "version": run.version,
+        "backend": run.backend,
+        "device": run.device,
+        "dtype": run.dtype,
+    }
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*facts, *BenchmarkRow.model_fields])
+    writer.writeheader()
+    writer.writerows(facts | row.model_dump() for row in run.rows)
+    return Response(
+        text.getvalue(),
+        media_type="text/csv",
+        headers={"content-disposition": f'attachment; filename="benchmark-{run.id}.csv"', "vary": "accept"},
+    )
