@@ -43,6 +43,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         if service.benchmarks:
             await service.benchmarks.close()
         await repository.close()
+        service.urls.close()
         if tracing:
             await asyncio.to_thread(tracing.close)
 

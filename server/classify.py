@@ -52,7 +52,8 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
     inputs = await _read(request, service)
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
     engine = service.repository.engine(parameters.model)
-    results = await _classify(inputs.images, engine, parameters, service.settings.timeout_ms)
+    images = await service.urls.replace(inputs.images)
+    results = await _classify(images, engine, parameters, service.settings.timeout_ms)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
     answer = _answer(results, engine.name, request.state.context)

@@ -10,6 +10,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 
 from .errors import BadRequest, ImageError, RequestTooLarge, ServiceError, UnsupportedMediaType
 from .schemas import ClassifyBody, ClassifyParameters
+from .urls import ImageUrl
 
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 FILE_FIELDS = ("image", "file")
@@ -19,7 +20,7 @@ FILE_FIELDS = ("image", "file")
 class Inputs:
     """Images in the order sent, an error where one could not even be read. `parameters` only from a JSON body."""
 
-    images: list[bytes | ServiceError]
+    images: list[bytes | ImageUrl | ServiceError]
     parameters: ClassifyParameters = field(default_factory=ClassifyParameters)
 
 
@@ -40,7 +41,7 @@ def read_inputs(body: bytes, content_type: str, *, max_images: int) -> Inputs:
     if kind == "application/json":
         inputs = _read_json(body)
     elif kind == "multipart/form-data":
-        inputs = Inputs(_read_multipart(body, options.get(b"boundary"), max_images))
+        inputs = Inputs([*_read_multipart(body, options.get(b"boundary"), max_images)])
     elif kind in RAW_TYPES or kind.startswith("image/"):
         inputs = Inputs([body])
     else:
@@ -61,12 +62,13 @@ def _read_json(body: bytes) -> Inputs:
     texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
     if not texts:
         raise BadRequest("'inputs' is an empty list; send at least one image")
-    return Inputs([_read_base64(text) for text in texts], request.parameters)
+    return Inputs([read_text(text) for text in texts], request.parameters)
 
 
-def _read_base64(text: str) -> bytes | ServiceError:
+def read_text(text: str) -> bytes | ImageUrl | ServiceError:
+    """An image in JSON: base64, a data URI, or a URL, which is for the caller to fetch."""
     if text.startswith(("http://", "https://")):
-        return BadRequest("image URLs are not fetched; send the image itself as base64 or a data URI")
+        return ImageUrl(text)
     if text.startswith("data:"):
         header, comma, text = text.partition(",")
         if not comma or not header.endswith(";base64"):

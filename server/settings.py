@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     cors_origin: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="web origins whose pages may call the service, such as https://example.org; * for all"
     )
+    image_url_host: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="host whose image URLs are fetched, such as images.example.org or *.example.org"
+    )
+    image_url_timeout: float = Field(default=5, gt=0, description="seconds for fetching one image")
     tls_certificate: Path | None = Field(default=None, description="PEM file; with tls_key, speaks HTTPS")
     tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key")
     log_format: LogFormat = Field(default="text", description="log lines for people, or json for machines")
@@ -86,7 +90,7 @@ class Settings(BaseSettings):
     hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent engine is restarted")
     drain_timeout: float = Field(default=30, ge=0, description="seconds that accepted requests get on shutdown")
 
-    @field_validator("model", "api_key", "cors_origin", mode="before")
+    @field_validator("model", "api_key", "cors_origin", "image_url_host", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """`TESSELLA_MODEL=a,b` names two models."""

@@ -11,6 +11,7 @@ from .body import BodyBudget
 from .metrics import Metrics, Snapshot
 from .repository import ModelRepository
 from .settings import Settings
+from .urls import UrlFetcher
 
 
 @dataclass(slots=True)
@@ -30,11 +31,17 @@ class Service:
     """The memory file of the keys' rates, where another process has made it."""
     benchmarks: Benchmarks | None = None
     bodies: BodyBudget = field(init=False)
+    urls: UrlFetcher = field(init=False)
 
     def __post_init__(self) -> None:
         share = self.settings.max_queue_bytes // max(1, self.settings.frontends or 1)
         self.benchmarks = self.benchmarks or LocalBenchmarks(self.repository)
         self.bodies = BodyBudget(max(share, self.settings.max_body_bytes))
+        self.urls = UrlFetcher(
+            self.settings.image_url_host,
+            max_bytes=self.settings.max_body_bytes,
+            timeout=self.settings.image_url_timeout,
+        )
 
 
 def service_of(request: Request) -> Service:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import BadRequest, RequestTooLarge, ServiceError
@@ -24,13 +25,20 @@ _CHUNK_BYTES = 64 * 1024
 _THREADS = 16
 
 
+@dataclass(frozen=True, slots=True)
+class ImageUrl:
+    """Stands for an image in a request until it is fetched."""
+
+    url: str
+
+
 class UrlFetcher:
     """Fetches images of one service.
 
     Args:
         hosts: allowed ones, as `images.example.org`, `*.example.org` (any below it), `10.0.0.5` or `host:8080`;
-            without a port those of http and https.
-        max_bytes: largest image.
+            without a port those of http and https. None: nothing is fetched.
+        max_bytes: of all images of one request.
         timeout: seconds for all of one image, from resolving the name to its last byte.
     """
 
@@ -40,11 +48,10 @@ class UrlFetcher:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, "fetch")
 
-    async def fetch(self, url: str) -> bytes | ServiceError:
-        """The bytes at `url`, or why they are not had."""
+    async def _fetch(self, url: str, allowance: "_Allowance") -> bytes | ServiceError:
         try:
             parts = self._check(url)
-            fetching = asyncio.get_running_loop().run_in_executor(self._threads, self._get, parts)
+            fetching = asyncio.get_running_loop().run_in_executor(self._threads, self._get, parts, allowance)
             return await asyncio.wait_for(fetching, self._timeout)
         except ServiceError as error:
             return error
@@ -53,11 +60,23 @@ class UrlFetcher:
         except (OSError, ValueError, http.client.HTTPException) as error:
             return BadRequest(f"the image URL could not be fetched: {error or type(error).__name__}")
 
+    async def replace(self, images: Sequence[bytes | ImageUrl | ServiceError]) -> list[bytes | ServiceError]:
+        """Each URL replaced by the bytes there, or why they are not had, all at once; what is there already stays."""
+
+        allowance = _Allowance(self._max_bytes)
+
+        async def one(image: bytes | ImageUrl | ServiceError) -> bytes | ServiceError:
+            return await self._fetch(image.url, allowance) if isinstance(image, ImageUrl) else image
+
+        return list(await asyncio.gather(*map(one, images)))
+
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, url: str) -> SplitResult:
         """The URL's parts, if it is one that may be fetched."""
+        if not self._hosts:
+            raise BadRequest("image URLs are not fetched; send the image itself as base64 or a data URI")
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or parts.username or parts.password:
             raise BadRequest("an image URL must have the form https://host/path, without a user's name")
@@ -67,7 +86,7 @@ class UrlFetcher:
             raise BadRequest(f"images are not fetched from {parts.netloc}; allowed are: {', '.join(self._hosts)}")
         return parts
 
-    def _get(self, parts: SplitResult) -> bytes:
+    def _get(self, parts: SplitResult, allowance: "_Allowance") -> bytes:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         connection = _connect(parts.scheme, host, port, self._timeout)
         end = time.monotonic() + self._timeout
@@ -77,25 +96,34 @@ class UrlFetcher:
             path = parts.path or "/"
             connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers={"accept": "image/*"})
             with connection.getresponse() as response:
-                return self._read(response, end)
+                return _read(response, end, allowance)
         finally:
             timer.cancel()
             connection.close()
 
-    def _read(self, response: http.client.HTTPResponse, end: float) -> bytes:
-        if response.status != 200:
-            also = "; redirects are not followed" if 300 <= response.status < 400 else ""
-            raise BadRequest(f"the image URL was answered {response.status} {response.reason}{also}")
-        body = bytearray()
-        while chunk := response.read(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise RequestTooLarge(f"the image at the URL is larger than {self._max_bytes:,} bytes")
-        if time.monotonic() >= end:  # what looks like the end of the body may be the timer's
-            raise TimeoutError
-        if response.length:
-            raise BadRequest("the image at the URL was cut off")
-        return bytes(body)
+
+@dataclass(slots=True)
+class _Allowance:
+    """Bytes that a request's images may still have."""
+
+    left: int
+
+
+def _read(response: http.client.HTTPResponse, end: float, allowance: _Allowance) -> bytes:
+    if response.status != 200:
+        also = "; redirects are not followed" if 300 <= response.status < 400 else ""
+        raise BadRequest(f"the image URL was answered {response.status} {response.reason}{also}")
+    body = bytearray()
+    while chunk := response.read(_CHUNK_BYTES):
+        body += chunk
+        allowance.left -= len(chunk)
+        if allowance.left < 0:
+            raise RequestTooLarge("the images at the URLs are larger than a request may be")
+    if time.monotonic() >= end:  # what looks like the end of the body may be the timer's
+        raise TimeoutError
+    if response.length:
+        raise BadRequest("the image at the URL was cut off")
+    return bytes(body)
 
 
 def _matches(allowed: str, named: Sequence[str], with_port: str) -> bool:

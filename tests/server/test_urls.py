@@ -1,16 +1,21 @@
 """Which image URLs are fetched, from a server on a real socket that misbehaves as asked."""
 
 import asyncio
+import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from tessella.server.errors import ServiceError
-from tessella.server.urls import UrlFetcher, is_public
+from tessella.server.settings import Settings
+from tessella.server.urls import ImageUrl, UrlFetcher, is_public
 
 from . import pictures
+from .gated import GatedRunner
+from .live import gated
 
 PNG = pictures.encode(pictures.gradient())
 
@@ -57,11 +62,30 @@ def site() -> Iterator[str]:
     server.server_close()
 
 
+def test_classify_fetches_what_was_allowed(site: str) -> None:
+    with gated(GatedRunner(), Settings(model=("gated",), image_url_host=(site,))) as live:
+        inputs = [f"http://{site}/image.png", f"http://{site}/missing", "http://other.example/x", base64_of(PNG)]
+        results = httpx.post(f"{live.url}/classify", json={"inputs": inputs}).json()["results"]
+        assert results[0] == results[3]
+        assert results[0]["predictions"]
+        assert "answered 404" in results[1]["error"]
+        assert "not fetched from other.example" in results[2]["error"]
+
+
+def test_by_default_nothing_is_fetched(site: str) -> None:
+    assert refused(f"http://{site}/image.png").startswith("bad_request: image URLs are not fetched")
+
+
+def base64_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
 def fetched(url: str, *hosts: str, timeout: float = 30) -> bytes | ServiceError:
     async def run() -> bytes | ServiceError:
         fetcher = UrlFetcher(hosts, max_bytes=4096, timeout=timeout)
         try:
-            return await fetcher.fetch(url)
+            (answer,) = await fetcher.replace([ImageUrl(url)])
+            return answer
         finally:
             fetcher.close()
 
@@ -84,7 +108,7 @@ def test_an_allowed_host_is_fetched_from(site: str) -> None:
     [
         ("/moved", "bad_request: the image URL was answered 302 Found; redirects are not followed"),
         ("/missing", "bad_request: the image URL was answered 404 Not Found"),
-        ("/large", "too_large: the image at the URL is larger than 4,096 bytes"),
+        ("/large", "too_large: the images at the URLs are larger than a request may be"),
         ("/cut", "bad_request: the image at the URL was cut off"),
     ],
 )
