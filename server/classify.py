@@ -51,8 +51,8 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
     service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
     inputs = await _read(request, service)
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
-    engine = service.repository.engine(parameters.model)
     images = await service.urls.replace(inputs.images)
+    engine = service.repository.engine(parameters.model)  # after the last await: it may have been replaced meanwhile
     results = await _classify(images, engine, parameters, service.settings.timeout_ms)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
