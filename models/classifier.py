@@ -1,5 +1,9 @@
 """A network ready to classify: uint8 pixels in, logits out, with the labels and the preprocessing of its checkpoint."""
 
+import copy
+from functools import cached_property
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,7 +12,7 @@ from torch import Tensor
 
 from ..kernels.reference import normalise
 from .checkpoint import Description
-from .config import Config
+from .config import Config, ViTConfig
 from .executor import Executor
 from .preprocess import Preprocessing
 from .tnt import TNT
@@ -81,14 +85,37 @@ class Classifier:
         return (self.fused(batch) if self.fused else self.network(self._images(batch))).float()
 
     @torch.inference_mode()
-    def embeddings(self, pixels: Pixels) -> Tensor:
-        """uint8 (B, H, W, 3) -> float32 (B, dim) on `device`: what the head reads.
+    def embeddings(self, pixels: Pixels, pooling: Literal["cls", "mean"] | None = None) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, dim) on `device`: what the head reads, or what `pooling` says.
+
+        Args:
+            pooling: the class token, or the mean of the patch tokens, after the last norm.
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: another shape or type; or the network has no class token.
         """
         batch = self._batch(pixels)
-        return (self.fused.features(batch) if self.fused else self.network.features(self._images(batch))).float()
+        if pooling in (None, self._own_pooling):
+            return (self.fused.features(batch) if self.fused else self.network.features(self._images(batch))).float()
+        if pooling == "cls" and isinstance(self.config, ViTConfig) and not self.config.class_token:
+            raise ValueError(f"{self.name} has no class token; take pooling 'mean'")
+        return self.plain.pooled(self._images(batch), pooling).float()
+
+    @cached_property
+    def plain(self) -> Network:
+        """The network as published, in `dtype` on `device`. Beside a folded one it is a copy, made when first asked."""
+        parameter = next(self.network.parameters())
+        if (parameter.device, parameter.dtype) == (self.device, self.dtype):
+            return self.network
+        return copy.deepcopy(self.network).to(device=self.device, dtype=self.dtype)
+
+    @property
+    def _own_pooling(self) -> Literal["cls", "mean"] | None:
+        """What the head reads, where it is one of the two."""
+        config = self.config
+        if not isinstance(config, ViTConfig) or (config.pooling == "token" and not config.distillation_token):
+            return "cls"
+        return "mean" if config.pooling == "mean" else None
 
     def _images(self, batch: Tensor) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
         return normalise(batch, self._mean, self._std, self.dtype)

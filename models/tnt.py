@@ -1,5 +1,7 @@
 """Transformer in Transformer in plain PyTorch: sub-patches are words, patches are sentences."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,6 +38,11 @@ class TNT(nn.Module):
     def features(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, D)
         """The image's embedding: the class token after the last norm, which the head reads."""
         return self.encode(images)[:, 0]
+
+    def pooled(self, images: Tensor, pooling: Literal["cls", "mean"]) -> Tensor:  # (B, 3, H, W) -> (B, D)
+        """The class token, which the head reads, or the mean of the patch tokens, after the last norm."""
+        tokens = self.encode(images)
+        return tokens[:, 0] if pooling == "cls" else tokens[:, 1:].mean(dim=1)
 
     def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, N, D)
         """All outer tokens after the last block, normalised."""

@@ -1,5 +1,7 @@
 """The Vision Transformer and DeiT in plain PyTorch: the network every faster executor is held against."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +59,12 @@ class ViT(nn.Module):
         if self.config.pooling == "token_mean":
             return torch.cat([tokens[:, 0], pooled], dim=1)
         return self.norm(pooled) if self.config.norm_after_pooling else pooled
+
+    def pooled(self, images: Tensor, pooling: Literal["cls", "mean"]) -> Tensor:  # (B, 3, H, W) -> (B, D)
+        """The class token or the mean of the patch tokens after the last norm, whichever of them the head reads."""
+        tokens, prefix = self.encode(images), self.config.prefix_tokens
+        row = tokens[:, 0] if pooling == "cls" else tokens[:, prefix:].mean(dim=1)
+        return self.norm(row) if self.config.norm_after_pooling else row
 
     def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, N, D)
         """All tokens after the last block, normalised (unless the norm comes after pooling)."""

@@ -1,7 +1,8 @@
 """Requests that wait while the model runs are answered together. Knows no HTTP, no torch and no image.
 
 Batching pulls: the worker asks for the next batch when it is free and gets whatever waits, most urgent first.
-Nobody sleeps to make a batch larger; load makes the batches grow by itself.
+Nobody sleeps to make a batch larger; load makes the batches grow by itself. Payloads of different groups, which one
+model call cannot answer, never share a batch: the most urgent payload decides whose turn it is.
 """
 
 import heapq
@@ -16,6 +17,8 @@ Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 
 DEFAULT_PRIORITY = 50
+_ALONE = -1
+"""The group whose entries share a batch with none, not even with each other."""
 
 
 @dataclass(order=True, slots=True)
@@ -25,17 +28,21 @@ class Entry(Generic[Payload, Result]):
     priority: int
     arrival: int
     payload: Payload = field(compare=False)
+    group: int = field(compare=False)
     future: "Future[Result]" = field(compare=False, default_factory=Future)
     enqueued_at: float = field(compare=False, default_factory=time.perf_counter)
-    alone: bool = field(compare=False, default=False)
-    """It is a batch of its own, in its turn."""
+
+    @property
+    def alone(self) -> bool:
+        """It is a batch of its own, in its turn."""
+        return self.group == _ALONE
 
 
 Reason = Literal["full", "idle", "delay", "drain"]
 
 
 class Batch(NamedTuple, Generic[Payload, Result]):
-    """What one model call answers, and what dispatched it."""
+    """What one model call answers, all of one group, and what dispatched it."""
 
     entries: list[Entry[Payload, Result]]
     reason: Reason
@@ -45,30 +52,33 @@ class Batcher(Generic[Payload, Result]):
     """A queue that is emptied in batches. `submit` from any thread; `take` from the worker's."""
 
     def __init__(self) -> None:
-        self._waiting: list[Entry[Payload, Result]] = []
+        self._waiting: dict[int, list[Entry[Payload, Result]]] = {}
+        """A heap for each group, never an empty one."""
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
         self._dropped = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, tuple(self._waiting.values())))
 
-    def submit(self, payload: Payload, *, priority: int = 0, alone: bool = False) -> "Future[Result]":
+    def submit(self, payload: Payload, *, priority: int = 0, group: int = 0, alone: bool = False) -> "Future[Result]":
         """Queues `payload`. Cancelling the future takes it out before it costs a batch.
 
         Args:
             priority: 1 is most urgent; 0 stands for the default, which lies at 50.
+            group: not negative; only entries of one group share a batch.
             alone: hand it out as a batch of its own, in its turn and without delay.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
-        entry = Entry[Payload, Result](priority or DEFAULT_PRIORITY, next(self._arrivals), payload, alone=alone)
+        group = _ALONE if alone else group
+        entry = Entry[Payload, Result](priority or DEFAULT_PRIORITY, next(self._arrivals), payload, group)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            heapq.heappush(self._waiting, entry)
+            heapq.heappush(self._waiting.setdefault(group, []), entry)
             self._changed.notify()
         return entry.future
 
@@ -84,33 +94,47 @@ class Batcher(Generic[Payload, Result]):
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 delayed = self._wait_for_more(max_batch_size, max_delay)
-                entries = self._pop(max_batch_size)
-                if entries or self._closed:
+                group = self._most_urgent()
+                entries = [] if group is None else self._pop(group, max_batch_size)
+                if entries or (self._closed and not self._waiting):
                     full = len(entries) == max_batch_size
                     reason: Reason = "full" if full else "drain" if self._closed else "delay" if delayed else "idle"
                     return Batch(entries, reason)
 
     def _wait_for_more(self, max_batch_size: int, max_delay: float) -> bool:
         """Whether the delay was over before the batch was full."""
-        if not max_delay or self._closed or self._waiting[0].alone:
+        if not max_delay or self._closed or self._most_urgent() in (None, _ALONE):
             return False
-        end = min(entry.enqueued_at for entry in self._waiting) + max_delay
+        end = min(entry.enqueued_at for heap in self._waiting.values() for entry in heap) + max_delay
         enough = self._changed.wait_for(
-            lambda: len(self._waiting) >= max_batch_size or self._closed, timeout=max(0.0, end - time.perf_counter())
+            lambda: self._closed or any(len(heap) >= max_batch_size for heap in self._waiting.values()),
+            timeout=max(0.0, end - time.perf_counter()),
         )
         return not enough
 
-    def _pop(self, most: int) -> list[Entry[Payload, Result]]:
-        """The most urgent entries that are still wanted."""
+    def _most_urgent(self) -> int | None:
+        """The group of the most urgent entry that is still wanted; None where there is none."""
+        for group, heap in list(self._waiting.items()):
+            while heap and heap[0].future.cancelled():
+                heapq.heappop(heap).future.set_running_or_notify_cancel()
+                self._dropped += 1
+            if not heap:
+                del self._waiting[group]
+        return min(self._waiting, key=lambda group: self._waiting[group][0], default=None)
+
+    def _pop(self, group: int, most: int) -> list[Entry[Payload, Result]]:
+        """The group's most urgent entries that are still wanted. None passes an entry that is to be alone."""
+        heap = self._waiting[group]
+        barrier = None if group == _ALONE else self._waiting.get(_ALONE, (None,))[0]
         entries: list[Entry[Payload, Result]] = []
-        while self._waiting and len(entries) < most:
-            if entries and (entries[0].alone or self._waiting[0].alone):
-                break
-            entry = heapq.heappop(self._waiting)
+        while heap and len(entries) < (1 if group == _ALONE else most) and (barrier is None or heap[0] < barrier):
+            entry = heapq.heappop(heap)
             if entry.future.set_running_or_notify_cancel():
                 entries.append(entry)
             else:
                 self._dropped += 1
+        if not heap:
+            del self._waiting[group]
         return entries
 
     def forget_dropped(self) -> int:

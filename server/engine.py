@@ -1,22 +1,25 @@
-"""Images in, classifications out: admission, decoding in threads, one batched model. Knows no HTTP; embed it."""
+"""Images in, answers out: admission, decoding in threads, one batched model. Knows no HTTP; embed it."""
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Self, TypedDict, Unpack
+from typing import Self, TypedDict, TypeVar, Unpack
 
-from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError
+from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError, TaskNotGiven
 from .images import DEFAULT_MAX_PIXELS, decode
 from .load import load_runner
 from .metrics import Metrics
-from .predictions import Classification, top_predictions
+from .predictions import Answer, Classification, Output, top_predictions
 from .recorder import RequestRecorder
+from .tasks import Task
 from .tracing import record_stages
 from .worker import ModelPort, Pixels, Worker
+
+A = TypeVar("A", bound=Answer)
 
 
 class Limits(TypedDict, total=False):
@@ -150,11 +153,53 @@ class AsyncEngine:
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
+            TaskNotGiven: the model has no classes.
         """
+
+        async def one(image: bytes) -> Classification | ServiceError:
+            output = await self._run_one(image, Task.LOGITS, priority)
+            return output if isinstance(output, ServiceError) else self._recorded(self._classification(output, top_k))
+
+        self._require(Task.LOGITS)
+        return await self._answer(images, one, timeout)
+
+    async def run_many(
+        self, images: Sequence[bytes], task: Task, *, timeout: float | None = None, priority: int = 0
+    ) -> list[Output | ServiceError]:
+        """What the model gives for each image, as it is; otherwise as `classify_many`.
+
+        Args:
+            task: one of `info.results`, which also has the shape of each result.
+
+        Raises:
+            NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
+            TaskNotGiven: the model does not do this.
+        """
+
+        async def one(image: bytes) -> Output | ServiceError:
+            output = await self._run_one(image, task, priority)
+            return output if isinstance(output, ServiceError) else self._recorded(output)
+
+        self._require(task)
+        return await self._answer(images, one, timeout)
+
+    def _require(self, task: Task) -> None:
+        if task in self.info.results:
+            return
+        error = TaskNotGiven(
+            f"model {self.name!r} gives no {task}: with backend {self.info.backend} it gives "
+            f"{', '.join(map(str, self.info.results))}"
+        )
+        self._recorder.failed(error)
+        raise error
+
+    async def _answer(
+        self, images: Sequence[bytes], one: Callable[[bytes], Awaitable[A | ServiceError]], timeout: float | None
+    ) -> list[A | ServiceError]:
         started = time.perf_counter()
         try:
             async with self._admit(len(images)), asyncio.timeout(timeout):
-                results = await asyncio.gather(*(self._classify_one(image, top_k, priority) for image in images))
+                results = await asyncio.gather(*map(one, images))
         except TimeoutError as error:
             late = DeadlineExceeded(f"no answer within {timeout} s")
             self._recorder.failed(late)
@@ -182,25 +227,36 @@ class AsyncEngine:
             if not self._in_flight:
                 self._idle.set()
 
-    async def _classify_one(self, image: bytes, top_k: int, priority: int) -> Classification | ServiceError:
+    async def _run_one(self, image: bytes, task: Task, priority: int) -> Output | ServiceError:
         try:
             decode_seconds, pixels = await asyncio.get_running_loop().run_in_executor(
                 self._decoders, self._decode, image
             )
-            inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority))
+            inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority, task=task))
         except ServiceError as error:
             return error
-        started = time.perf_counter()
-        result = Classification(
-            predictions=top_predictions(inference.logits, self.info.labels, top_k),
+        return Output(
+            values=inference.values,
             batch_size=inference.batch_size,
             decode_seconds=decode_seconds,
             queue_seconds=inference.queue_seconds,
             inference_seconds=inference.inference_seconds,
+        )
+
+    def _classification(self, output: Output, top_k: int) -> Classification:
+        started = time.perf_counter()
+        return Classification(
+            predictions=top_predictions(output.values, self.info.labels, top_k),
+            batch_size=output.batch_size,
+            decode_seconds=output.decode_seconds,
+            queue_seconds=output.queue_seconds,
+            inference_seconds=output.inference_seconds,
             output_seconds=time.perf_counter() - started,
         )
-        record_stages(result.stages, model=self.name, batch_size=result.batch_size)
-        return result
+
+    def _recorded(self, answer: A) -> A:
+        record_stages(answer.stages, model=self.name, batch_size=answer.batch_size)
+        return answer
 
     def _decode(self, image: bytes) -> tuple[float, Pixels]:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import cast
 
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring
+from .tasks import Task
 from .worker import Inference, Worker
 
 _MOST_REASON_BYTES = 500
@@ -44,7 +45,7 @@ class EngineLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         for request in Request.unpack_all(self._received):
-            if request.kind == Kind.CLASSIFY:
+            if request.kind == Kind.RUN:
                 self._submit(request)
             elif future := self._running.get(request.id):
                 future.cancel()
@@ -52,7 +53,7 @@ class EngineLink(asyncio.Protocol):
     def _submit(self, request: Request) -> None:
         worker = self._workers[request.model]
         pixels = self._ring.pixels(request.slot, worker.info.preprocessing.size)
-        future = worker.submit(pixels, priority=request.priority)
+        future = worker.submit(pixels, priority=request.priority, task=Task(request.task))
         self._running[request.id] = future
         future.add_done_callback(partial(self._reply, request))
 
@@ -75,7 +76,7 @@ class EngineLink(asyncio.Protocol):
             size = self._ring.write(request.slot, str(error).encode()[:_MOST_REASON_BYTES])
             return Reply(request.id, Status.FAILED, 0, size, 0, 0)
         done = future.result()
-        size = self._ring.write(request.slot, done.logits.tobytes())
+        size = self._ring.write(request.slot, done.values.tobytes())
         return Reply(request.id, Status.DONE, done.batch_size, size, done.queue_seconds, done.inference_seconds)
 
     def _flush(self) -> None:

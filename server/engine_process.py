@@ -68,8 +68,10 @@ class EngineProcess:
                 self._channel.send({"kind": "failed", "model": name, "reason": str(error) or repr(error)})
                 return
             self._workers.append(worker)
-            document = {"name": name, "max_batch_size": worker.max_batch_size, "info": worker.info.to_document()}
-            self._channel.send({"kind": "model", "index": len(self._workers) - 1, **document})
+            info = worker.info
+            document = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": info.slot_bytes}
+            document |= {"kind": "model", "index": len(self._workers) - 1, "info": info.to_document()}
+            self._channel.send(document)
         self._channel.send({"kind": "loaded"})
 
     def _devices(self) -> list[str]:

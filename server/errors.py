@@ -31,6 +31,12 @@ class LoadFailed(ServiceError):
     error_type = "load_failed"
 
 
+class TaskNotGiven(ServiceError):
+    """The model as it is served cannot do what was asked of it."""
+
+    error_type = "not_supported"
+
+
 class RequestTooLarge(ServiceError):
     """Too many bytes, pixels or images."""
 

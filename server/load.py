@@ -1,12 +1,15 @@
 """A model's source -> the runner that serves it: the backend that was asked for, or the one measured fastest here."""
 
+from functools import partial
 from pathlib import Path
 
 from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
 from ..models.packages import installed
+from ..models.registry import describe
 from ..models.sources import onnx_file
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runners import Runner, TorchRunner
+from .tasks import results_of
 
 
 def load_runner(
@@ -35,7 +38,8 @@ def load_runner(
 
     file = exported(source, dtype=dtype if choice.backend != "openvino" else "float32")
     model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
-    return OnnxRunner(model, choice.reason)
+    plain = partial(TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch")
+    return OnnxRunner(model, choice.reason, plain=plain, results=results_of(describe(source).config))
 
 
 def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int) -> Runner:

@@ -1,4 +1,4 @@
-"""What crosses the socket between a front end and an engine: records of fixed size. Pixels and logits do not."""
+"""What crosses the socket between a front end and an engine: records of fixed size. Pixels and results do not."""
 
 import struct
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from typing import ClassVar, Self
 
 
 class Kind(IntEnum):
-    CLASSIFY = 0
+    RUN = 0
     CANCEL = 1
 
 
 class Status(IntEnum):
     DONE = 0
-    """The slot holds float32 logits."""
+    """The slot holds the result: float32, of the shape that the model announced for the task."""
     FAILED = 1
     """The slot holds the reason as UTF-8."""
     CANCELLED = 2
@@ -41,14 +41,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Request(Record):
-    """Front end to engine. Every CLASSIFY gets exactly one Reply, also when cancelled; only then is its slot free."""
+    """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; only then is its slot free."""
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIHBB")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIHBBB")
     id: int
     slot: int
     model: int
     kind: int
     priority: int
+    task: int
 
 
 @dataclass(frozen=True, slots=True)

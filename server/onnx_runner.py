@@ -1,12 +1,15 @@
 """An .onnx file behind the engine, in onnxruntime or OpenVINO. Needs no torch."""
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.onnx_model import OnnxModel
-from .runners import RunnerInfo
+from .runners import Runner, RunnerInfo
+from .tasks import Shape, Task
 
 BACKENDS = ("onnxruntime", "tensorrt", "openvino")
 
@@ -16,10 +19,20 @@ class OnnxRunner:
 
     Args:
         choice: a sentence on why this backend, where it was chosen and not asked for.
+        plain: loads the checkpoint that was exported, when something other than logits is first asked for.
+        results: what it then gives.
     """
 
-    def __init__(self, model: OnnxModel, choice: str = "") -> None:
+    def __init__(
+        self,
+        model: OnnxModel,
+        choice: str = "",
+        *,
+        plain: Callable[[], Runner] | None = None,
+        results: dict[Task, Shape] | None = None,
+    ) -> None:
         self._model = model
+        self._load_plain = plain
         card = model.card
         self.info = RunnerInfo(
             family=card.family,
@@ -31,10 +44,16 @@ class OnnxRunner:
             device=model.device,
             dtype=model.dtype,
             choice=f"{model.choice}. {choice}".strip(". ") + ".",
+            results=results or {},
         )
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._model.logits(pixels)
+    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        return self._model.logits(pixels) if task == Task.LOGITS else self._plain.run(pixels, task)
+
+    @cached_property
+    def _plain(self) -> Runner:
+        assert self._load_plain is not None, "a file announces logits only"
+        return self._load_plain()
 
 
 def open_onnx(path: Path, backend: str, *, device: str, dtype: str, max_batch_size: int) -> OnnxModel:

@@ -16,11 +16,10 @@ class Prediction:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """The answer for one image; `predictions` most likely first. Times in seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one image's way through the model took. Times in seconds."""
 
-    predictions: tuple[Prediction, ...]
     batch_size: int
     decode_seconds: float
     queue_seconds: float
@@ -36,6 +35,20 @@ class Classification:
             "inference": self.inference_seconds,
             "output": self.output_seconds,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification(Answer):
+    """An image's classes; `predictions` most likely first."""
+
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Answer):
+    """What the model gave for an image, as it is: of the shape that `RunnerInfo.results` has for the task."""
+
+    values: NDArray[np.float32]
 
 
 def top_predictions(logits: NDArray[np.float32], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
 from .metrics import Metrics
-from .predictions import Classification
+from .predictions import Answer
 
 _REASONS: dict[type[ServiceError], str] = {
     Overloaded: "REJECTED",
@@ -29,9 +29,9 @@ class RequestRecorder:
         reason = _REASONS.get(type(error), "OTHER")
         self._metrics.count("nv_inference_request_failure", reason=reason, **self._labels)
 
-    def answered(self, results: Sequence[Classification | ServiceError], seconds: float) -> None:
-        """A request whose images each have their result. One without any classification counts as failed."""
-        done = [result for result in results if isinstance(result, Classification)]
+    def answered(self, results: Sequence[Answer | ServiceError], seconds: float) -> None:
+        """A request whose images each have their result. One without any answer counts as failed."""
+        done = [result for result in results if isinstance(result, Answer)]
         errors = [result for result in results if isinstance(result, ServiceError)]
         for error in errors:
             self._metrics.count("tessella_images_failed", error_type=error.error_type, **self._labels)

@@ -12,12 +12,14 @@ from .errors import InferenceFailed, NotReady, Overloaded, ServiceError
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring, SlotPool
 from .runners import RunnerInfo
+from .tasks import Shape, Task
 from .worker import Inference, Pixels
 
 
 @dataclass(slots=True)
 class _Pending:
     slot: int
+    shape: Shape
     future: "Future[Inference]" = field(default_factory=Future)
 
 
@@ -50,8 +52,8 @@ class EngineConnection(asyncio.Protocol):
         for request in pending.values():
             _resolve(request.future, NotReady("the engine that had this image has died; send it again"))
 
-    def submit(self, model: int, pixels: Pixels, priority: int) -> "Future[Inference]":
-        """Puts the pixels into a slot and tells the engine.
+    def submit(self, model: int, pixels: Pixels, priority: int, task: Task, shape: Shape) -> "Future[Inference]":
+        """Puts the pixels into a slot and tells the engine. `shape`: of the result.
 
         Raises:
             NotReady: the engine has gone.
@@ -64,8 +66,8 @@ class EngineConnection(asyncio.Protocol):
             raise Overloaded(f"all {self._ring.slots} slots for images are in use")
         self._ring.pixels(slot, len(pixels))[...] = pixels
         number = next(self._ids)
-        request = self._pending[number] = _Pending(slot)
-        self._transport.write(Request(number, slot, model, Kind.CLASSIFY, priority).pack())
+        request = self._pending[number] = _Pending(slot, shape)
+        self._transport.write(Request(number, slot, model, Kind.RUN, priority, task).pack())
         request.future.add_done_callback(lambda future: self._cancel(number) if future.cancelled() else None)
         return request.future
 
@@ -75,18 +77,18 @@ class EngineConnection(asyncio.Protocol):
             request = self._pending.pop(reply.id)
             content = self._ring.read(request.slot, reply.size)
             self._slots.give_back(request.slot)
-            _resolve(request.future, _outcome(reply, content))
+            _resolve(request.future, _outcome(reply, content, request.shape))
 
     def _cancel(self, number: int) -> None:
         if self._transport is not None and number in self._pending:
-            self._transport.write(Request(number, 0, 0, Kind.CANCEL, 0).pack())
+            self._transport.write(Request(number, 0, 0, Kind.CANCEL, 0, 0).pack())
 
 
-def _outcome(reply: Reply, content: bytes) -> Inference | ServiceError:
+def _outcome(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
     if reply.status != Status.DONE:
         return InferenceFailed(content.decode(errors="replace") or "the engine dropped this image")
-    logits = np.frombuffer(content, np.float32)
-    return Inference(logits, reply.batch_size, reply.queue_seconds, reply.inference_seconds)
+    values = np.frombuffer(content, np.float32).reshape(shape)
+    return Inference(values, reply.batch_size, reply.queue_seconds, reply.inference_seconds)
 
 
 def _resolve(future: "Future[Inference]", outcome: Inference | ServiceError) -> None:
@@ -119,7 +121,7 @@ class RemoteModel:
     def waiting(self) -> int:
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
-    def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
+    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
         """As ModelPort.
 
         Raises:
@@ -130,7 +132,7 @@ class RemoteModel:
         if not living:
             raise NotReady(f"the engine of model {self.name!r} is being restarted")
         connection, model = min(living, key=lambda replica: replica[0].in_flight)
-        return connection.submit(model, pixels, priority)
+        return connection.submit(model, pixels, priority, task, self.info.results[task])
 
     def close(self) -> None:
         """Nothing to end here: the engine ends when the supervisor says so."""

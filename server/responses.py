@@ -16,6 +16,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ModelNotServed: 404,
     errors.BenchmarkNotFound: 404,
     errors.BenchmarkRunning: 409,
+    errors.TaskNotGiven: 400,
     errors.RequestTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ImageError: 422,

@@ -1,12 +1,15 @@
-"""What runs a model, seen from the engine: pixels in, logits out. The only place of the service that knows torch."""
+"""What runs a model, seen from the engine: pixels in, results out. The only place of the service that knows torch."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.preprocess import Preprocessing
+from .tasks import Shape, Task, result_bytes, results_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +26,29 @@ class RunnerInfo:
     dtype: str
     choice: str = ""
     """A sentence on how backend and dtype were chosen, for people."""
+    results: dict[Task, Shape] = field(default_factory=dict)
+    """What it can be asked for, each with the shape of one image's result. By default: logits, one for each label."""
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            object.__setattr__(self, "results", {Task.LOGITS: (len(self.labels),)})
+
+    @property
+    def slot_bytes(self) -> int:
+        """What an image's pixels, and the largest of its results after them, need in shared memory."""
+        return max(self.preprocessing.size**2 * 3, result_bytes(self.results))
 
     def to_document(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return asdict(self) | {"results": {task.name: shape for task, shape in self.results.items()}}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         recipe = document["preprocessing"]
         preprocessing = Preprocessing(**recipe | {"mean": tuple(recipe["mean"]), "std": tuple(recipe["std"])})
-        return cls(**document | {"labels": tuple(document["labels"]), "preprocessing": preprocessing})
+        results = {Task[name]: tuple(shape) for name, shape in document["results"].items()}
+        labels = tuple(document["labels"])
+        return cls(**document | {"labels": labels, "preprocessing": preprocessing, "results": results})
 
 
 class Runner(Protocol):
@@ -41,8 +57,8 @@ class Runner(Protocol):
     @property
     def info(self) -> RunnerInfo: ...
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(B, H, W, 3) pixels -> (B, classes) logits."""
+    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """(B, H, W, 3) pixels -> (B, …), one result of the announced shape for each image. `task` is announced too."""
         ...
 
 
@@ -70,8 +86,15 @@ class TorchRunner:
             device=str(self._model.device),
             dtype=str(self._model.dtype).removeprefix("torch."),
             choice=self._model.choice,
+            results=results_of(self._model.config),
         )
+        self._functions: dict[Task, Callable[[NDArray[np.uint8]], Any]] = {
+            Task.LOGITS: self._model.logits,
+            Task.FEATURES: self._model.embeddings,
+            Task.CLS_FEATURES: partial(self._model.embeddings, pooling="cls"),
+            Task.MEAN_FEATURES: partial(self._model.embeddings, pooling="mean"),
+        }
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._model.logits(pixels).numpy(force=True)
-        return logits
+    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = self._functions[task](pixels).numpy(force=True)
+        return result

@@ -169,8 +169,7 @@ class Supervisor:
 
     def _link(self, front_end: Member, engine: Member) -> None:
         """Gives both an end of a new connection and the memory of its slots."""
-        shapes = [(model["info"]["preprocessing"]["size"], len(model["info"]["labels"])) for model in engine.models]
-        slot_bytes = max(max(side * side * 3, classes * 4, 4096) for side, classes in shapes)
+        slot_bytes = max(4096, *(model["slot_bytes"] for model in engine.models))
         slots = share(self._settings)
         memory = memory_file(slots * slot_bytes)
         ends = socket.socketpair()

@@ -16,6 +16,7 @@ from .errors import InferenceFailed
 from .metrics import Metrics
 from .recorder import BatchRecorder
 from .runners import Runner, RunnerInfo
+from .tasks import Task
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
@@ -28,7 +29,8 @@ _log = logging.getLogger(__name__)
 class Inference:
     """One image's row of a model call. Times in seconds."""
 
-    logits: NDArray[np.float32]  # (classes,)
+    values: NDArray[np.float32]
+    """Of the shape that the model announced for the task; for logits (classes,)."""
     batch_size: int
     queue_seconds: float
     inference_seconds: float
@@ -50,8 +52,10 @@ class ModelPort(Protocol):
         """Images handed in that are in no batch yet."""
         ...
 
-    def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
-        """(H, W, 3) pixels -> a future of the image's logits. ServiceError where there will be none.
+    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
+        """(H, W, 3) pixels -> a future of the image's result. ServiceError where there will be none.
+
+        `task` is one that the model has announced.
 
         Cancelling the future takes the image out before it costs a batch.
         """
@@ -100,9 +104,9 @@ class Worker:
     def waiting(self) -> int:
         return len(self._batcher)
 
-    def submit(self, pixels: Pixels, *, priority: int = 0) -> "Future[Inference]":
+    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
         """As ModelPort; InferenceFailed where the model call raised."""
-        return self._batcher.submit(pixels, priority=priority)
+        return self._batcher.submit(pixels, priority=priority, group=task)
 
     def errand(self, work: Callable[[Runner], T]) -> "Future[T]":
         """Runs `work` in the model's thread, in its turn between two batches: it waits for the images before it and
@@ -137,11 +141,12 @@ class Worker:
 
     def _answer(self, taken: Batch[Any, Inference]) -> None:
         batch, reason = taken
+        task = Task(batch[0].group)
         started = time.perf_counter()
         try:
-            logits = self._runner.run(np.stack([entry.payload for entry in batch]))
-            if len(logits) != len(batch):
-                raise RuntimeError(f"the model gave {len(logits)} rows for {len(batch)} images")
+            rows = self._runner.run(np.stack([entry.payload for entry in batch]), task)
+            if rows.shape != (len(batch), *self.info.results[task]):
+                raise RuntimeError(f"the model gave {task} of shape {rows.shape} for {len(batch)} images")
         except Exception as error:
             _log.exception("a model call with %d images failed", len(batch))
             for entry in batch:
@@ -149,5 +154,5 @@ class Worker:
             return
         elapsed = time.perf_counter() - started
         self._recorder.ran(len(batch), elapsed, reason)
-        for entry, row in zip(batch, logits, strict=True):
+        for entry, row in zip(batch, rows, strict=True):
             entry.future.set_result(Inference(row, len(batch), started - entry.enqueued_at, elapsed))

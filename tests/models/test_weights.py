@@ -31,18 +31,27 @@ def theirs(network: Any, batch: Tensor) -> tuple[Tensor, Tensor]:
     return network.forward_head(tokens), network.forward_head(tokens, pre_logits=True)
 
 
+def normalised(network: Any, row: Tensor) -> Tensor:
+    return network.fc_norm(row) if hasattr(network, "fc_norm") else row
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_logits_and_embeddings_are_timms(name: str, tmp_path: Path) -> None:
     depth = 1 if VARIANTS[name].dim >= BIG else 2
     smaller = {} if name in WHOLE else {"depth": depth, "img_size": 5 * VARIANTS[name].patch_size}
-    reference = timm_network(name, **smaller)
+    reference: Any = timm_network(name, **smaller)
     ours = load_network(str(write_timm(reference, tmp_path)))
     batch = images(ours.config.image_size, batch=1 if name in WHOLE else 2)
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
         logits, embeddings = theirs(reference.to(dtype), batch.to(dtype))
         assert distance(ours.to(dtype)(batch.to(dtype)), logits) <= tolerance
         assert distance(ours.features(batch.to(dtype)), embeddings) <= tolerance
+    tokens = reference.forward_features(batch.double())
+    if getattr(ours.config, "class_token", True):
+        assert distance(ours.pooled(batch.double(), "cls"), normalised(reference, tokens[:, 0])) <= 1e-10
+    mean = tokens[:, ours.config.tokens - ours.config.grid**2 :].mean(1)
+    assert distance(ours.pooled(batch.double(), "mean"), normalised(reference, mean)) <= 1e-10
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tessella.models.preprocess import Preprocessing
 from tessella.server.metrics import Metrics
 from tessella.server.runners import RunnerInfo
+from tessella.server.tasks import Task
 from tessella.server.worker import Worker
 
 SIDE = 8
@@ -43,7 +44,7 @@ class GatedRunner:
             pass
         return worker
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
         self.batches.append(len(pixels))
         self.begun.release()
         assert self.gate.wait(30)

@@ -1,9 +1,11 @@
-"""The queue: order, batch size, cancellation, closing; and that it neither loses nor doubles anything under threads."""
+"""The queue: order, batch size, groups, cancellation, closing; under threads it neither loses nor doubles."""
 
 import threading
 from concurrent.futures import Future
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tessella.server.batcher import Batcher
 
@@ -126,6 +128,58 @@ def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> N
     for thread in workers:
         thread.join(30)
     assert {payload: future.result(0) for payload, future in futures.items()} == {n: 2 * n for n in range(2000)}
+
+
+def test_a_batch_holds_one_group_and_the_others_stay(batcher: "Batcher[int, int]") -> None:
+    for payload, group in enumerate([1, 0, 1, 0, 1]):
+        batcher.submit(payload, group=group)
+    assert [payloads(batcher), payloads(batcher)] == [[0, 2, 4], [1, 3]]
+
+
+def test_a_group_whose_most_urgent_is_no_longer_wanted_waits_for_its_turn(batcher: "Batcher[int, int]") -> None:
+    gone = batcher.submit(0, group=0, priority=1)
+    batcher.submit(1, group=1)
+    batcher.submit(2, group=0)
+    gone.cancel()
+    assert [payloads(batcher), payloads(batcher)] == [[1], [2]]
+
+
+def test_a_delay_ends_when_one_group_fills_a_batch(batcher: "Batcher[int, int]") -> None:
+    for payload, group in enumerate([0, 1, 1]):
+        batcher.submit(payload, group=group)
+    batches = [batcher.take(2, max_delay=60), batcher.take(2, max_delay=60)]
+    assert [[entry.payload for entry in batch.entries] for batch in batches] == [[0], [1, 2]]
+
+
+ALONE = 2
+Step = tuple[int, int] | None
+
+
+@given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=60), st.integers(1, 5))
+def test_groups_never_mix_and_the_most_urgent_entry_is_always_in_the_next_batch(steps: list[Step], size: int) -> None:
+    batcher: Batcher[int, int] = Batcher()
+    waiting: dict[int, tuple[int, int, int]] = {}
+
+    def take() -> None:
+        taken = payloads(batcher, size)
+        rows = [waiting.pop(payload) for payload in taken]
+        (group,) = {group for _, _, group in rows}
+        assert min([*rows, *waiting.values()])[:2] == rows[0][:2]
+        barrier = min([row for row in waiting.values() if row[2] == ALONE], default=(101, 0, 0))
+        alike = sorted(rows + [row for row in waiting.values() if row[2] == group and row < barrier])
+        assert rows == alike[: 1 if group == ALONE else size]
+
+    for number, step in enumerate(steps):
+        if step is None:
+            if waiting:
+                take()
+            continue
+        priority, group = step
+        batcher.submit(number, priority=priority, group=group, alone=group == ALONE)
+        waiting[number] = (priority or 50, number, group)
+    while waiting:
+        take()
+    assert len(batcher) == 0
 
 
 def test_what_is_to_be_alone_is_a_batch_of_its_own_in_its_turn(batcher: "Batcher[int, int]") -> None:

@@ -35,7 +35,7 @@ def test_an_errand_that_fails_takes_no_image_with_it() -> None:
     answer = worker.submit(np.full((SIDE, SIDE, 3), 7, np.uint8))
     with pytest.raises(ZeroDivisionError):
         errand.result(30)
-    assert answer.result(30).logits.argmax() == 7
+    assert answer.result(30).values.argmax() == 7
     worker.close()
     with pytest.raises(RuntimeError, match="closed"):
         worker.errand(shape_of_a_call)
