@@ -1,9 +1,44 @@
 """Where results that cost time are kept between runs: a folder of this user's, by the XDG convention."""
 
 import os
+import tempfile
 from pathlib import Path
+
+
+class CacheError(ValueError):
+    """A folder that must keep something cannot be written; the message says how to give it another place."""
 
 
 def cache_folder(kind: str) -> Path:
     """`$XDG_CACHE_HOME/tessella/<kind>`, by default below `~/.cache`; not made yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tessella" / kind
+
+
+def make_cache(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
+    """The folder, made where it was not there, and sure to take files.
+
+    Args:
+        variable: the one that moves it.
+
+    Raises:
+        CacheError: nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = error.strerror or error
+        raise CacheError(
+            f"the cache {folder} cannot be written: {reason}. Mount a writable volume there, or set {variable}"
+        ) from error
+
+
+def kernel_cache() -> Path:
+    """Where triton keeps compiled kernels, by its own variables.
+
+    Raises:
+        CacheError: nothing can be written into it: each start would compile them again, or fail.
+    """
+    home = Path(os.environ.get("TRITON_HOME") or Path.home())
+    return make_cache(Path(os.environ.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"), "TRITON_CACHE_DIR")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import costs, cpu
-from .cache import cache_folder
+from .cache import cache_folder, make_cache
 from .packages import installed, version
 
 SMALL_MACS = 100_000_000
@@ -76,10 +76,10 @@ def _remembered_or(key: str, make_calls: Callable[[], tuple[str, dict[str, Call]
     file = cache_folder("choices") / f"{key}.json"
     if document := _read(file):
         return Choice(document["backend"], document["reason"], document["milliseconds"])
+    make_cache(file.parent)
     _log.info("measuring which backend is fastest on this CPU: once, then it is remembered")
     network, calls = make_calls()
     choice = fastest(calls)
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"network": network, **asdict(choice)}))
     return choice
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from pathlib import Path
 
-from .cache import cache_folder
+from .cache import cache_folder, make_cache
 from .errors import CheckpointError
 from .packages import version
 from .sources import locate
@@ -20,7 +20,7 @@ def exported(source: str, *, dtype: str = "auto") -> Path:
         dtype: of the file; `auto` is float32.
 
     Raises:
-        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported.
+        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported, or not be kept.
     """
     from .export import Wishes, export
     from .export_check import ExportError
@@ -29,7 +29,7 @@ def exported(source: str, *, dtype: str = "auto") -> Path:
     folder = cache_folder("onnx") / _fingerprint(source, wishes.dtype)
     path = folder / "model.onnx"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_cache(folder)
         _log.info("exporting %s to %s: once, then it is kept", source, path)
         try:
             export(source, path, wishes)

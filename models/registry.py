@@ -49,12 +49,14 @@ def load_model(
     Raises:
         ModelNotFoundError: nothing lies there.
         CheckpointError: what lies there cannot be served.
+        CacheError: compiled kernels cannot be kept.
         ValueError: batch invariance from another backend than `triton`;
             an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
     import torch
 
     from ..kernels.options import Options
+    from .cache import kernel_cache
     from .classifier import Classifier
     from .executor import choose_backend, fused
     from .precision import choose_dtype
@@ -70,6 +72,8 @@ def load_model(
     taken, why = choose_backend(backend, place)
     if batch_invariant and taken != "triton":
         raise ValueError(f"batch invariance needs backend 'triton', and {place} runs {taken!r}: {why}")
+    if taken == "triton" and place.type == "cuda":
+        kernel_cache()  # an error now, and not one in every kernel
     network, description = _load(locate(source), architecture, image_size)
     if concluded := description.notes.get("concluded"):
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)

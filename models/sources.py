@@ -61,13 +61,22 @@ def read_source(name: str, path: Path) -> Source:
 
 
 def onnx_file(source: str) -> Path | None:
-    """The .onnx file that `file` or `name=file` names; None where it names something else.
+    """The .onnx file that `file`, `folder` or `name=` and one of them names; None where it names something else.
+
+    A folder names the one .onnx file in it, where no weights lie beside that.
 
     Raises:
         ModelNotFoundError: it ends in `.onnx` and is not there.
     """
     _, place = _split(source)
     path = Path(place).expanduser()
+    try:
+        if path.is_dir():
+            files = list(path.glob(f"*{ONNX_SUFFIX}"))
+            weights = any(file.suffix in SUFFIXES for file in path.iterdir())
+            return files[0] if len(files) == 1 and not weights else None
+    except OSError:  # `locate` says what is wrong with it
+        return None
     if path.suffix != ONNX_SUFFIX:
         return None
     if not path.is_file():

@@ -1,7 +1,6 @@
 """Images in, answers out: admission, decoding in threads, one batched model. Knows no HTTP; embed it."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Self, TypedDict, TypeVar, Unpack
 
+from ..models.cpu import usable_cores
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError, TaskNotGiven
 from .images import DEFAULT_MAX_PIXELS, decode
 from .load import load_runner
@@ -65,7 +65,7 @@ class AsyncEngine:
         self._port = port
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
         self._max_pixels = max_pixels
-        self._decoders = ThreadPoolExecutor(decode_threads or len(os.sched_getaffinity(0)), f"decode-{name}")
+        self._decoders = ThreadPoolExecutor(decode_threads or usable_cores(), f"decode-{name}")
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()

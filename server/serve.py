@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 
+from ..models.cpu import usable_cores
 from .access import read_keys
 from .app import create_app
 from .frontend import server_config
@@ -61,7 +61,7 @@ def front_ends(settings: Settings) -> int:
     if settings.frontends is not None:
         return settings.frontends
     on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and Path("/dev/nvidia0").exists())
-    return max(1, min(8, len(os.sched_getaffinity(0)) // 4)) if on_gpu or several else 0
+    return max(1, min(8, usable_cores() // 4)) if on_gpu or several else 0
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> int:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tessella.models.errors import CheckpointError, ModelNotFoundError
-from tessella.models.sources import locate, served_name, shipped
+from tessella.models.sources import locate, onnx_file, served_name, shipped
 
 
 def put(file: Path) -> Path:
@@ -106,3 +106,15 @@ def test_a_name_that_is_too_long_for_a_path() -> None:
 def test_what_ships_is_found_by_name() -> None:
     for name in shipped():
         assert locate(name).weights[0].is_file()
+
+
+def test_a_folder_with_one_onnx_file_and_no_weights_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert onnx_file(str(tmp_path)) is None
+    (tmp_path / "m.onnx").touch()
+    assert onnx_file(f"mine={tmp_path}") == tmp_path / "m.onnx"
+    (tmp_path / "n.onnx").touch()
+    assert onnx_file(str(tmp_path)) is None, "which of the two?"
+    (tmp_path / "n.onnx").rename(tmp_path / "n.safetensors")
+    assert onnx_file(str(tmp_path)) is None, "weights come first"
+    assert onnx_file("x" * 5000) is None
