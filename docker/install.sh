@@ -1,0 +1,19 @@
+#!/bin/sh
+# Installs the packages of some extras, pinned, below /install: `install.sh torch,onnx [further index]`.
+set -eu
+python3 requirements.py "$1" pyproject.toml >requirements.txt
+pip install --prefix /install --ignore-installed --no-compile --constraint constraints.txt \
+    --requirement requirements.txt ${2:+--extra-index-url "$2"}
+
+# What no service reads: the packages' own tests, types and headers, onnxruntime's library for programs in C.
+cd /install/lib/python3.*/site-packages
+find . -type d -name tests -prune -exec rm -rf {} +
+find . -type f \( -name '*.pyi' -o -name '*.a' \) -delete
+if [ -d torch ]; then
+    rm -rf torch/test torch/include
+    find torch/bin -type f ! -name torch_shm_manager -delete
+fi
+if [ -d onnxruntime ]; then
+    rm -f onnxruntime/capi/libonnxruntime.so.*
+    [ -d torch ] || rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/quantization
+fi
