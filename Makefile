@@ -15,10 +15,10 @@ WORKERS ?= 2
 BUDGET ?= 540
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-wheel bench gpu lint format train lock clean
+.PHONY: help serve test test-wheel container-test bench gpu lint format train lock clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 serve: $(VENV)/serve.installed ## install, then serve the checkpoints that ship
 	$(BIN)/tessella serve $(ARGS)
@@ -30,6 +30,9 @@ test-wheel: $(VENV)/test.installed ## run the tests against the built wheel inst
 	rm -rf build dist && $(BIN)/python -m build --wheel --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target build/installed dist/*.whl
 	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+container-test: ## build the images of docker/ and run them; needs docker or podman. docker/container_test.py has more
+	$(PYTHON) docker/container_test.py
 
 bench: $(VENV)/test.installed ## install, then measure the models on this machine against timm
 	$(BIN)/tessella bench models $(ARGS)

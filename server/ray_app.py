@@ -15,10 +15,9 @@ from pydantic import Field, ValidationError
 from ray import serve
 
 from .app import create_app
-from .engine import AsyncEngine
 from .logs import configure
 from .metrics import Metrics
-from .repository import ModelRepository, ServedModel, local_loader, name_sources
+from .repository import ModelRepository, local_loader
 from .settings import Settings
 from .state import Service
 
@@ -45,14 +44,11 @@ class Replica:
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
         configure(settings.log_format)
         metrics = Metrics()
-        load = local_loader(settings, metrics)
-        sources = name_sources(settings.model)
-        engines = {name: await load(ServedModel(name, source)) for name, source in sources.items()}
-
-        async def engine_of(model: ServedModel) -> AsyncEngine:
-            return engines[model.name]
-
-        self._service = Service(settings, ModelRepository(settings, engine_of), metrics)
+        repository = ModelRepository(settings, local_loader(settings, metrics))
+        await repository.start()
+        if repository.failures:
+            raise RuntimeError("; ".join(repository.failures))
+        self._service = Service(settings, repository, metrics)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service)

@@ -138,9 +138,9 @@ class ModelRepository:
         return model.engine
 
     async def start(self) -> None:
-        """Loads every model, one after the other. One that fails is marked and takes no other with it."""
+        """Loads every model that is not there yet, one after the other. One that fails takes no other with it."""
         async with self._changing:
-            for model in self.versions:
+            for model in [model for model in self.versions if model.engine is None]:
                 try:
                     model.engine = await self._load_engine(model)
                 except Exception as error:
