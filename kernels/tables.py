@@ -7,6 +7,7 @@ or cannot be read, is ignored with a warning that names it.
 import hashlib
 import importlib.metadata
 import json
+import logging
 import warnings
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,11 +31,18 @@ SOURCES = (
     "layer_norm",
     "pooling",
     "top_k",
+    "tnt_inner",
+    "word_embed",
+    "word_projection",
+    "add_words",
 )
 """Files whose text decides how quick a configuration is."""
 
-_TILE_FIELDS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m", "warp_specialize", "pdl"}
-
+_NUMBERS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m"}
+_FLAGS = {"warp_specialize", "pdl"}
+_DOCUMENT = ("gpu", "triton", "sources", "entries", "choices")
+_CHOICES = {"triton", "torch", "ahead", "beside"}
+_log = logging.getLogger(__name__)
 
 _tables: dict[Gpu, "Table | None"] = {}
 
@@ -45,7 +53,11 @@ class TableError(ValueError):
 
 @dataclass(slots=True)
 class Table:
-    """`entries`: by key, the launch configuration. `choices`: by key, `triton` or `torch`, whichever was quicker."""
+    """What was measured on one GPU.
+
+    `entries`: by key, the launch configuration. `choices`: by key, the quicker of `triton` and `torch` for a composite,
+    of `ahead` and `beside` for the words of a TNT.
+    """
 
     gpu: str
     triton: str
@@ -55,7 +67,7 @@ class Table:
 
     def save(self, path: Path) -> None:
         """Writes through a neighbouring file, so that a reader never sees half a table."""
-        document = {name: getattr(self, name) for name in ("gpu", "triton", "sources", "entries", "choices")}
+        document = {name: getattr(self, name) for name in _DOCUMENT}
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".tmp")
         draft.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -76,7 +88,7 @@ def lookup(
 
 
 def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) -> str | None:
-    """`triton` or `torch`, whichever was measured quicker for a composite at this shape; None where neither was."""
+    """Which way was measured quicker for a composite at this shape; None where none was."""
     table = of(gpu)
     return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
 
@@ -86,6 +98,13 @@ def prefers_torch(gpu: Gpu, dtype: torch.dtype) -> bool:
     table = of(gpu)
     kind = f" {str(dtype).removeprefix('torch.')} "
     return table is not None and any(kind in name and choice == "torch" for name, choice in table.choices.items())
+
+
+def standing(gpu: Gpu) -> str:
+    """Where launch configurations come from, in a clause for people."""
+    if (table := of(gpu)) is not None:
+        return f"launch configurations as measured on {gpu.name} with triton {table.triton}"
+    return f"launch configurations by a heuristic, as none were measured on {gpu.name} with triton {triton_version()}"
 
 
 def of(gpu: Gpu) -> Table | None:
@@ -106,7 +125,10 @@ def path_of(gpu: Gpu) -> Path:
 
 def _found(gpu: Gpu) -> Table | None:
     path = path_of(gpu)
-    if gpu.arch == 0 or not path.exists():
+    if gpu.arch == 0:
+        return None
+    if not path.exists():
+        _log.info("a heuristic chooses launch configurations: %s has no table yet, `tessella tune` makes one", gpu.name)
         return None
     try:
         return _read(path, gpu)
@@ -138,7 +160,7 @@ def source_hash() -> str:
 
 def _read(path: Path, gpu: Gpu) -> Table:
     document = json.loads(path.read_text())
-    if not isinstance(document, dict) or set(document) != {"gpu", "triton", "sources", "entries", "choices"}:
+    if not isinstance(document, dict) or set(document) != set(_DOCUMENT):
         raise TableError("it is not a table of configurations")
     table = Table(**document)
     for what, found, wanted in (
@@ -148,7 +170,18 @@ def _read(path: Path, gpu: Gpu) -> Table:
     ):
         if found != wanted:
             raise TableError(f"measured with {what} {found}, here it is {wanted}")
+    if not isinstance(table.entries, dict) or not isinstance(table.choices, dict):
+        raise TableError("its entries or choices are no objects")
     for name, entry in table.entries.items():
-        if not isinstance(entry, dict) or not set(entry) <= _TILE_FIELDS or not {"block_m", "block_n"} <= set(entry):
+        if not _is_configuration(entry):
             raise TableError(f"entry {name!r} is not a launch configuration")
+    for name, choice in table.choices.items():
+        if choice not in _CHOICES:
+            raise TableError(f"choice {name!r} is {choice!r}, not one of {', '.join(sorted(_CHOICES))}")
     return table
+
+
+def _is_configuration(entry: object) -> bool:
+    if not isinstance(entry, dict) or not {"block_m", "block_n"} <= set(entry) <= _NUMBERS | _FLAGS:
+        return False
+    return all(type(value) is (bool if name in _FLAGS else int) for name, value in entry.items())

@@ -70,6 +70,9 @@ def test_a_measured_configuration_is_taken(folder: Path) -> None:
         ({"sources": "0"}, "measured with kernel sources 0, here it is"),
         ({"gpu": "NVIDIA H100"}, "measured with GPU NVIDIA H100, here it is NVIDIA H200"),
         ({"entries": {"linear": {"block_m": 1, "colour": 2}}}, "entry 'linear' is not a launch configuration"),
+        ({"entries": {"linear": {"block_m": "16", "block_n": 16}}}, "entry 'linear' is not a launch configuration"),
+        ({"entries": [1]}, "its entries or choices are no objects"),
+        ({"choices": {"half": "cublas"}}, "choice 'half' is 'cublas', not one of ahead, beside, torch, triton"),
         ({"extra": 1}, "it is not a table of configurations"),
         (None, "Expecting value"),
     ],
@@ -85,6 +88,19 @@ def test_a_stale_or_broken_table_is_ignored_with_a_warning(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert tables.of(H200) is None
+
+
+def test_without_a_table_the_heuristic_says_once_that_it_is_used(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        said = {tables.standing(H200) for _ in range(2)}
+    assert caplog.messages == [
+        "a heuristic chooses launch configurations: NVIDIA H200 has no table yet, `tessella tune` makes one"
+    ]
+    assert said.pop().startswith("launch configurations by a heuristic, as none were measured on NVIDIA H200 with")
+    tables.install(H200, tables.empty(H200))
+    assert tables.standing(H200).startswith("launch configurations as measured on NVIDIA H200 with triton")
 
 
 def test_the_tables_that_ship_can_be_read() -> None:
