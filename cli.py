@@ -75,12 +75,19 @@ def classify(
     device: Device = None,
     backend: Backend = None,
     dtype: Dtype = None,
+    batch_invariant: Annotated[bool, typer.Option("--batch-invariant", help="as in tessella serve")] = False,
 ) -> None:
     """Classify image files without a server: the same answer."""
     from .server.offline import classify_files
 
     answers = classify_files(
-        images, model, top_k, device=device or "auto", backend=backend or "auto", dtype=dtype or "auto"
+        images,
+        model,
+        top_k,
+        device=device or "auto",
+        backend=backend or "auto",
+        dtype=dtype or "auto",
+        batch_invariant=batch_invariant,
     )
     if as_json:
         print(json.dumps(answers, ensure_ascii=False))

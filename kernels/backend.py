@@ -19,8 +19,10 @@ def unavailable(device: torch.device) -> str | None:
         return None
     if device.type != "cuda":
         return f"Triton kernels need an NVIDIA GPU, and the device is {device.type!r}"
+    if torch.version.cuda is None:
+        return f"the installed PyTorch {torch.__version__} is built without CUDA"
     if not torch.cuda.is_available():
-        return "PyTorch finds no NVIDIA GPU (no driver, no device, or a PyTorch built without CUDA)"
+        return "PyTorch finds no NVIDIA GPU (no device, or no driver for it)"
     major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return f"the kernels need compute capability 8.0 or newer, and this GPU has {major}.{minor}"

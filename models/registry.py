@@ -19,6 +19,8 @@ from .sources import shipped as shipped
 from .tensors import is_safetensors, read_shapes
 
 if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
+    import torch
+
     from .classifier import Classifier, Network
 
 BACKENDS = ("torch", "triton")
@@ -50,11 +52,12 @@ def load_model(
         ModelNotFoundError: nothing lies there.
         CheckpointError: what lies there cannot be served.
         CacheError: compiled kernels cannot be kept.
-        ValueError: batch invariance from another backend than `triton`;
-            an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
+        ValueError: batch invariance from another backend than `triton`; a network that the backend asked for cannot
+            run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
-    import torch
-
+    from ..kernels import tables
+    from ..kernels.backend import interpreting, unavailable
+    from ..kernels.devices import gpu_of
     from ..kernels.options import Options
     from .cache import kernel_cache
     from .classifier import Classifier
@@ -63,15 +66,12 @@ def load_model(
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …") from error
+    place = _place(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreting())
     taken, why = choose_backend(backend, place)
     if batch_invariant and taken != "triton":
-        raise ValueError(f"batch invariance needs backend 'triton', and {place} runs {taken!r}: {why}")
+        raise ValueError(
+            f"batch invariance needs backend 'triton': {unavailable(place) or f'{backend!r} was asked for'}"
+        )
     if taken == "triton" and place.type == "cuda":
         kernel_cache()  # an error now, and not one in every kernel
     network, description = _load(locate(source), architecture, image_size)
@@ -82,8 +82,26 @@ def load_model(
     mixed = backend == "auto" and taken == "triton" and not batch_invariant
     options = Options("auto" if mixed else taken, batch_invariant=batch_invariant)
     folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place, options=options)
+    if folded is None and taken == "triton":
+        if backend == "triton" or batch_invariant:
+            raise ValueError(f"{description.name} pools in a way that our kernels do not have; use backend 'torch'")
+        taken, why = "torch", "backend torch, as our kernels do not have its pooling"
+    if taken == "triton":
+        why = f"{why}, {tables.standing(gpu_of(place))}"
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {why}; {reason}."
     return Classifier(network, description, device=place, dtype=chosen, backend=taken, fused=folded, choice=choice)
+
+
+def _place(device: str, *, needs_gpu: bool) -> torch.device:
+    """`auto` is the first GPU where there is one, or where nothing else would do: what is missing is then said."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if needs_gpu or torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …") from error
 
 
 def load_network(source: str, architecture: str | None = None, image_size: int | None = None) -> Network:

@@ -11,7 +11,7 @@ from typing import Self, TypedDict, TypeVar, Unpack
 from ..models.cpu import usable_cores
 from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError, TaskNotGiven
 from .images import DEFAULT_MAX_PIXELS, decode
-from .load import load_runner
+from .load import Choices, load_runner
 from .metrics import Metrics
 from .predictions import Answer, Classification, Output, top_predictions
 from .recorder import RequestRecorder
@@ -81,6 +81,7 @@ class AsyncEngine:
         device: str = "auto",
         dtype: str = "auto",
         backend: str = "auto",
+        batch_invariant: bool = False,
         max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
         max_delay: float = 0.0,
         **limits: Unpack[Limits],
@@ -100,6 +101,7 @@ class AsyncEngine:
             device=device,
             dtype=dtype,
             backend=backend,
+            batch_invariant=batch_invariant,
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )
@@ -274,18 +276,16 @@ def start_worker(
     max_batch_size: int,
     *,
     version: int = 1,
-    device: str = "auto",
-    dtype: str = "auto",
-    backend: str = "auto",
     max_delay: float = 0.0,
     metrics: Metrics | None = None,
+    **choices: Unpack[Choices],
 ) -> Worker:
     """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
 
     Raises:
         LookupError, ValueError: the model cannot be found or loaded.
     """
-    runner = load_runner(source, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
+    runner = load_runner(source, max_batch_size=max_batch_size, **choices)
     worker = Worker(
         runner, name=name, version=version, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics
     )

@@ -61,6 +61,7 @@ class EngineProcess:
                     device=settings.device,
                     dtype=settings.dtype,
                     backend=settings.backend,
+                    batch_invariant=settings.batch_invariant,
                     max_delay=settings.max_queue_delay_ms / 1e3,
                     metrics=self._metrics,
                 )

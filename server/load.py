@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
 from ..models.packages import installed
@@ -12,28 +13,46 @@ from .runners import Runner, TorchRunner
 from .tasks import results_of
 
 
+class Choices(TypedDict, total=False):
+    """What a user may choose of how a model runs; as in `tessella serve`."""
+
+    device: str
+    dtype: str
+    backend: str
+    batch_invariant: bool
+
+
 def load_runner(
-    source: str, *, device: str = "auto", dtype: str = "auto", backend: str = "auto", max_batch_size: int = 32
+    source: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    backend: str = "auto",
+    max_batch_size: int = 32,
+    batch_invariant: bool = False,
 ) -> Runner:
     """Loads a model.
 
     Args:
         source: a shipped name, a file (`.onnx` too), a folder or a hub id.
-        device, dtype, backend: as in `tessella serve`.
+        device, dtype, backend, batch_invariant: as in `tessella serve`.
 
     Raises:
         LookupError, ValueError: the model cannot be found or loaded, or not by this backend.
     """
     file = onnx_file(source)
+    if batch_invariant and (file is not None or backend in BACKENDS):
+        runs = f"{source} is run by an ONNX runtime" if file is not None else f"backend {backend!r} was asked for"
+        raise ValueError(f"batch invariance needs a checkpoint and backend 'triton', and {runs}")
     if file is not None:
         return _from_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
     if not installed("torch"):
         raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
     choice = Choice(backend, "")
-    if backend == "auto":
+    if backend == "auto" and not batch_invariant:
         choice = choose_for_checkpoint(source, device=device, dtype=dtype)
     if choice.backend not in BACKENDS:
-        return TorchRunner(source, device=device, dtype=dtype, backend=choice.backend)
+        return TorchRunner(source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant)
     from ..models.onnx_exports import exported
 
     file = exported(source, dtype=dtype if choice.backend != "openvino" else "float32")

@@ -1,7 +1,7 @@
 """`tessella classify`: the engine of the service on files, without the service."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from .predictions import Classification
 
 
 def classify_files(
-    paths: Sequence[Path], source: str, top_k: int, *, device: str, backend: str, dtype: str
+    paths: Sequence[Path],
+    source: str,
+    top_k: int,
+    *,
+    device: str,
+    backend: str,
+    dtype: str,
+    batch_invariant: bool = False,
 ) -> list[dict[str, Any]]:
     """One document per file, in order: `file` and either `predictions` or `error` and `error_type`.
 
@@ -20,14 +27,22 @@ def classify_files(
         LookupError, ValueError: the model cannot be found or loaded.
         OSError: a file cannot be read.
     """
-    return asyncio.run(_classify(paths, source, top_k, device, backend, dtype))
+    images = [path.read_bytes() for path in paths]
+    load = AsyncEngine.load(
+        source,
+        device=device,
+        backend=backend,
+        dtype=dtype,
+        batch_invariant=batch_invariant,
+        max_queue=len(images),
+    )
+    return asyncio.run(_classify(paths, images, top_k, load))
 
 
 async def _classify(
-    paths: Sequence[Path], source: str, top_k: int, device: str, backend: str, dtype: str
+    paths: Sequence[Path], images: Sequence[bytes], top_k: int, load: Coroutine[Any, Any, AsyncEngine]
 ) -> list[dict[str, Any]]:
-    images = [path.read_bytes() for path in paths]
-    engine = await AsyncEngine.load(source, device=device, backend=backend, dtype=dtype, max_queue=len(images))
+    engine = await load
     try:
         results = await engine.classify_many(images, top_k=top_k)
     finally:

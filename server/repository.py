@@ -248,6 +248,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             device=settings.device,
             dtype=settings.dtype,
             backend=settings.backend,
+            batch_invariant=settings.batch_invariant,
             max_batch_size=settings.max_batch_size,
             max_delay=settings.max_queue_delay_ms / 1e3,
             max_queue=settings.max_queue,

@@ -67,15 +67,23 @@ class TorchRunner:
 
     Args:
         source: a shipped name, a file, a folder or a hub id.
-        device, dtype, backend: as in `tessella serve`; `auto` lets `models` choose.
+        device, dtype, backend, batch_invariant: as in `tessella serve`; `auto` lets `models` choose.
     """
 
-    def __init__(self, source: str, *, device: str = "auto", dtype: str = "auto", backend: str = "auto") -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        backend: str = "auto",
+        batch_invariant: bool = False,
+    ) -> None:
         from ..models.precision import limit_threads
         from ..models.registry import load_model
 
         limit_threads()
-        self._model = load_model(source, device=device, dtype=dtype, backend=backend)
+        self._model = load_model(source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant)
         self.info = RunnerInfo(
             family=type(self._model.config).__name__.removesuffix("Config").lower(),
             parameters=sum(parameter.numel() for parameter in self._model.network.parameters()),

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="arithmetic of the model; auto takes what gains on this machine"
     )
+    batch_invariant: bool = Field(
+        default=False,
+        description="an image's answer is the same, bit for bit, whatever else is in its batch (triton only)",
+    )
     max_batch_size: int = Field(default=32, ge=1, description="most images of one model call")
     max_queue_delay_ms: float = Field(
         default=0, ge=0, description="longest time an image may be held back so that a batch grows; 0: never"

@@ -71,6 +71,22 @@ def rounded(answer: dict[str, Any]) -> list[tuple[str, float]]:
     return [(prediction["label"], round(prediction["score"], 5)) for prediction in answer["predictions"]]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backend", "triton"], "backend 'triton' cannot run here:"),
+        (["--backend", "triton", "--device", "cpu"], "Triton kernels need an NVIDIA GPU, and the device is 'cpu'"),
+        (["--batch-invariant"], "batch invariance needs backend 'triton':"),
+        (["--batch-invariant", "--backend", "openvino"], "backend 'openvino' was asked for"),
+    ],
+)
+def test_what_only_a_gpu_can_do_is_refused_with_the_reason(picture: Path, options: list[str], message: str) -> None:
+    process = run("classify", str(picture), *options, TRITON_INTERPRET="0", CUDA_VISIBLE_DEVICES="")
+    assert_refused(process, message)
+    if "--batch-invariant" not in options:
+        assert_refused(process, "Use backend 'torch'")
+
+
 def test_classify_prints_a_table_and_survives_a_bad_file(picture: Path, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
     text.write_text("meow")

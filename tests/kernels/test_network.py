@@ -13,6 +13,8 @@ from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from tessella.models.fused import FusedViT
 from tessella.models.vit import ViT
 
+from .aot_launches import GPUS, recorded
+
 SMALL = {"image_size": 16, "patch_size": 4, "dim": 40, "depth": 2, "heads": 2, "mlp_dim": 64, "num_classes": 9}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -47,6 +49,18 @@ def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
     assert (found - expected).abs().max() / expected.abs().max() < 1e-5
     assert torch.equal(found, again)
     assert workspace.bytes == size
+
+
+def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
+    """Tiles and constants; on a GPU the bits are compared. In the interpreter a row's sum depends on its place."""
+    config = ViTConfig(depth=2, dim=384, heads=6, mlp_dim=1536)
+    network = FusedViT(fold(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
+    seen = []
+    for batch in (1, 37):
+        with recorded(GPUS[90], None) as launches:
+            network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
+        seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
+    assert seen[0] == seen[1]
 
 
 def test_a_block_is_five_launches(monkeypatch: pytest.MonkeyPatch) -> None:

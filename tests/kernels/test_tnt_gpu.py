@@ -79,6 +79,15 @@ def test_graphs_replay_what_ran(batch: int) -> None:
         assert torch.equal(first, FusedTNT(graph, options)(pixels))
 
 
+def test_an_image_does_not_see_its_neighbours() -> None:
+    graph = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    pixels, options = pixels_for(S, 37), Options("triton", batch_invariant=True)
+    with torch.inference_mode():
+        whole = FusedTNT(graph, options)(pixels)
+        for batch in (1, 5, 16):
+            assert torch.equal(FusedTNT(graph, options)(pixels[:batch]), whole[:batch])
+
+
 @pytest.mark.parametrize("patches", [1, 196, 1001])
 def test_block_after_block_is_nearly_the_same_as_all_at_once(patches: int) -> None:
     weights = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner

@@ -11,6 +11,8 @@ from tessella.models.fold_tnt import fold_tnt
 from tessella.models.fused_tnt import FusedTNT
 from tessella.models.tnt import TNT
 
+from .aot_launches import GPUS, recorded
+
 SMALL = {
     "image_size": 16,
     "patch_size": 8,
@@ -52,3 +54,14 @@ def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
     assert (found - expected).abs().max() / expected.abs().max() < 1e-5
     assert torch.equal(found, again)
     assert workspace.bytes == size
+
+
+def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
+    """As in test_network.py."""
+    network = FusedTNT(fold_tnt(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
+    seen = []
+    for batch in (1, 37):
+        with recorded(GPUS[90], None) as launches:
+            network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
+        seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
+    assert seen[0] == seen[1]

@@ -6,6 +6,7 @@ import torch
 from tessella.kernels import tables
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
+from tessella.models import executor
 from tessella.models.config import ViTConfig
 from tessella.models.executor import choose_backend, fused
 from tessella.models.fold import CPU_STEPS, EVERY_STEP, fold
@@ -30,8 +31,11 @@ def test_triton_without_a_gpu_says_why_and_what_to_use() -> None:
         ValueError, match=r"backend 'triton' cannot run here: Triton kernels need an NVIDIA GPU.*'torch'"
     ):
         load_model("digits-vit", backend="triton")
-    with pytest.raises(ValueError, match="PyTorch finds no NVIDIA GPU"):
+    missing = "is built without CUDA|PyTorch finds no NVIDIA GPU"
+    with pytest.raises(ValueError, match=missing):
         choose_backend("triton", torch.device("cuda"))
+    with pytest.raises(ValueError, match=missing):
+        load_model("digits-vit", device="auto", backend="triton")
 
 
 @pytest.mark.usefixtures("no_interpreter")
@@ -85,7 +89,21 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
         torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_our_kernels_refuse_a_pooling_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "fused", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="digits-vit pools in a way that our kernels do not have"):
+        load_model("digits-vit", backend="triton", dtype="float32")
+
+
+def test_the_choice_says_that_a_heuristic_chose() -> None:
+    model = load_model("digits-vit", backend="triton", dtype="float32")
+    assert "launch configurations by a heuristic, as none were measured on" in model.choice
+
+
 @pytest.mark.usefixtures("no_interpreter")
-def test_batch_invariance_is_not_promised_by_pytorch() -> None:
-    with pytest.raises(ValueError, match="batch invariance needs backend 'triton', and cpu runs 'torch'"):
-        load_model("digits-vit", batch_invariant=True)
+@pytest.mark.parametrize(
+    ("backend", "reason"), [("auto", "Triton kernels need an NVIDIA GPU"), ("torch", "Triton kernels need")]
+)
+def test_batch_invariance_is_not_promised_by_pytorch(backend: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"batch invariance needs backend 'triton': {reason}"):
+        load_model("digits-vit", backend=backend, batch_invariant=True)

@@ -1,9 +1,12 @@
 """The served TNT is the folded one and gives timm's logits; loading, backends and labels are test_registry.py's."""
 
+import asyncio
+import io
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from tessella.benchmarks import timm_import  # noqa: F401
@@ -15,6 +18,7 @@ from tessella.models.config import TNTConfig
 from tessella.models.networks import build
 from tessella.models.preprocess import Preprocessing
 from tessella.models.registry import load_model
+from tessella.server.engine import AsyncEngine
 
 from .references import distance, randomise, timm_network, write_timm
 
@@ -89,3 +93,21 @@ def test_the_shipped_form(batch: int, tmp_path: Path, calls: list[tuple[int, ...
     with torch.inference_mode():
         assert distance(model.logits(pixels), network(images)) < 1e-4
     assert calls == [(5, batch * 9, 256)]
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_the_engine_of_the_service_goes_through_the_fused_operator(backend: str, calls: list[tuple[int, ...]]) -> None:
+    """`triton` is Triton's interpreter where there is no GPU."""
+    picture = io.BytesIO()
+    Image.new("RGB", (24, 24), "white").save(picture, "PNG")
+
+    async def ask() -> int:
+        engine = await AsyncEngine.load("digits-tnt", device="cpu", dtype="float32", backend=backend, max_batch_size=1)
+        calls.clear()
+        try:
+            return len((await engine.classify(picture.getvalue())).predictions)
+        finally:
+            await engine.close()
+
+    assert asyncio.run(ask()) == 5
+    assert calls == [(5, 9, 256)]
