@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import cast
@@ -20,10 +20,10 @@ class EngineLink(asyncio.Protocol):
 
     Args:
         ring: the front end's; it lives and dies with this connection.
-        workers: by the index that requests name; may grow while the link lives.
+        workers: by the number that requests name; they come and go while the link lives.
     """
 
-    def __init__(self, ring: Ring, workers: Sequence[Worker]) -> None:
+    def __init__(self, ring: Ring, workers: Mapping[int, Worker]) -> None:
         self._ring = ring
         self._workers = workers
         self._received = bytearray()

@@ -1,6 +1,7 @@
 """The process that owns a device: loads the models on it and answers the front ends' requests. Knows no HTTP."""
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Coroutine
@@ -13,11 +14,14 @@ from .benchmarks.schemas import Run
 from .channel import Channel, Document
 from .engine import start_worker
 from .engine_link import EngineLink
-from .errors import ServiceError
+from .errors import NotReady, ServiceError
 from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings
 from .worker import Worker
+
+Row = tuple[int, str, int, str]
+_log = logging.getLogger(__name__)
 
 
 class EngineProcess:
@@ -25,14 +29,15 @@ class EngineProcess:
 
     Args:
         control: this process's end of the line to the supervisor, which says where front ends are and when to stop.
-        models: served name -> source.
+        models: number, name, version and source of each; without a number it is unloaded.
     """
 
-    def __init__(self, control: socket.socket, settings: Settings, models: dict[str, str]) -> None:
+    def __init__(self, control: socket.socket, settings: Settings, models: list[Row]) -> None:
         self._settings = settings
-        self._sources = models
+        self._models = [row for row in models if row[0] is not None]
         self._metrics = Metrics()
-        self._workers: list[Worker] = []
+        self._workers: dict[int, Worker] = {}
+        self._orders = asyncio.Queue[Document]()
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(control, self._on_document, self._stopped.set)
@@ -40,47 +45,63 @@ class EngineProcess:
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone."""
-        self._start(self._load())
+        self._start(self._follow_orders())
         self._start(beat(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
         await self._bench.close()
         for task in self._tasks:
             task.cancel()
-        for worker in self._workers:
+        for worker in self._workers.values():
             await asyncio.to_thread(worker.close)
 
-    async def _load(self) -> None:
-        settings = self._settings
-        for name, source in self._sources.items():
-            try:
-                worker = await asyncio.to_thread(
-                    start_worker,
-                    source,
-                    name,
-                    settings.max_batch_size,
-                    device=settings.device,
-                    dtype=settings.dtype,
-                    backend=settings.backend,
-                    batch_invariant=settings.batch_invariant,
-                    max_delay=settings.max_queue_delay_ms / 1e3,
-                    metrics=self._metrics,
-                )
-            except Exception as error:
-                self._channel.send({"kind": "failed", "model": name, "reason": str(error) or repr(error)})
+    async def _follow_orders(self) -> None:
+        """Loads what it starts with; then loads and unloads as it is told, one after the other, while models run."""
+        for row in self._models:
+            if not await self._load(row):
                 return
-            self._workers.append(worker)
-            info = worker.info
-            document = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": info.slot_bytes}
-            document |= {"kind": "model", "index": len(self._workers) - 1, "info": info.to_document()}
-            self._channel.send(document)
         self._channel.send({"kind": "loaded"})
+        while True:
+            order = await self._orders.get()
+            if order["kind"] == "load":
+                await self._load(order["model"])
+            for number in order.get("numbers", ()):
+                if worker := self._workers.pop(number, None):
+                    await asyncio.to_thread(worker.close)
+                    _log.info("model number %d has left %s", number, self._settings.device)
+
+    async def _load(self, row: Row) -> bool:
+        number, name, version, source = row
+        settings, told = self._settings, {"number": number, "model": f"{name}:{version}"}
+        try:
+            worker = await asyncio.to_thread(
+                start_worker,
+                source,
+                name,
+                settings.max_batch_size,
+                version=version,
+                device=settings.device,
+                dtype=settings.dtype,
+                backend=settings.backend,
+                batch_invariant=settings.batch_invariant,
+                max_delay=settings.max_queue_delay_ms / 1e3,
+                metrics=self._metrics,
+            )
+        except Exception as error:
+            self._channel.send({"kind": "failed", "reason": str(error) or repr(error), **told})
+            return False
+        self._workers[number] = worker
+        info = worker.info
+        announced = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": info.slot_bytes}
+        announced["info"] = info.to_document()
+        self._channel.send({"kind": "model", **told, **announced})
+        return True
 
     def _devices(self) -> list[str]:
-        return [worker.info.device for worker in self._workers]
+        return [worker.info.device for worker in self._workers.values()]
 
     def _busy(self) -> Document:
         """For how long the longest of the running model calls has been running."""
-        since = [worker.busy_since for worker in self._workers if worker.busy_since is not None]
+        since = [worker.busy_since for worker in list(self._workers.values()) if worker.busy_since is not None]
         return {"busy_seconds": time.monotonic() - min(since) if since else 0.0}
 
     def _on_document(self, document: Document, descriptors: list[int]) -> None:
@@ -89,16 +110,20 @@ class EngineProcess:
                 connection, memory = descriptors
                 ring = Ring(memory, document["slots"], document["slot_bytes"])
                 self._start(self._link(socket.socket(fileno=connection), ring))
+            case "load" | "unload":
+                self._orders.put_nowait(document)
             case "stop":
                 self._stopped.set()
             case kind if kind == START:
-                self._start(self._measure(document["index"], document["source"], Run.model_validate(document["run"])))
+                self._start(self._measure(document["number"], document["source"], Run.model_validate(document["run"])))
             case kind if kind == CANCEL:
                 self._bench.cancel(document["id"])
 
-    async def _measure(self, index: int, source: str, run: Run) -> None:
+    async def _measure(self, number: int, source: str, run: Run) -> None:
         try:
-            await self._bench.start(self._workers[index], source, run, self._workers)
+            if number not in self._workers:
+                raise NotReady(f"model {run.served!r} has just been unloaded")
+            await self._bench.start(self._workers[number], source, run, list(self._workers.values()))
         except ServiceError as error:
             self._channel.send(refusal(run.id, error))
 

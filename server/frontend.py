@@ -10,16 +10,12 @@ from .app import create_app
 from .beat import beat
 from .benchmarks.remote import RemoteBenchmarks
 from .channel import Channel, Document
-from .engine import AsyncEngine
-from .errors import NotReady
-from .metrics import Snapshot
-from .remote import EngineConnection, RemoteModel
-from .repository import ModelRepository, ServedModel
+from .metrics import Metrics, Snapshot
+from .remote import EngineConnection
+from .remote_models import RemoteModels, Row
 from .ring import Ring
-from .runners import RunnerInfo
 from .settings import Settings
 from .state import Service
-from .wanted import Wanted
 
 
 class FrontEnd:
@@ -27,55 +23,54 @@ class FrontEnd:
 
     Args:
         control: this process's end of the line to the supervisor, which says where engines are and when to stop.
+        models: number, name, version and source of each; without a number it is unloaded.
         accounts: the memory file of the keys' rates, where those are limited.
     """
 
     def __init__(
-        self, control: socket.socket, listener: socket.socket, settings: Settings, accounts: int | None = None
+        self,
+        control: socket.socket,
+        listener: socket.socket,
+        settings: Settings,
+        models: list[Row],
+        accounts: int | None = None,
     ) -> None:
         self._listener = listener
-        self._settings = settings
-        loop = asyncio.get_running_loop()
-        self._repository = ModelRepository(settings, self._engine_of, _Refused())
-        self._announced: dict[str, asyncio.Future[RemoteModel]] = {
-            str(model.wanted): loop.create_future() for model in self._repository.versions
-        }
+        metrics = Metrics()
+        self._models = RemoteModels(settings, models, metrics, lambda document: self._channel.send(document))
         self._benchmarks = RemoteBenchmarks(lambda document: self._channel.send(document))
         self._service = Service(
-            settings, self._repository, gather=self._gather, accounts=accounts, benchmarks=self._benchmarks
+            settings,
+            self._models.repository,
+            metrics,
+            gather=self._gather,
+            accounts=accounts,
+            benchmarks=self._benchmarks,
         )
         self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
         self._gathered: list[asyncio.Future[list[Snapshot]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders = asyncio.Queue[tuple[Document, list[int]]]()
         self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone, and what was accepted is answered."""
-        beating = asyncio.create_task(beat(self._channel, self._service.metrics, dict))
+        tasks = [
+            asyncio.create_task(beat(self._channel, self._service.metrics, dict)),
+            asyncio.create_task(self._follow_orders()),
+        ]
         await self._server.serve(sockets=[self._listener])
-        beating.cancel()
-
-    async def _engine_of(self, model: ServedModel) -> AsyncEngine:
-        settings = self._settings
-        return AsyncEngine(
-            await self._announced[str(model.wanted)],
-            name=model.name,
-            version=model.version,
-            max_queue=share(settings),
-            decode_threads=settings.decode_threads,
-            max_pixels=settings.max_pixels,
-            metrics=self._service.metrics,
-        )
+        for task in tasks:
+            task.cancel()
 
     def _on_loaded(self) -> None:
         self._channel.send({"kind": "ready"})
 
     def _on_document(self, document: Document, descriptors: list[int]) -> None:
         match document["kind"]:
-            case "link":
-                task = asyncio.create_task(self._link(document, *descriptors))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            case "link" | "models":
+                self._orders.put_nowait((document, descriptors))
+            case "changed":
+                self._models.on_changed(document)
             case "drain":
                 self._service.draining = True
             case "metrics":
@@ -92,32 +87,20 @@ class FrontEnd:
         self._channel.send({"kind": "gather"})
         return await answer
 
+    async def _follow_orders(self) -> None:
+        """In their order: the connections over which a model is reached come before the word that it answers now."""
+        while True:
+            document, descriptors = await self._orders.get()
+            if document["kind"] == "models":
+                self._models.switch(document)
+            else:
+                await self._link(document, *descriptors)
+
     async def _link(self, document: Document, connection: int, memory: int) -> None:
-        """Connects with an engine; the models it has are now available through it."""
         ring = Ring(memory, document["slots"], document["slot_bytes"])
         loop = asyncio.get_running_loop()
         _, link = await loop.connect_accepted_socket(partial(EngineConnection, ring), socket.socket(fileno=connection))
-        for announced in document["models"]:
-            future = self._announced[announced["name"]]
-            if not future.done():
-                info = RunnerInfo.from_document(announced["info"])
-                future.set_result(RemoteModel(announced["name"], info, announced["max_batch_size"]))
-            future.result().attach(document["engine"], link, announced["index"])
-
-
-class _Refused:
-    """Until engine processes can be told."""
-
-    async def load(self, wanted: Wanted) -> None:
-        raise NotReady("models cannot be changed while engines are processes of their own")
-
-    async def unload(self, models: list[Wanted]) -> None:
-        raise NotReady("models cannot be changed while engines are processes of their own")
-
-
-def share(settings: Settings) -> int:
-    """Images that one front end accepts at once."""
-    return -(-settings.max_queue // max(1, settings.frontends or 1))
+        self._models.attach(document["engine"], link, document["models"])
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:

@@ -43,7 +43,7 @@ class Record:
 class Request(Record):
     """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; only then is its slot free."""
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIHBBB")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIBBB")
     id: int
     slot: int
     model: int

@@ -35,12 +35,18 @@ class EngineConnection(asyncio.Protocol):
         self._slots = SlotPool(ring.slots)
         self._pending: dict[int, _Pending] = {}
         self._ids = itertools.count()
+        self._retiring = False
         self._received = bytearray()
         self._transport: asyncio.WriteTransport | None = None
 
     @property
     def in_flight(self) -> int:
         return len(self._pending)
+
+    def retire(self) -> None:
+        """Ends once everything is answered: another connection has taken its place."""
+        self._retiring = True
+        self._end_if_done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
@@ -78,6 +84,12 @@ class EngineConnection(asyncio.Protocol):
             content = self._ring.read(request.slot, reply.size)
             self._slots.give_back(request.slot)
             _resolve(request.future, _outcome(reply, content, request.shape))
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._retiring and not self._pending and self._transport is not None:
+            self._transport.close()
+            self._transport = None
 
     def _cancel(self, number: int) -> None:
         if self._transport is not None and number in self._pending:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -64,21 +64,30 @@ class ModelRepository:
 
     Args:
         load: makes the engine of a model; what it raises is the reason why the model has failed.
+        served: instead of what the settings say, as when the models have changed since.
         changes: who changes the models, if not this process.
 
     Raises:
         ValueError: two models would be served under one name, or an alias stands for nothing.
     """
 
-    def __init__(self, settings: Settings, load: Loader, changes: Changes | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: Loader,
+        *,
+        served: Sequence[ServedModel] | None = None,
+        changes: Changes | None = None,
+    ) -> None:
         self._load_engine = load
         self._changes = changes
         self.aliases = dict(settings.aliases)
         found = wanted_models(settings.model, settings.models, settings.aliases)
-        self._models = {(one.name, one.version): ServedModel(one.name, one.source, one.version) for one in found}
+        models = [ServedModel(one.name, one.source, one.version) for one in found] if served is None else served
+        self._models = {(model.name, model.version): model for model in models}
         self._default = self.aliases.get(DEFAULT_ALIAS, found[0].name)
         self._changing = asyncio.Lock()
-        self._retirement = Retirement()
+        self.retirement = Retirement()
 
     @property
     def versions(self) -> list[ServedModel]:
@@ -140,12 +149,14 @@ class ModelRepository:
     async def start(self) -> None:
         """Loads every model that is not there yet, one after the other. One that fails takes no other with it."""
         async with self._changing:
-            for model in [model for model in self.versions if model.engine is None]:
+            for model in [model for model in self.versions if model.engine is None and not model.unloaded]:
                 try:
                     model.engine = await self._load_engine(model)
                 except Exception as error:
                     model.reason = str(error) or repr(error)
                     _log.error("model %s could not be loaded: %s", model.name, model.reason)
+                if model.engine and self._models[model.name, model.version] is not model:  # replaced since
+                    self.retirement.of(model.engine)
 
     async def load(self, name: str, source: str | None = None, version: int | None = None) -> ServedModel:
         """Loads a model beside the others and warms it; only then it answers for its name, or in its old form's place.
@@ -197,7 +208,7 @@ class ModelRepository:
         self._models[model.name, model.version] = model
         _log.info("model %s is %s", model.wanted, "replaced" if old and old.engine else "loaded")
         if old and old.engine:
-            self._retirement.of(old.engine)
+            self.retirement.of(old.engine)
 
     def remove(self, name: str, version: int) -> ServedModel:
         """From now on this model does not answer; its engine is freed once it has answered everything."""
@@ -205,13 +216,13 @@ class ModelRepository:
         self._models[name, version] = gone = ServedModel(name, old.source, version, unloaded=True)
         _log.info("model %s is unloaded", old.wanted)
         if old.engine:
-            self._retirement.of(old.engine)
+            self.retirement.of(old.engine)
         return gone
 
     async def close(self) -> None:
         """Answers what was accepted, then ends every engine."""
         await asyncio.gather(*(model.engine.close() for model in self.versions if model.engine))
-        await self._retirement.close()
+        await self.retirement.close()
 
     def _newest(self, name: str) -> ServedModel:
         versions = [model for model in self.versions if model.name == name]

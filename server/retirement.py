@@ -1,7 +1,6 @@
 """Engines that have been replaced: they answer what they have accepted, then their memory is freed."""
 
 import asyncio
-from collections.abc import Callable
 
 from .engine import AsyncEngine
 
@@ -16,21 +15,20 @@ class Retirement:
         self._retiring: dict[AsyncEngine, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
-    def of(self, engine: AsyncEngine, then: Callable[[], None] = lambda: None) -> None:
-        """Ends an engine when it is idle; `then` is called when it has ended."""
+    def of(self, engine: AsyncEngine) -> None:
+        """Ends an engine when it is idle."""
         task = asyncio.create_task(self._retire(engine))
         self._retiring[engine] = task
+        task.add_done_callback(lambda _: self._retiring.pop(engine, None))
 
-        def ended(_: asyncio.Task[None]) -> None:
-            self._retiring.pop(engine, None)
-            then()
-
-        task.add_done_callback(ended)
+    async def ended(self) -> None:
+        """Returns when all that retire now have ended."""
+        await asyncio.gather(*self._retiring.values())
 
     async def close(self) -> None:
         """Ends all of them, without the grace."""
         self._closing.set()
-        await asyncio.gather(*self._retiring.values())
+        await self.ended()
 
     async def _retire(self, engine: AsyncEngine) -> None:
         try:

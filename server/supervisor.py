@@ -7,16 +7,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import Literal
 
 from .access import read_keys
 from .benchmarks.desk import Desk
 from .channel import Channel, Document, channel_pair
-from .frontend import share
-from .metrics import Metrics, Snapshot, merge, without_gauges
+from .members import Member, Members
+from .metrics import Metrics, merge, without_gauges
+from .model_changes import ModelChanges
 from .rates import accounts
+from .remote_models import share
 from .ring import memory_file
 from .settings import Settings
 from .wanted import wanted_models
@@ -25,27 +26,9 @@ _log = logging.getLogger(__name__)
 READY = "ready: open %s in a browser, or post an image to its /classify"
 _WATCH_SECONDS = 0.25
 _LOAD_SECONDS = 300.0
+_SMALLEST_SLOT = 4096
 _MOST_ATTEMPTS = 5
 _LONGEST_BACK_OFF_SECONDS = 30.0
-
-
-@dataclass(eq=False, slots=True)
-class Member:
-    """A process of the service. `models`: what an engine has announced, once it has `loaded` all."""
-
-    kind: Literal["engine", "frontend"]
-    index: int
-    process: asyncio.subprocess.Process
-    channel: Channel
-    models: list[Document] = field(default_factory=list)
-    loaded: bool = False
-    ready: bool = False
-    heard_at: float = field(default_factory=time.monotonic)
-    busy_seconds: float = 0.0
-    metrics: Snapshot = field(default_factory=lambda: merge([]))
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.index} (process {self.process.pid})"
 
 
 class Supervisor:
@@ -59,11 +42,10 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._address = address
-        self._sources = {
-            str(one): one.source for one in wanted_models(settings.model, settings.models, settings.aliases)
-        }
         self._devices = settings.device.split(",")
-        self._members: set[Member] = set()
+        self._members = Members()
+        wanted = wanted_models(settings.model, settings.models, settings.aliases)
+        self._changes = ModelChanges(wanted, self._members, self._link)
         self._attempts: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -71,7 +53,7 @@ class Supervisor:
         self._metrics = Metrics()
         keys = read_keys(settings.api_key, settings.api_key_file)
         self._accounts = accounts(len(keys)) if settings.rate_limit else None
-        self._desk = Desk(self._front_ends, lambda: self._engines(loaded=True))
+        self._desk = Desk(self._members)
         self._retired = merge([])
         """What processes that have ended had counted: counters never go back."""
 
@@ -110,9 +92,10 @@ class Supervisor:
         settings = self._settings
         if kind == "engine":
             settings = settings.model_copy(update={"device": self._devices[index]})
-        start = {"settings": settings.model_dump(mode="json"), "models": self._sources}
+            member.ordered = set(self._changes.models)
+        start = {"settings": settings.model_dump(mode="json"), **self._changes.document}
         channel.send(start | {"listener": self._listener.fileno(), "accounts": self._accounts})
-        for engine in self._engines(loaded=True) if kind == "frontend" else ():
+        for engine in self._members.loaded_engines if kind == "frontend" else ():
             self._link(member, engine)
         if kind == "frontend":
             self._desk.welcome(member)
@@ -122,6 +105,7 @@ class Supervisor:
         """Restarts the member when it ends, unless everything does."""
         code = await member.process.wait()
         self._members.discard(member)
+        self._changes.gone(member)
         member.channel.close()
         self._desk.gone(member)
         self._retired = without_gauges(merge([self._retired, member.metrics]))
@@ -150,31 +134,37 @@ class Supervisor:
                 snapshots = [self._metrics.snapshot(), self._retired, *others]
                 member.channel.send({"kind": "metrics", "snapshots": snapshots})
             case "model":
-                member.models.append(document)
-                _log.info("engine %d: model %s is loaded", member.index, document["name"])
+                _log.info("engine %d: model %s is loaded", member.index, document["model"])
+                self._changes.on_model(member, document)
             case "failed":
-                self._fail(f"model {document['model']} could not be loaded: {document['reason']}")
+                if not self._changes.on_failure(member, document):
+                    self._fail(f"model {document['model']} could not be loaded: {document['reason']}")
             case "loaded":
                 member.loaded = True
                 self._attempts.pop((member.kind, member.index), None)
-                for front_end in self._front_ends():
+                for front_end in self._members.front_ends:
                     self._link(front_end, member)
+                self._changes.complete(member)
+            case "load" | "unload":
+                self._changes.on_order(member, document)
+            case "switched" | "released":
+                self._changes.on_turn(member, document)
             case "ready":
                 member.ready = True
                 self._attempts.pop((member.kind, member.index), None)
-                if all(front_end.ready for front_end in self._front_ends()):
+                if all(front_end.ready for front_end in self._members.front_ends):
                     _log.info(READY, self._address)
             case kind if kind.startswith("benchmark"):
                 self._desk.on_document(member, document)
 
     def _link(self, front_end: Member, engine: Member) -> None:
         """Gives both an end of a new connection and the memory of its slots."""
-        slot_bytes = max(4096, *(model["slot_bytes"] for model in engine.models))
+        slot_bytes = max([_SMALLEST_SLOT, *(model["slot_bytes"] for model in engine.models.values())])
         slots = share(self._settings)
         memory = memory_file(slots * slot_bytes)
         ends = socket.socketpair()
         document = {"kind": "link", "engine": engine.index, "slots": slots, "slot_bytes": slot_bytes}
-        front_end.channel.send(document | {"models": engine.models}, [ends[0].fileno(), memory])
+        front_end.channel.send(document | {"models": list(engine.models.values())}, [ends[0].fileno(), memory])
         engine.channel.send(document, [ends[1].fileno(), memory])
         os.close(memory)
         for end in ends:
@@ -185,22 +175,22 @@ class Supervisor:
         limit = self._settings.hang_timeout
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            for engine in list(self._engines()):
+            for engine in self._members.engines:
                 silent = time.monotonic() - engine.heard_at
-                if max(silent, engine.busy_seconds) > (limit if engine.loaded else max(limit, _LOAD_SECONDS)):
+                if max(silent, engine.busy_seconds) > (limit if engine.settled else max(limit, _LOAD_SECONDS)):
                     _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", engine, silent, engine.busy_seconds)
                     engine.heard_at = time.monotonic()
                     engine.process.kill()
 
     async def _drain(self) -> None:
         """Not ready, still serving for `drain_delay`; then front ends finish what they accepted; then engines end."""
-        for front_end in self._front_ends():
+        for front_end in self._members.front_ends:
             front_end.channel.send({"kind": "drain"})
         if not self._failure:
             await asyncio.sleep(self._settings.drain_delay)
         self._listener.close()
-        await self._stop(list(self._front_ends()), self._settings.drain_timeout)
-        await self._stop(list(self._engines()), self._settings.drain_timeout)
+        await self._stop(self._members.front_ends, self._settings.drain_timeout)
+        await self._stop(self._members.engines, self._settings.drain_timeout)
 
     async def _stop(self, members: list[Member], timeout: float) -> None:
         for member in members:
@@ -219,12 +209,6 @@ class Supervisor:
     def _fail(self, reason: str) -> None:
         self._failure = self._failure or reason
         self._stopping.set()
-
-    def _engines(self, *, loaded: bool = False) -> Iterator[Member]:
-        return (member for member in self._members if member.kind == "engine" and (member.loaded or not loaded))
-
-    def _front_ends(self) -> Iterator[Member]:
-        return (member for member in self._members if member.kind == "frontend")
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -77,7 +77,7 @@ def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(worker
     async def main() -> None:
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(partial(EngineLink, rings[0], workers), far)
+        await loop.connect_accepted_socket(partial(EngineLink, rings[0], dict(enumerate(workers))), far)
         transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
         wanted, runs = [], []
         for index, worker in enumerate(workers):

@@ -1,0 +1,140 @@
+"""The models of a front end: what the supervisor says is served, reached through the engines that have it."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
+
+from .channel import Document
+from .engine import AsyncEngine
+from .errors import LoadFailed, ModelNotServed, NotReady
+from .metrics import Metrics
+from .remote import EngineConnection, RemoteModel
+from .repository import ModelRepository, ServedModel
+from .runners import RunnerInfo
+from .settings import Settings
+from .wanted import Wanted
+
+Row = tuple[int | None, str, int, str]
+
+
+class RemoteModels:
+    """Keeps `repository` as the supervisor has it, and takes what clients want changed to the supervisor.
+
+    Args:
+        models: number, name, version and source of each; without a number it is unloaded.
+        send: takes a document to the supervisor.
+    """
+
+    def __init__(
+        self, settings: Settings, models: Iterable[Row], metrics: Metrics, send: Callable[[Document], None]
+    ) -> None:
+        rows = list(models)
+        self._settings = settings
+        self._metrics = metrics
+        self._send = send
+        self._numbers = {(name, version): number for number, name, version, _ in rows if number is not None}
+        self._remote: dict[int, asyncio.Future[RemoteModel]] = defaultdict(asyncio.get_running_loop().create_future)
+        self._links: dict[int, EngineConnection] = {}
+        self._tickets = itertools.count()
+        self._orders: dict[int, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        served = [ServedModel(name, source, version, unloaded=number is None) for number, name, version, source in rows]
+        self.repository = ModelRepository(settings, self._engine_of, served=served, changes=self)
+
+    async def load(self, wanted: Wanted) -> None:
+        """As Changes."""
+        await self._ask("load", [wanted])
+
+    async def unload(self, models: list[Wanted]) -> None:
+        """As Changes."""
+        await self._ask("unload", models)
+
+    def on_changed(self, document: Document) -> None:
+        """The supervisor has done, or could not do, what was asked of it."""
+        order = self._orders.pop(document["ticket"])
+        if order.done():
+            return
+        if "error" in document:
+            kind = LoadFailed if document["error_type"] == LoadFailed.error_type else NotReady
+            order.set_exception(kind(document["error"]))
+        else:
+            order.set_result(None)
+
+    def attach(self, engine: int, link: EngineConnection, models: Iterable[Document]) -> None:
+        """From now on these models are reached on this engine by this connection; the one it had is given up."""
+        for announced in models:
+            remote = self._remote[announced["number"]]
+            if not remote.done():
+                info = RunnerInfo.from_document(announced["info"])
+                remote.set_result(RemoteModel(announced["name"], info, announced["max_batch_size"]))
+            remote.result().attach(engine, link, announced["number"])
+        if old := self._links.get(engine):
+            old.retire()
+        self._links[engine] = link
+
+    def switch(self, document: Document) -> None:
+        """From now on exactly these models answer; the supervisor is told so, and when no request is on others."""
+        now = {(name, version): number for number, name, version, _ in document["models"] if number is not None}
+        for number, name, version, source in document["models"]:
+            if number is not None and self._numbers.get((name, version)) != number:
+                self._install(number, ServedModel(name, source, version))
+        gone = [number for key, number in self._numbers.items() if now.get(key) != number]
+        for key in self._numbers.keys() - now.keys():
+            self.repository.remove(*key)
+        self._numbers = now
+        self._send({"kind": "switched", "turn": document["turn"]})
+        self._start(self._release(document["turn"], gone))
+
+    def _install(self, number: int, model: ServedModel) -> None:
+        remote = self._remote[number]
+        if remote.done():
+            model.engine = self._engine(model, remote.result())
+        else:  # its engine has died since: as soon as it is back
+            self._start(self._fill(number, model))
+        self.repository.install(model)
+
+    async def _fill(self, number: int, model: ServedModel) -> None:
+        model.engine = self._engine(model, await self._remote[number])
+
+    async def _release(self, turn: int, numbers: list[int]) -> None:
+        await self.repository.retirement.ended()
+        for number in numbers:
+            remote = self._remote[number]
+            if not remote.done():
+                remote.set_exception(ModelNotServed("it was unloaded before it was there"))
+                remote.exception()  # not all have somebody who waits
+            del self._remote[number]
+        self._send({"kind": "released", "turn": turn})
+
+    async def _engine_of(self, model: ServedModel) -> AsyncEngine:
+        return self._engine(model, await self._remote[self._numbers[model.name, model.version]])
+
+    def _engine(self, model: ServedModel, remote: RemoteModel) -> AsyncEngine:
+        settings = self._settings
+        return AsyncEngine(
+            remote,
+            name=model.name,
+            version=model.version,
+            max_queue=share(settings),
+            decode_threads=settings.decode_threads,
+            max_pixels=settings.max_pixels,
+            metrics=self._metrics,
+        )
+
+    async def _ask(self, kind: str, models: list[Wanted]) -> None:
+        ticket = next(self._tickets)
+        order = self._orders[ticket] = asyncio.get_running_loop().create_future()
+        rows = [(one.name, one.version, one.source) for one in models]
+        self._send({"kind": kind, "ticket": ticket, "models": rows})
+        await order
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def share(settings: Settings) -> int:
+    """Images that one front end accepts at once."""
+    return -(-settings.max_queue // max(1, settings.frontends or 1))
