@@ -1,0 +1,180 @@
+"""The manifests: valid by Kubernetes' schemas and by ours of operators' kinds, and true to how the service ends."""
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tessella.server.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "docker" / "kubernetes"
+SCHEMAS = json.loads((Path(__file__).parent / "schemas.json").read_text())
+Document = dict[str, Any]
+
+
+def read(file: str) -> Document:
+    document: Document = yaml.safe_load((FOLDER / file).read_text())
+    return document
+
+
+def resources(folder: str) -> list[Document]:
+    """What `kubectl apply --kustomize` would send, patched; images stay as they are named."""
+    kustomization = read(f"{folder}/kustomization.yaml")
+    found: list[Document] = []
+    for entry in kustomization["resources"]:
+        nested = (FOLDER / folder / entry).is_dir()
+        found += resources(str(Path(folder, entry))) if nested else [read(f"{folder}/{entry}")]
+    for patch in kustomization.get("patches", []):
+        change = read(f"{folder}/{patch['path']}")
+        (target,) = (one for one in found if identity(one) == identity(change))
+        merge(target, change)
+    return found
+
+
+def identity(document: Document) -> tuple[str, str]:
+    return document["kind"], document["metadata"]["name"]
+
+
+def merge(target: Document, change: Document) -> None:
+    """A strategic merge: objects key by key, lists of named objects by name, other lists as a whole."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            merge(target[key], value)
+        elif isinstance(value, list) and isinstance(target.get(key), list) and value and "name" in value[0]:
+            by_name = {one["name"]: one for one in target[key]}
+            for one in value:
+                if one["name"] in by_name:
+                    merge(by_name[one["name"]], one)
+                else:
+                    target[key].append(one)
+        else:
+            target[key] = value
+
+
+def check(document: Document) -> None:
+    """
+    Raises:
+        kubernetes_validate.ValidationError, jsonschema.ValidationError: it is not what its kind allows.
+    """
+    if document["kind"] in SCHEMAS["$defs"]:
+        jsonschema.validate(document, SCHEMAS | {"$ref": f"#/$defs/{document['kind']}"})
+        if document["kind"] != "ClusterServingRuntime":
+            return
+        pod = {key: document["spec"][key] for key in ("containers", "volumes")}
+        document = {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": pod}
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def containers() -> Iterator[tuple[str, Document, Document]]:
+    """Where, the pod's specification, and its container, of all that run the server."""
+    for folder in ("base", "gpu"):
+        (deployment,) = (one for one in resources(folder) if one["kind"] == "Deployment")
+        pod = deployment["spec"]["template"]["spec"]
+        yield folder, pod, pod["containers"][0]
+    runtime, service = resources("kserve")
+    grace = service["spec"]["predictor"]["terminationGracePeriodSeconds"]
+    yield "kserve", runtime["spec"] | {"terminationGracePeriodSeconds": grace}, runtime["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize("folder", ["base", "gpu", "kserve"])
+def test_every_manifest_is_valid(folder: str) -> None:
+    found = resources(folder)
+    assert len(found) >= 2
+    for document in found:
+        check(document)
+
+
+def test_every_file_belongs_to_a_kustomization() -> None:
+    listed = {"prometheus-adapter.yaml"}
+    for file in FOLDER.rglob("kustomization.yaml"):
+        kustomization = yaml.safe_load(file.read_text())
+        names = [*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", []))]
+        listed |= {str((file.parent / name).relative_to(FOLDER)) for name in names if (file.parent / name).is_file()}
+    assert {str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.yaml")} - listed == {
+        f"{folder}/kustomization.yaml" for folder in ("base", "gpu", "kserve")
+    }
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "path", "wrong"),
+    [
+        ("base", "Deployment", "spec.template.spec.containers.0.readinesProbe", {}),
+        ("base", "Deployment", "spec.template.spec.terminationGracePeriodSeconds", "75"),
+        ("base", "HorizontalPodAutoscaler", "spec.maxReplicas", None),
+        ("base", "ServiceMonitor", "spec.endpoints.0.interval", "15"),
+        ("kserve", "ClusterServingRuntime", "spec.protocolVersions.0", "v3"),
+        ("kserve", "ClusterServingRuntime", "spec.supportedModelTypes", []),
+        ("kserve", "ClusterServingRuntime", "spec.containers.0.name", "tessella"),
+        ("kserve", "ClusterServingRuntime", "spec.containers.0.securityContext.runAsUser", "10001"),
+        ("kserve", "InferenceService", "spec.predictor.model.storageURI", "pvc://models/flowers"),
+        ("kserve", "InferenceService", "spec.predictor.scaleMetric", "queue"),
+    ],
+)
+def test_a_mistake_is_found(folder: str, kind: str, path: str, wrong: Any) -> None:
+    (document,) = (deepcopy(one) for one in resources(folder) if one["kind"] == kind)
+    *way, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    place: Any = document
+    for part in way:
+        place = place[part]
+    if wrong is None:
+        del place[last]
+    else:
+        place[last] = wrong
+    with pytest.raises((kubernetes_validate.ValidationError, jsonschema.ValidationError)):
+        check(document)
+
+
+def test_a_pod_has_longer_than_the_service_needs_to_end() -> None:
+    """The worst case is the supervisor's: the delay, then front ends, then engines, each a second after its timeout."""
+    for where, pod, container in containers():
+        set_here = {variable["name"]: variable["value"] for variable in container["env"]}
+        settings = Settings(
+            drain_delay=float(set_here["TESSELLA_DRAIN_DELAY"]), drain_timeout=float(set_here["TESSELLA_DRAIN_TIMEOUT"])
+        )
+        before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        needed = before + settings.drain_delay + 2 * (settings.drain_timeout + 1)
+        assert pod["terminationGracePeriodSeconds"] > needed, where
+        probe = container["readinessProbe"]
+        assert settings.drain_delay >= probe["periodSeconds"], "endpoints hear of it before it refuses"
+
+
+def test_pods_may_do_no_more_than_they_must() -> None:
+    for where, pod, container in containers():
+        own = container["securityContext"]
+        assert {**pod.get("securityContext", {}), **own}["runAsNonRoot"] is True, where
+        assert own["readOnlyRootFilesystem"] is True
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/cache", "/tmp"}
+        assert container["resources"]["limits"]["cpu"] == container["resources"]["requests"]["cpu"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_variables_and_options_are_settings() -> None:
+    names = {f"TESSELLA_{name.upper()}" for name in Settings.model_fields}
+    options = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
+    for _, _, container in containers():
+        assert {variable["name"] for variable in container["env"]} <= names
+        assert {argument.partition("=")[0] for argument in container.get("args", ["serve"])} - options == {"serve"}
+
+
+def test_a_gpu_adds_to_what_is_there() -> None:
+    _, pod, container = next(one for one in containers() if one[0] == "gpu")
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"TESSELLA_DEVICE", "TESSELLA_DRAIN_DELAY"} <= {variable["name"] for variable in container["env"]}
+    assert {volume["name"] for volume in pod["volumes"]} == {"cache", "temporary"}
+    tags = [read(f"{folder}/kustomization.yaml")["images"][0] for folder in ("base", "gpu")]
+    assert tags[0]["newName"] == tags[1]["name"]
+
+
+def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes() -> None:
+    (rule,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    (metric,) = read("base/autoscaler.yaml")["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
