@@ -1,9 +1,13 @@
 #!/bin/sh
 # Installs the packages of some extras, pinned, below /install: `install.sh torch,onnx [further index]`.
 set -eu
-python3 requirements.py "$1" pyproject.toml >requirements.txt
-pip install --prefix /install --ignore-installed --no-compile --constraint constraints.txt \
-    --requirement requirements.txt ${2:+--extra-index-url "$2"}
+wanted="--requirement /wanted/base.txt"
+for extra in $(echo "$1" | tr , ' '); do
+    wanted="$wanted --requirement /wanted/$extra.txt"
+done
+# shellcheck disable=SC2086 # a list
+pip install --prefix /install --ignore-installed --no-compile --constraint constraints.txt $wanted \
+    ${2:+--extra-index-url "$2"}
 
 # What no service reads: the packages' own tests, types and headers, onnxruntime's library for programs in C.
 cd /install/lib/python3.*/site-packages

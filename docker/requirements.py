@@ -1,6 +1,7 @@
-"""Prints what tessella needs with some of its extras, one a line: `requirements.py torch,onnx pyproject.toml`.
+"""Writes what tessella needs into a folder, a file for each extra: `requirements.py pyproject.toml folder`.
 
-Runs with nothing installed, before the wheel is built: so an image's packages lie in a layer that only they change.
+`base.txt` is what it needs without extras. Runs with nothing installed, before the wheel is built: so an image's
+packages lie in a layer that only they change.
 """
 
 import re
@@ -8,31 +9,32 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 _OURSELVES = re.compile(r"tessella\[(?P<extras>[^\]]+)\]")
 
 
-def requirements(project: dict[str, Any], extras: list[str]) -> Iterator[str]:
-    """Those of the project itself, then those of its extras, which may name each other.
+def requirements(optional: dict[str, list[str]], extra: str) -> Iterator[str]:
+    """Those of an extra and of the extras that it names.
 
     Raises:
         KeyError: there is no such extra.
     """
-    yield from project["dependencies"]
-    for extra in extras:
-        yield from _of_extra(project["optional-dependencies"], extra)
-
-
-def _of_extra(optional: dict[str, list[str]], extra: str) -> Iterator[str]:
     for requirement in optional[extra]:
         if found := _OURSELVES.fullmatch(requirement):
             for other in found["extras"].split(","):
-                yield from _of_extra(optional, other)
+                yield from requirements(optional, other)
         else:
             yield requirement
 
 
+def write(file: Path, folder: Path) -> None:
+    project = tomllib.loads(file.read_text())["project"]
+    optional = project["optional-dependencies"]
+    folder.mkdir(parents=True)
+    wanted = {extra: list(requirements(optional, extra)) for extra in optional}
+    for name, lines in (wanted | {"base": project["dependencies"]}).items():
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
 if __name__ == "__main__":
-    wanted, file = sys.argv[1:]
-    print(*requirements(tomllib.loads(Path(file).read_text())["project"], wanted.split(",")), sep="\n")
+    write(*map(Path, sys.argv[1:]))
