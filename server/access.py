@@ -41,20 +41,21 @@ class AccessMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self.app
         if scope["type"] == "http" and not self._is_open(scope):
-            answer = self._refusal(Headers(scope=scope)) or self.app
+            answer = self._refusal(Headers(scope=scope), scope["path"]) or self.app
         await answer(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
         key = self._key(headers)
         if key is None:
             message = "no valid API key; send it as 'Authorization: Bearer …' or 'x-api-key'"
-            response = failure(401, message, "unauthorized")
+            response = failure(401, message, "unauthorized", path)
             response.headers["www-authenticate"] = "Bearer"
             return response
         wait = self._limiter.admit(key) if self._limiter else 0.0
         if not wait:
             return None
-        response = failure(429, f"this key's requests come too fast; the next may come in {wait:.3f} s", "rate_limited")
+        message = f"this key's requests come too fast; the next may come in {wait:.3f} s"
+        response = failure(429, message, "rate_limited", path)
         response.headers["retry-after"] = str(math.ceil(wait))
         return response
 

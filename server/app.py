@@ -18,6 +18,7 @@ from .beat import measure
 from .benchmarks import routes as benchmarks
 from .metrics import CONTENT_TYPE, merge, render
 from .middleware import RequestContextMiddleware
+from .protocols import embeddings, huggingface, retrieval
 from .rates import RateLimiter
 from .responses import install_error_handlers
 from .schemas import HealthAnswer
@@ -63,6 +64,8 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(models.router)
     app.include_router(classify.router)
     app.include_router(benchmarks.router)
+    for protocol in (embeddings, huggingface, retrieval):  # after models.router: /models/{name} takes any path below it
+        app.include_router(protocol.router)
     app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
     return app
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from .answering import answer_readable
 from .body import read_body
-from .engine import AsyncEngine
 from .errors import ServiceError
 from .inputs import Inputs, read_inputs
 from .middleware import RequestContext
@@ -53,7 +54,13 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
     images = await service.urls.replace(inputs.images)
     engine = service.repository.engine(parameters.model)  # after the last await: it may have been replaced meanwhile
-    results = await _classify(images, engine, parameters, service.settings.timeout_ms)
+    run = partial(
+        engine.classify_many,
+        top_k=parameters.top_k,
+        timeout=(parameters.timeout_ms or service.settings.timeout_ms) / 1e3,
+        priority=parameters.priority,
+    )
+    results = await answer_readable(images, run, request.state.context)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
     answer = _answer(results, engine.name, request.state.context)
@@ -67,29 +74,8 @@ async def _read(request: Request, service: Service) -> Inputs:
     return await asyncio.to_thread(read_inputs, body, content_type, max_images=service.settings.max_images)
 
 
-async def _classify(
-    images: Sequence[bytes | ServiceError], engine: AsyncEngine, parameters: ClassifyParameters, default_timeout: float
-) -> list[Classification | ServiceError]:
-    """Runs what could be read; what could not keeps its place."""
-    readable = [image for image in images if isinstance(image, bytes)]
-    if not readable:
-        return [image for image in images if isinstance(image, ServiceError)]
-    answers = iter(
-        await engine.classify_many(
-            readable,
-            top_k=parameters.top_k,
-            timeout=(parameters.timeout_ms or default_timeout) / 1e3,
-            priority=parameters.priority,
-        )
-    )
-    return [next(answers) if isinstance(image, bytes) else image for image in images]
-
-
 def _answer(results: Sequence[Classification | ServiceError], model: str, context: RequestContext) -> ClassifyAnswer:
     done = [result for result in results if isinstance(result, Classification)]
-    context.queue_seconds = max((result.queue_seconds for result in done), default=0.0)
-    context.inference_seconds = max((result.inference_seconds for result in done), default=0.0)
-    context.batch_size = max((result.batch_size for result in done), default=0)
     return ClassifyAnswer(
         id=context.id,
         model=model,

@@ -13,7 +13,7 @@ from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, Ser
 from .images import DEFAULT_MAX_PIXELS, decode
 from .load import Choices, load_runner
 from .metrics import Metrics
-from .predictions import Answer, Classification, Output, top_predictions
+from .predictions import Answer, Classification, Function, Output, top_predictions
 from .recorder import RequestRecorder
 from .tasks import Task
 from .tracing import record_stages
@@ -149,9 +149,18 @@ class AsyncEngine:
         return result
 
     async def classify_many(
-        self, images: Sequence[bytes], *, top_k: int = 5, timeout: float | None = None, priority: int = 0
+        self,
+        images: Sequence[bytes],
+        *,
+        top_k: int = 5,
+        timeout: float | None = None,
+        priority: int = 0,
+        function: Function = "softmax",
     ) -> list[Classification | ServiceError]:
         """As `classify` for several images; results in their order. An image that fails takes no other with it.
+
+        Args:
+            function: makes scores of logits.
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
@@ -160,9 +169,9 @@ class AsyncEngine:
 
         async def one(image: bytes) -> Classification | ServiceError:
             output = await self._run_one(image, Task.LOGITS, priority)
-            return output if isinstance(output, ServiceError) else self._recorded(self._classification(output, top_k))
+            return output if isinstance(output, ServiceError) else self._classification(output, top_k, function)
 
-        self._require(Task.LOGITS)
+        self.require(Task.LOGITS)
         return await self._answer(images, one, timeout)
 
     async def run_many(
@@ -182,10 +191,11 @@ class AsyncEngine:
             output = await self._run_one(image, task, priority)
             return output if isinstance(output, ServiceError) else self._recorded(output)
 
-        self._require(task)
+        self.require(task)
         return await self._answer(images, one, timeout)
 
-    def _require(self, task: Task) -> None:
+    def require(self, task: Task) -> None:
+        """Raises TaskNotGiven where the model does not do this."""
         if task in self.info.results:
             return
         error = TaskNotGiven(
@@ -245,16 +255,17 @@ class AsyncEngine:
             inference_seconds=inference.inference_seconds,
         )
 
-    def _classification(self, output: Output, top_k: int) -> Classification:
+    def _classification(self, output: Output, top_k: int, function: Function) -> Classification:
         started = time.perf_counter()
-        return Classification(
-            predictions=top_predictions(output.values, self.info.labels, top_k),
+        result = Classification(
+            predictions=top_predictions(output.values, self.info.labels, top_k, function),
             batch_size=output.batch_size,
             decode_seconds=output.decode_seconds,
             queue_seconds=output.queue_seconds,
             inference_seconds=output.inference_seconds,
             output_seconds=time.perf_counter() - started,
         )
+        return self._recorded(result)
 
     def _recorded(self, answer: A) -> A:
         record_stages(answer.stages, model=self.name, batch_size=answer.batch_size)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -49,9 +50,16 @@ def read_inputs(body: bytes, content_type: str, *, max_images: int) -> Inputs:
             f"content type {kind!r} is not read; use image/*, application/octet-stream, multipart/form-data "
             "or application/json"
         )
-    if len(inputs.images) > max_images:
-        raise _too_many(max_images)
+    check_count(inputs.images, max_images)
     return inputs
+
+
+def check_count(images: Sequence[object], max_images: int) -> None:
+    """Raises BadRequest for no image, RequestTooLarge for more than `max_images`."""
+    if not images:
+        raise BadRequest("an empty list of images; send at least one")
+    if len(images) > max_images:
+        raise _too_many(max_images)
 
 
 def _read_json(body: bytes) -> Inputs:
@@ -60,8 +68,6 @@ def _read_json(body: bytes) -> Inputs:
     except ValidationError as error:
         raise BadRequest(f"the JSON body is not a classification request: {explain(error)}") from error
     texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
-    if not texts:
-        raise BadRequest("'inputs' is an empty list; send at least one image")
     return Inputs([read_text(text) for text in texts], request.parameters)
 
 

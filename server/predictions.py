@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Function = Literal["softmax", "sigmoid", "none"]
+"""What makes scores of logits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class and its softmax probability."""
+    """A class and its score: the softmax probability, unless another function was asked for."""
 
     label: str
     index: int
@@ -51,9 +55,19 @@ class Output(Answer):
     values: NDArray[np.float32]
 
 
-def top_predictions(logits: NDArray[np.float32], labels: Sequence[str], top_k: int) -> tuple[Prediction, ...]:
+def top_predictions(
+    logits: NDArray[np.float32], labels: Sequence[str], top_k: int, function: Function = "softmax"
+) -> tuple[Prediction, ...]:
     """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""
-    scores = np.exp(logits - logits.max(), dtype=np.float64)
-    scores /= scores.sum()
+    scores = _scores(logits, function)
     best = np.argsort(-scores, kind="stable")[:top_k]
     return tuple(Prediction(labels[index], int(index), float(scores[index])) for index in best)
+
+
+def _scores(logits: NDArray[np.float32], function: Function) -> NDArray[np.float64]:
+    if function == "none":
+        return logits.astype(np.float64)
+    if function == "sigmoid":
+        return (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
+    scores = np.exp(logits - logits.max(), dtype=np.float64)
+    return scores / scores.sum()

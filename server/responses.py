@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from . import errors
-from .schemas import Failure
+from .schemas import Failure, OpenAIFailure
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadRequest: 400,
@@ -35,29 +35,34 @@ class _Descriptions(dict[int, dict[str, Any]]):
         return {status: self[status] for status in statuses}
 
 
-ERRORS = _Descriptions(
-    {
-        status: {"model": Failure, "description": meaning}
-        for status, meaning in {
-            400: "Malformed request",
-            401: "No API key, or a wrong one",
-            403: "Needs a key, or comes from this machine where no key is set",
-            404: "No such model",
-            409: "Another one is running",
-            413: "Too many bytes, pixels or images",
-            415: "Content type that is not read",
-            422: "The image cannot be decoded",
-            429: "The queue is full; see Retry-After",
-            503: "Loading, failed or shutting down; see Retry-After",
-            504: "No answer within the request's time",
-        }.items()
-    }
+_MEANINGS = {
+    400: "Malformed request",
+    401: "No API key, or a wrong one",
+    403: "Needs a key, or comes from this machine where no key is set",
+    404: "No such model",
+    409: "Another one is running",
+    413: "Too many bytes, pixels or images",
+    415: "Content type that is not read",
+    422: "The image cannot be decoded",
+    429: "The queue is full; see Retry-After",
+    503: "Loading, failed or shutting down; see Retry-After",
+    504: "No answer within the request's time",
+}
+ERRORS = _Descriptions({status: {"model": Failure, "description": text} for status, text in _MEANINGS.items()})
+OPENAI_ERRORS = _Descriptions(
+    {status: {"model": OpenAIFailure, "description": text} for status, text in _MEANINGS.items()}
 )
+OPENAI_PATHS = ("/v1/embeddings",)
+"""Where errors have the shape whose message OpenAI's clients show."""
 
 
-def failure(status: int, message: str, error_type: str) -> JSONResponse:
+def failure(status: int, message: str, error_type: str, path: str = "") -> JSONResponse:
+    """An error's response. `path`: of the request, which has a say in the shape."""
+    document: dict[str, Any] = {"error": message, "error_type": error_type}
+    if path in OPENAI_PATHS:
+        document = {"error": {"message": message, "type": error_type, "param": None, "code": error_type}}
     headers = {"retry-after": RETRY_AFTER_SECONDS[status]} if status in RETRY_AFTER_SECONDS else None
-    return JSONResponse({"error": message, "error_type": error_type}, status, headers)
+    return JSONResponse(document, status, headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -65,17 +70,18 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.ServiceError)
-        return failure(STATUS[type(error)], str(error), error.error_type)
+        return failure(STATUS[type(error)], str(error), error.error_type, request.url.path)
 
     async def invalid_parameters(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         findings = "; ".join(f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
-        return failure(400, f"invalid parameters: {findings}", errors.BadRequest.error_type)
+        return failure(400, f"invalid parameters: {findings}", errors.BadRequest.error_type, request.url.path)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = f"{request.method} {request.url.path}: {error.detail}"
-        response = failure(error.status_code, message, _HTTP_TYPES.get(error.status_code, "http_error"))
+        error_type = _HTTP_TYPES.get(error.status_code, "http_error")
+        response = failure(error.status_code, message, error_type, request.url.path)
         response.headers.update(error.headers or {})
         return response
 

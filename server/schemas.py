@@ -46,6 +46,19 @@ class Failure(BaseModel):
     error_type: Annotated[str, Field(description="what was wrong, for programs", examples=["invalid_image"])]
 
 
+class OpenAIError(BaseModel):
+    message: Annotated[str, Field(description="what was wrong, for people")]
+    type: Annotated[str, Field(description="what was wrong, for programs", examples=["invalid_image"])]
+    param: None = None
+    code: str
+
+
+class OpenAIFailure(BaseModel):
+    """The shape of an error where OpenAI's clients ask."""
+
+    error: OpenAIError
+
+
 class Timings(BaseModel):
     """Milliseconds. For several images, the largest of each."""
 

@@ -1,0 +1,37 @@
+"""What every route with images does: run those that could be read, keep the place of the others, note the times."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from .errors import ServiceError
+from .middleware import RequestContext
+from .predictions import Answer
+
+A = TypeVar("A", bound=Answer)
+Run = Callable[[list[bytes]], Awaitable[list[A | ServiceError]]]
+
+
+async def answer_readable(
+    images: Sequence[bytes | ServiceError], run: Run[A], context: RequestContext
+) -> list[A | ServiceError]:
+    """`run` gets the images that could be read, at once; what could not be read keeps its place among the results."""
+    readable = [image for image in images if isinstance(image, bytes)]
+    answers = iter(await run(readable) if readable else [])
+    results = [next(answers) if isinstance(image, bytes) else image for image in images]
+    done = [result for result in results if isinstance(result, Answer)]
+    context.queue_seconds = max((result.queue_seconds for result in done), default=0.0)
+    context.inference_seconds = max((result.inference_seconds for result in done), default=0.0)
+    context.batch_size = max((result.batch_size for result in done), default=0)
+    return results
+
+
+def all_of(results: Sequence[A | ServiceError]) -> list[A]:
+    """The results, where an answer has no place for the error of one image.
+
+    Raises:
+        ServiceError: the first that is among them; of several images it tells which one it is of.
+    """
+    for number, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            raise type(result)(f"image {number}: {result}" if len(results) > 1 else str(result))
+    return [result for result in results if isinstance(result, Answer)]
