@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import reference
-from .tnt_weights import InnerWeights, WordWeights
+from .tnt_weights import AbsorbedWords, InnerWeights, WordWeights
 from .weights import NormWeights
 
 
@@ -41,15 +41,29 @@ def outgoing(x: Tensor, weights: InnerWeights) -> Tensor:
 
 def inner_block(x: Tensor, weights: InnerWeights, index: int) -> Tensor:
     """x + attention(norm(x)), then x + mlp(norm(x)): (M, W, d) -> (M, W, d)."""
-    query, key, value = F.linear(standardise(x, weights.eps), weights.qkv[index]).chunk(3, dim=-1)
-    mixed = mix(query + weights.query_bias[index].to(x.dtype), key, value, weights.heads)
-    x = x + _linear(mixed, weights.projection, weights.projection_bias, index)
+    x = x + attend(standardise(x, weights.eps), weights, index)
     hidden = F.gelu(_linear(standardise(x, weights.eps), weights.expand, weights.expand_bias, index))
     return x + _linear(hidden, weights.contract, weights.contract_bias, index)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, index: int) -> Tensor:
     return F.linear(x, weight[index], bias[index].to(x.dtype))
+
+
+def attend(y: Tensor, weights: InnerWeights, index: int) -> Tensor:
+    """A block's attention over normalised words, projected: (M, W, d) -> (M, W, d)."""
+    if weights.absorbed is not None:
+        return _attend_absorbed(y, weights, weights.absorbed, index)
+    query, key, value = F.linear(y, weights.qkv[index]).chunk(3, dim=-1)
+    mixed = mix(query + weights.query_bias[index].to(y.dtype), key, value, weights.heads)
+    return _linear(mixed, weights.projection, weights.projection_bias, index)
+
+
+def _attend_absorbed(y: Tensor, weights: InnerWeights, absorbed: AbsorbedWords, index: int) -> Tensor:
+    queries = _linear(y, absorbed.query, absorbed.query_bias, index).unflatten(2, (weights.heads, -1)).flatten(1, 2)
+    scores = torch.matmul(queries, y.transpose(1, 2)).softmax(dim=-1)  # (M, W · h, W)
+    mixed = torch.matmul(scores, y).unflatten(1, (-1, weights.heads)).flatten(2)  # (M, W, h · d)
+    return _linear(mixed, absorbed.output, weights.projection_bias, index)
 
 
 def mix(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
@@ -65,7 +79,7 @@ def standardise(x: Tensor, eps: float) -> Tensor:
 
 def project_words(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A product of its own for each block's rows: (G, M, K), (G, D, K), (G, D) -> (G, M, D)."""
-    return torch.baddbmm(bias.to(rows.dtype)[:, None], rows, weight.transpose(1, 2))
+    return torch.stack([_linear(rows[index], weight, bias, index) for index in range(len(rows))])
 
 
 def add_words(x: Tensor, rows: Tensor, norm: NormWeights | None) -> Tensor:
@@ -80,6 +94,4 @@ def add_words(x: Tensor, rows: Tensor, norm: NormWeights | None) -> Tensor:
     """
     if norm is not None:
         rows = reference.layer_norm(rows, norm.weight, norm.bias, norm.eps)
-    prefix = x.shape[-2] - rows.shape[1]
-    before = x[..., :prefix, :].to(rows.dtype).expand(rows.shape[0], -1, -1)
-    return torch.cat([before, (x[..., prefix:, :] + rows).to(rows.dtype)], dim=1)
+    return (x + F.pad(rows, (0, 0, x.shape[-2] - rows.shape[1], 0))).to(rows.dtype)

@@ -58,6 +58,23 @@ class PackedInner:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AbsorbedWords:
+    """The attention of the inner blocks with K and V absorbed: words themselves are keys and values of every head.
+
+    Heads a few channels wide make small, badly shaped products. Here a patch's attention is two products over all
+    channels, and the heads stand side by side as rows. Exact, and worth its further arithmetic on a CPU.
+
+    Attributes:
+        query: (L, h · d, d), a word into each head's query among words. query_bias: (L, h · d).
+        output: (L, d, h · d), of each head's mixture of words: its V and its part of the projection.
+    """
+
+    query: Tensor
+    query_bias: Tensor
+    output: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InnerWeights:
     """All inner encoder blocks, one behind the other; L blocks, d channels, F hidden ones.
 
@@ -72,6 +89,7 @@ class InnerWeights:
         eps: of every LayerNorm.
         per_word: whether the rows that leave are normalised word by word; the first one never is.
         packed: the same for the kernel, where it was made already.
+        absorbed: what stands in for qkv and projection, where the attention is to run so.
     """
 
     qkv: Tensor
@@ -86,6 +104,7 @@ class InnerWeights:
     eps: float
     per_word: bool
     packed: PackedInner | None = None
+    absorbed: AbsorbedWords | None = None
 
     @property
     def depth(self) -> int:

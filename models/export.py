@@ -3,14 +3,10 @@
 import hashlib
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from . import costs
 from .checkpoint import Description
@@ -18,6 +14,7 @@ from .errors import CheckpointError
 from .export_check import ExportError, Verdict, verify
 from .onnx_card import Card
 from .onnx_graph import Answers, Form, graph_of
+from .onnx_trace import ATTENTION_OPSET, trace
 from .packages import version
 from .precision import DTYPES
 from .registry import describe, load_network
@@ -25,11 +22,10 @@ from .sources import Source, locate
 from .tnt import TNT
 from .vit import ViT
 
-OPSETS = (20, 23)
+OPSETS = (20, ATTENTION_OPSET)
 """20 is read widely; 23 has attention as one operator, which onnxruntime runs on a GPU from version 1.25 on."""
 INLINE_LIMIT = 2**31 - 2**20
 """Bytes of weights in one file; protobuf's limit is 2 GiB. Beyond it they lie in `<name>.onnx.data`."""
-_LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,24 +116,6 @@ def require_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(f"exporting needs {error.name}: pip install 'tessella[onnx]'") from error
-
-
-def trace(module: nn.Module, names: list[str], image_size: int, opset: int) -> Any:
-    """The ONNX program of a module over uint8 pixels (B, H, W, 3), B free."""
-    pixels = torch.randint(0, 256, (2, image_size, image_size, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():
-        program = torch.export.export(module, (pixels,), dynamic_shapes={"pixels": {0: batch}}, strict=True)
-        return torch.onnx.export(
-            program,
-            (),
-            dynamo=True,
-            verbose=False,
-            opset_version=opset,
-            input_names=["pixels"],
-            output_names=names,
-            dynamic_shapes={"pixels": {0: "batch"}},
-        )
 
 
 def write(path: Path, network: ViT | TNT, description: Description, wishes: Wishes, facts: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ class Steps:
     `pixels`: mean, std and 1/255 into the patch projection. `layer_scale`: into projection and contract.
     `last_block`: only
     the pooled rows, K and V absorbed. `layer_norm`: into the next product. `key_bias`: dropped, softmax ignores it.
+    `words`: a TNT's words are keys and values of their attention themselves.
     """
 
     pixels: bool = True
@@ -34,11 +35,14 @@ class Steps:
     last_block: bool = True
     layer_norm: bool = True
     key_bias: bool = True
+    words: bool = False
 
 
 EVERY_STEP = Steps()
-CPU_STEPS = Steps(layer_norm=False)
-"""On a CPU a LayerNorm of its own is quicker than its terms around each product."""
+CPU_STEPS = Steps(layer_norm=False, words=True)
+"""On a CPU a LayerNorm of its own is quicker than its terms around each product, and few large products than many
+small ones.
+"""
 
 
 def fold(

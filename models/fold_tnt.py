@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.tnt_weights import MATRICES, VECTORS, InnerWeights, SentenceWeights, WordWeights
+from ..kernels.tnt_weights import MATRICES, VECTORS, AbsorbedWords, InnerWeights, SentenceWeights, WordWeights
 from ..kernels.weights import NormWeights, PatchWeights
 from .config import TNTConfig, ViTConfig
 from .fold import EVERY_STEP, Steps, block_weights, double, linear_weights, norm_weights, take
@@ -42,6 +42,8 @@ def fold_tnt(
         graph = unfolded_tnt(network, mean, std)
         if steps.pixels:
             graph = fold_pixels(graph)
+        if steps.words:
+            graph = replace(graph, inner=absorb_words(graph.inner))
         graph = replace(graph, outer=take(replace(steps, pixels=False), graph.outer))
         return lower_tnt(Lowering(dtype, torch.device(device)), graph)
 
@@ -78,6 +80,19 @@ def fold_pixels(graph: FoldedTNT) -> FoldedTNT:
         pixels=replace(graph.pixels, folded=True),
         words=replace(graph.words, weight=graph.words.weight * factor),
     )
+
+
+def absorb_words(x: InnerWeights) -> InnerWeights:
+    """K and V of every inner block into its query and projection, as cut_last_block does for one row."""
+    query, key, value = (part.unflatten(1, (x.heads, -1)) for part in x.qkv.chunk(3, dim=1))  # each (L, h, d', d)
+    biases = x.query_bias.unflatten(1, (x.heads, -1))
+    projection = x.projection.unflatten(2, (x.heads, -1))  # (L, d, h, d')
+    absorbed = AbsorbedWords(
+        query=torch.einsum("lhcy,lhcx->lhyx", key, query).flatten(1, 2),
+        query_bias=torch.einsum("lhcy,lhc->lhy", key, biases).flatten(1),
+        output=torch.einsum("lohc,lhcx->lohx", projection, value).flatten(2),
+    )
+    return replace(x, absorbed=absorbed)
 
 
 def _words(network: TNT) -> WordWeights:

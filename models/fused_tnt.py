@@ -32,20 +32,19 @@ class FusedTNT(FusedViT):
             x, statistics = self._add(x, additions, len(self.graph.blocks) + 1)
         return x, statistics
 
-    def _additions(self, pixels: Tensor) -> Tensor:  # -> (1 + depth, B, P, D), each still to be normalised
+    def _additions(self, pixels: Tensor) -> Tensor:  # -> (1 + depth, B · P, D), each still to be normalised
         graph, options = self.tnt, self.options
         if not graph.pixels.folded:
             dtype = graph.words.weight.dtype
             pixels = normalise(pixels, graph.pixels.mean, graph.pixels.std, dtype).permute(0, 2, 3, 1)
         words = word_embed(pixels, graph.words, options=options)  # (B, P, W · d)
         rows = tnt_inner(words.flatten(0, 1), graph.inner, options=options)  # (1 + depth, B · P, W · d)
-        additions = project_words(rows, graph.sentences, options=options)
-        return additions.view(len(additions), *words.shape[:2], -1)
+        return project_words(rows, graph.sentences, options=options)
 
     def _add(self, x: Tensor, additions: Tensor, index: int) -> Tokens:
         return add_words(
             x,
-            additions[index],
+            additions[index].unflatten(0, (-1, self.tnt.config.grid**2)),
             self.tnt.sentence_norms[index],
             statistics=self.graph.layer_norm_folded and index > 0,
             options=self.options,

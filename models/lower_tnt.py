@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..kernels.tnt_packing import pack
-from ..kernels.tnt_weights import MATRICES, VECTORS, InnerWeights, SentenceWeights, WordWeights
+from ..kernels.tnt_weights import MATRICES, VECTORS, AbsorbedWords, InnerWeights, SentenceWeights, WordWeights
 from .folded_tnt import FoldedTNT
 from .lower import Lowering
 
@@ -47,5 +47,11 @@ def pixels_inside(words: WordWeights, grid: int) -> Tensor:
 def _inner(to: Lowering, x: InnerWeights) -> InnerWeights:
     lowered: dict[str, Any] = {name: to.matrix(getattr(x, name)) for name in MATRICES}
     lowered |= {name: to.vector(getattr(x, name)) for name in VECTORS}
+    if x.absorbed is not None:
+        lowered["absorbed"] = AbsorbedWords(
+            query=to.matrix(x.absorbed.query),
+            query_bias=to.vector(x.absorbed.query_bias),
+            output=to.matrix(x.absorbed.output),
+        )
     rounded = replace(x, **lowered)
     return replace(rounded, packed=pack(rounded))

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from ..kernels.reference import normalise
 from .fold import CPU_STEPS, fold
+from .fold_tnt import fold_tnt
 from .fused import FusedViT
+from .fused_tnt import FusedTNT
 from .tnt import TNT
-from .tnt_graph import TNTGraph
 from .vit import ViT
 
 Form = Literal["folded", "plain"]
@@ -31,19 +32,19 @@ def graph_of(
     if form == "plain":
         return PlainGraph(network, mean, std, dtype).eval()
     if isinstance(network, TNT):
-        return Logits(TNTGraph(network, mean, std, dtype)).eval()
-    return Logits(ViTGraph(network, mean, std, dtype)).eval()
+        return FoldedGraph(FusedTNT(fold_tnt(network, mean, std, CPU_STEPS, dtype=dtype))).eval()
+    return FoldedGraph(FusedViT(fold(network, mean, std, CPU_STEPS, dtype=dtype))).eval()
 
 
-class Logits(nn.Module):
-    """The logits in float32, whatever the arithmetic."""
+class FoldedGraph(nn.Module):
+    """The folded network; its logits in float32, whatever the arithmetic."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, fused: FusedViT) -> None:
         super().__init__()
-        self.network = network
+        self.fused = fused
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.network(pixels).float()
+        return self.fused(pixels).float()
 
 
 class Answers(nn.Module):
@@ -81,14 +82,3 @@ class PlainGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.network(normalise(pixels, self.mean, self.std, self.dtype)).float()
-
-
-class ViTGraph(nn.Module):
-    """The folded graph."""
-
-    def __init__(self, network: ViT, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> None:
-        super().__init__()
-        self.fused = FusedViT(fold(network, mean, std, CPU_STEPS, dtype=dtype))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.fused(pixels)

@@ -81,7 +81,7 @@ def test_the_float64_twin_is_the_network(variant: str, steps: Steps) -> None:
     check(VARIANTS[variant], steps)
 
 
-@pytest.mark.parametrize("field", ["pixels", "last_block", "layer_norm", "key_bias"])
+@pytest.mark.parametrize("field", ["pixels", "last_block", "layer_norm", "key_bias", "words"])
 @pytest.mark.parametrize("variant", ["timm", "timm legacy", "QKV bias"])
 def test_each_step_stands_alone(variant: str, field: str) -> None:
     check(VARIANTS[variant], dataclasses.replace(NO_STEP, **{field: True}))
