@@ -9,6 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AIPERF := .venv-aiperf# NVIDIA's load generator, which pins other versions than ours
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 TORCH := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 WORKERS ?= 2
@@ -23,13 +24,14 @@ help: ## this list
 serve: $(VENV)/serve.installed ## install, then serve the checkpoints that ship
 	$(BIN)/tessella serve $(ARGS)
 
-test: $(VENV)/test.installed ## install, then run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test: $(VENV)/test.installed $(AIPERF)/installed ## install, then run all tests
+	TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-wheel: $(VENV)/test.installed ## run the tests against the built wheel instead of the source tree
+test-wheel: $(VENV)/test.installed $(AIPERF)/installed ## run the tests against the built wheel instead of the source tree
 	rm -rf build dist && $(BIN)/python -m build --wheel --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target build/installed dist/*.whl
-	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 container-test: ## build the images of docker/ and run them; needs docker or podman. docker/container_test.py has more
 	$(PYTHON) docker/container_test.py
@@ -58,7 +60,7 @@ lock: $(VENV)/test.installed ## write constraints.txt from what .venv holds
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -viE '^(nvidia|cuda)' >constraints.txt
 
 clean: ## remove .venv and everything that was built
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(AIPERF) build dist *.egg-info
 
 $(VENV)/%.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tessella needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 …")'
@@ -66,4 +68,10 @@ $(VENV)/%.installed: pyproject.toml constraints.txt
 	@echo "installing (the first time takes a few minutes)"
 	$(TORCH)
 	$(PIP) --editable '.[$(if $(filter serve,$*),torch,$*)]'
+	@touch $@
+
+$(AIPERF)/installed: constraints-aiperf.txt # pip freeze of an environment with nothing but AIPerf
+	@echo "making $(AIPERF)"
+	@$(PYTHON) -m venv --clear $(AIPERF)
+	$(AIPERF)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-aiperf.txt aiperf
 	@touch $@
