@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from .. import __version__
@@ -23,9 +21,10 @@ from .rates import RateLimiter
 from .responses import install_error_handlers
 from .schemas import HealthAnswer
 from .state import Service, service_of
+from .static import Pages
 from .tracing import Tracing, TracingMiddleware
 
-PAGES = Path(__file__).parent / "pages"
+PAGES = Pages()
 router = APIRouter()
 
 
@@ -66,7 +65,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(benchmarks.router)
     for protocol in (embeddings, huggingface, retrieval):  # after models.router: /models/{name} takes any path below it
         app.include_router(protocol.router)
-    app.mount("/ui", StaticFiles(directory=PAGES), name="pages")
+    app.mount("/ui", PAGES, name="pages")
     return app
 
 
@@ -84,8 +83,8 @@ def _add_middleware(app: FastAPI, service: Service, tracing: Tracing | None) -> 
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> FileResponse:
-    return FileResponse(PAGES / "index.html")
+async def page(request: Request) -> Response:
+    return await PAGES.get_response("index.html", request.scope)
 
 
 @router.get("/healthz", summary="Is the process alive?")

@@ -20,7 +20,7 @@ from .figures import operations_of, rated, row
 from .schemas import BenchmarkRow, Run
 
 Call = Callable[[Runner, Sequence[Pixels]], Any]
-_PRODUCTS = 4
+_PRODUCTS = 8
 _REPORT_SECONDS = 0.1
 _MOST_DIFFERENCE = 0.1
 

@@ -1,5 +1,7 @@
 /** The service over HTTP: what is served, and what an image is. Knows no DOM. */
 
+import { key } from "./key.js";
+
 /**
  * @typedef {{label: string, index: number, score: number}} Prediction
  * @typedef {{decode: number, queue: number, inference: number, total: number}} Timings  in ms
@@ -7,7 +9,7 @@
  * @typedef {{title: string, message: string, kind: string}} Failure
  * @typedef {Success | Failure} Answer
  * @typedef {{
- *   name: string, state: "loading" | "ready" | "failed", family: string | null, parameters: number | null,
+ *   name: string, state: "loading" | "ready" | "failed" | "unloaded", versions?: number[], choice: string | null, family: string | null, parameters: number | null,
  *   config: {image_size: number, patch_size: number, sub_patch_size?: number} | null, labels: string[] | null,
  *   preprocessing: {size: number, resize: number, mode: "shortest" | "squash"} | null,
  *   backend: string | null, device: string | null, dtype: string | null, max_batch_size: number | null,
@@ -22,6 +24,7 @@ const LARGE_BODY = 16 * 2 ** 20;
 const TITLES = {
   0: "The server does not answer",
   401: "A key is needed",
+  403: "Not from here",
   404: "Not served here",
   413: "Too large",
   429: "Too busy right now",
@@ -99,10 +102,17 @@ function body(pictures) {
   return { body: form };
 }
 
-/** @param {string} url @param {RequestInit} options @returns {Promise<Response>} */
-async function request(url, options) {
-  const response = await fetch(url, options).catch((error) => unanswered(error, options));
+/**
+ * @param {string} url
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>}
+ * @throws {ApiError} where the answer is an error, or there is none
+ */
+export async function request(url, options = {}) {
+  const headers = { ...key.headers, ...options.headers };
+  const response = await fetch(url, { ...options, headers }).catch((error) => unanswered(error, options));
   if (response.ok) return response;
+  if (response.status === 401) key.refuse();
   const { error, error_type: kind } = await response.json().catch(() => ({}));
   throw new ApiError(response.status, error ?? `status ${response.status} without a message`, kind ?? "");
 }

@@ -6,6 +6,7 @@ import { Command } from "./command.js";
 import { byId } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { takeFiles } from "./intake.js";
+import { askForKey } from "./keyform.js";
 import { Latest } from "./latest.js";
 import { Notice } from "./notice.js";
 import { inRequests } from "./requests.js";
@@ -129,8 +130,8 @@ function failures(error, part) {
   return part.map(() => error.failure);
 }
 
-function retry() {
-  service.refresh();
+async function retry() {
+  await service.refresh();
   askAgain();
 }
 
@@ -144,7 +145,7 @@ function showService() {
   else if (state === "failed") notice.show("No model could be loaded; the server’s log says why.", true);
   else if (state === "loading" && !service.ready.length) notice.show("The models are loading…", false);
   else notice.hide();
-  if (state !== "gone") chooser.setModels(models, service.default);
+  if (state !== "gone" && state !== "locked") chooser.setModels(models, service.default);
 }
 
 stage.addEventListener("start", () => latest.cancel());
@@ -165,4 +166,5 @@ chooser.addEventListener("change", () => {
 });
 service.addEventListener("change", showService);
 takeFiles(askFiles);
+askForKey(retry);
 service.refresh();

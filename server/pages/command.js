@@ -1,6 +1,7 @@
 /** The curl command below the answer, to be copied, and the image that goes with it, to be saved. */
 
 import { curlCommands } from "./curl.js";
+import { download } from "./download.js";
 import { byId } from "./elements.js";
 
 /** @typedef {import("./api.js").Picture} Picture */
@@ -47,10 +48,6 @@ export class Command {
 
   #savePicture() {
     if (!this.#picture) return;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(this.#picture.blob);
-    link.download = this.#picture.name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), SHOWN_FOR);
+    download(this.#picture.blob, this.#picture.name);
   }
 }

@@ -1,6 +1,7 @@
 /** The same question from a terminal. */
 
 import { address } from "./api.js";
+import { key } from "./key.js";
 import { inRequests } from "./requests.js";
 
 /** @typedef {import("./api.js").Picture} Picture */
@@ -15,9 +16,14 @@ import { inRequests } from "./requests.js";
 export function curlCommands(pictures, models, topK) {
   return models
     .flatMap((model) =>
-      inRequests(pictures).map((part) => `curl ${data(part)} ${quoted(address("classify", { model, top_k: topK }))}`),
+      inRequests(pictures).map((part) => `curl ${data(part)} ${credentials()}${quoted(address("classify", { model, top_k: topK }))}`),
     )
     .join("\n");
+}
+
+/** Not the key itself: what is shown may be photographed. */
+function credentials() {
+  return key.value ? '-H "x-api-key: $KEY" ' : "";
 }
 
 /** @param {Picture[]} pictures */

@@ -8,7 +8,7 @@ const PAUSE = 1500;
 
 /** Fires `change` when the state or the models are different from before. */
 export class Service extends EventTarget {
-  /** @type {"connecting" | "loading" | "ready" | "failed" | "gone"} */
+  /** `locked`: it wants a key. @type {"connecting" | "loading" | "ready" | "failed" | "gone" | "locked"} */
   state = "connecting";
   /** @type {Model[]} */
   models = [];
@@ -29,7 +29,8 @@ export class Service extends EventTarget {
       const { default: first, models } = await listModels();
       Object.assign(this, { default: first, models, state: overall(models), message: "" });
     } catch (error) {
-      this.state = error instanceof ApiError && error.status === 503 ? "loading" : "gone";
+      const status = error instanceof ApiError ? error.status : 0;
+      this.state = status === 503 ? "loading" : status === 401 ? "locked" : "gone";
       this.message = error instanceof Error ? error.message : String(error);
     }
     if (this.state === "loading" || this.state === "gone") this.#timer = setTimeout(() => this.refresh(), PAUSE);

@@ -30,6 +30,7 @@ export function drawTiles(canvas, image, model) {
 
 /** What the tiling is, in words. @param {Model} model */
 export function describeTiles(model) {
+  if (!model.config?.patch_size) return "an ONNX file";
   const { patch, sub, grid } = tiling(model);
   const words = patch / sub;
   return `${grid} × ${grid} tiles` + (words > 1 ? ` of ${words} × ${words} smaller ones` : ` of ${patch} × ${patch} pixels`);
@@ -37,7 +38,8 @@ export function describeTiles(model) {
 
 /** Sizes in pixels of the network's input. @param {Model} model */
 function tiling({ config }) {
-  const { image_size: size, patch_size: patch, sub_patch_size: sub } = config ?? { image_size: 8, patch_size: 1 };
+  const known = config?.patch_size ? config : { image_size: 8, patch_size: 1 };
+  const { image_size: size, patch_size: patch, sub_patch_size: sub } = known;
   return { size, patch, sub: sub ?? patch, grid: Math.floor(size / patch) };
 }
 

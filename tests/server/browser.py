@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Route, sync_playwright
 
 from . import pictures
@@ -23,8 +24,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-PICTURE = {"name": "picture.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
-TEXT = {"name": "text.jpg", "type": "image/jpeg", "bytes": b"I am a text, whatever my name says."}
+PICTURE: dict[str, Any] = {"name": "picture.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
+TEXT: dict[str, Any] = {"name": "text.jpg", "type": "image/jpeg", "bytes": b"I am a text, whatever my name says."}
 
 
 @contextmanager
@@ -45,9 +46,12 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+STANDARDS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+
+
 @dataclass
 class Visit:
-    """The demo page, open. `complaints`: console errors, uncaught exceptions, requests that leave the origin."""
+    """A page, open. `complaints`: console errors, uncaught exceptions, requests that leave the origin."""
 
     page: Page
     url: str
@@ -81,6 +85,17 @@ class Visit:
         self.page.goto(f"{self.url}/")
         self.page.wait_for_selector("#model:enabled")
         return self
+
+    def go(self, path: str) -> Page:
+        """Goes to another page of the service."""
+        self.page.goto(f"{self.url}/{path}")
+        return self.page
+
+    def assert_accessible(self) -> None:
+        """axe finds nothing that WCAG A or AA forbids in what the page shows now."""
+        found = Axe().run(self.page, options=STANDARDS).response["violations"]
+        faults = [(fault["id"], node["target"], node["failureSummary"]) for fault in found for node in fault["nodes"]]
+        assert faults == []
 
     def expect_failed_requests(self) -> None:
         """The browser itself logs every request that fails; where a test makes them fail that is no complaint."""
@@ -149,15 +164,22 @@ def window() -> Iterator[Page]:
         yield context.new_page()
 
 
-@pytest.fixture(params=["light"])
-def visit(window: Page, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A newly loaded page, in the theme that the test asks for; nothing may be complained about in the end."""
+@contextmanager
+def visiting(window: Page, url: str, theme: Any = "light") -> Iterator[Visit]:
+    """A visit of this service; nothing may be complained about in the end."""
     window.set_viewport_size({"width": 1280, "height": 900})
-    window.emulate_media(color_scheme=request.param, reduced_motion="no-preference")
-    visit = Visit(window, service).open()
+    window.emulate_media(color_scheme=theme, reduced_motion="no-preference")
+    visit = Visit(window, url)
     yield visit
     visit.leave()
     assert visit.complaints == []
+
+
+@pytest.fixture(params=["light"])
+def visit(window: Page, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """The page Classify, newly loaded, in the theme that the test asks for."""
+    with visiting(window, service, request.param) as visit:
+        yield visit.open()
 
 
 both_themes = pytest.mark.parametrize("visit", ["light", "dark"], indirect=True)

@@ -98,6 +98,7 @@ def test_text_is_legible_and_controls_have_names(visit: Visit) -> None:
     for _ in through_its_states(visit):
         assert_legible(visit.page)
         assert_named(visit.page)
+        visit.assert_accessible()
 
 
 def test_the_notice_is_legible(visit: Visit) -> None:
@@ -106,6 +107,7 @@ def test_the_notice_is_legible(visit: Visit) -> None:
     visit.page.get_by_role("alert").wait_for()
     assert_legible(visit.page)
     assert_named(visit.page)
+    visit.assert_accessible()
     visit.expect_failed_requests()
 
 
@@ -134,7 +136,23 @@ def test_nothing_moves_when_the_answer_arrives(visit: Visit, width: int) -> None
 def test_everything_is_reached_by_keyboard_and_seen_to_be(visit: Visit) -> None:
     visit.draw(SCHOOL.write(0))
     visit.answer()
-    expected = ["undo", "clear", "choose", "pen", "model", "save", "copy", "curl", "", "tessella", "Classify", "API"]
+    expected = [
+        "undo",
+        "clear",
+        "choose",
+        "pen",
+        "model",
+        "save",
+        "copy",
+        "curl",
+        "",
+        "tessella",
+        "Classify",
+        "Models",
+        "Benchmarks",
+        "Live",
+        "API",
+    ]
     reached = []
     for _ in expected:  # from the sheet to the end, out of the page, and in again from its start
         visit.page.keyboard.press("Tab")
