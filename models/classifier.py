@@ -13,7 +13,7 @@ from torch import Tensor
 from ..kernels.reference import normalise
 from .checkpoint import Description
 from .config import Config, ViTConfig
-from .executor import Executor
+from .executor import Captured, Executor
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
@@ -108,6 +108,11 @@ class Classifier:
         if (parameter.device, parameter.dtype) == (self.device, self.dtype):
             return self.network
         return copy.deepcopy(self.network).to(device=self.device, dtype=self.dtype)
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sizes of batch that logits and the head's features are compiled for; empty where any size is the same."""
+        return self.fused.buckets if isinstance(self.fused, Captured) else ()
 
     @property
     def _own_pooling(self) -> Literal["cls", "mean"] | None:

@@ -78,6 +78,11 @@ class Captured:
         """Compiles and captures what batches of these sizes need, so that no request waits for it."""
         self._logits.prepare(batches)
 
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sizes of batch that are graphs of their own; what lies between is filled up to the next."""
+        return self._logits.buckets
+
 
 class Folded(Protocol):
     """Weights that wait for options."""

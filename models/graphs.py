@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .compiles import compiled
+
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _WARM_UP_PASSES = 2
 
@@ -46,20 +48,20 @@ class Graphs:
         self._make = make
         self._image_size = image_size
         self._device = device
-        self._buckets = buckets
+        self.buckets = buckets
         self._captures: dict[int, Capture] = {}
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W, 3), here or on the host -> a new tensor of results."""
-        return torch.cat([self._replay(part) for part in pixels.split(self._buckets[-1])])
+        return torch.cat([self._replay(part) for part in pixels.split(self.buckets[-1])])
 
     def prepare(self, batches: Iterable[int]) -> None:
         """Captures what these batches need, so that no request waits for it."""
         for batch in batches:
-            self._captured(bucket_of(min(batch, self._buckets[-1]), self._buckets))
+            self._captured(bucket_of(min(batch, self.buckets[-1]), self.buckets))
 
     def _replay(self, pixels: Tensor) -> Tensor:
-        capture = self._captured(bucket_of(len(pixels), self._buckets))
+        capture = self._captured(bucket_of(len(pixels), self.buckets))
         capture.pixels[: len(pixels)].copy_(pixels, non_blocking=True)
         capture.graph.replay()
         return capture.result[: len(pixels)].clone()
@@ -67,6 +69,7 @@ class Graphs:
     def _captured(self, bucket: int) -> Capture:
         if bucket not in self._captures:
             self._captures[bucket] = self._capture(bucket)
+            compiled(f"CUDA graph of batch {bucket}")
         return self._captures[bucket]
 
     def _capture(self, bucket: int) -> Capture:
@@ -80,6 +83,6 @@ class Graphs:
                 forward(pixels)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other models run on meanwhile
             result = forward(pixels)
         return Capture(graph, pixels, result, forward)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cache import cache_folder
+from .compiles import compiled
 from .onnx_signature import Signature
 
 Providers = list[tuple[str, dict[str, str]]]
@@ -64,10 +65,17 @@ class BoundBatches:
         parts = [images[start : start + self._largest] for start in range(0, len(images), self._largest)]
         return np.concatenate([self._run(part, classes) for part in parts])
 
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Sizes of batch that have buffers of their own."""
+        powers = (1 << power for power in range(self._largest.bit_length()))
+        return (*(size for size in powers if size < self._largest), self._largest)
+
     def _run(self, images: NDArray[np.generic], classes: int) -> NDArray[np.generic]:
         bucket = min(self._largest, 1 << (len(images) - 1).bit_length())
         if bucket not in self._bound:
             self._bound[bucket] = self._bind(bucket, images, classes)
+            compiled(f"onnxruntime's buffers and graph of batch {bucket}")
         binding, options, source, result = self._bound[bucket]
         padded = np.zeros((bucket, *images.shape[1:]), images.dtype)
         padded[: len(images)] = images

@@ -24,6 +24,7 @@ class OnnxModel(ABC):
         signature: how pixels enter and logits leave.
         backend, device, dtype: what runs it, for people and programs.
         choice: a sentence on how it is run, for people.
+        buckets: sizes of batch that it is prepared for; empty where any size is the same.
     """
 
     card: Card
@@ -33,6 +34,7 @@ class OnnxModel(ABC):
     device: str
     dtype: str
     choice: str
+    buckets: tuple[int, ...] = ()
     _gives_probabilities: bool = False
 
     @abstractmethod

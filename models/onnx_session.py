@@ -49,6 +49,7 @@ class OnnxSession(OnnxModel):
             session = load_session(path, providers(provider, index, path, self.signature, max_batch_size))
             graphs = provider == CUDA
             self._bound = BoundBatches(runtime, session, self.signature, index, max_batch_size, graphs=graphs)
+            self.buckets = self._bound.buckets
         self._session = session
         self.device = "cpu" if provider == CPU else f"cuda:{index}"
         self.dtype = self.card.dtype

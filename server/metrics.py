@@ -33,6 +33,7 @@ COUNTERS: Final = {
     "tessella_images_failed": "Images that got an error in their own place, by kind",
     "tessella_batches": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
     "tessella_images_dropped": "Images whose client had gone before they cost a batch",
+    "tessella_jit_compiles_total": "Kernels compiled and CUDA graphs captured while a request waited; stays 0",
     "tessella_responses": "HTTP responses by route and status",
     "tessella_restarts": "Processes that were started again",
 }

@@ -10,6 +10,7 @@ from .repository import ModelRepository, ServedModel
 from .responses import ERRORS
 from .schemas import LoadBody, ModelAnswer, ModelsAnswer
 from .state import service_of
+from .tasks import Task
 
 router = APIRouter()
 _LOAD_ERRORS = ERRORS.only(400, 401, 403, 422, 503)
@@ -79,5 +80,6 @@ def _describe(model: ServedModel, repository: ModelRepository) -> ModelAnswer:
             "dtype": info.dtype,
             "choice": info.choice,
             "max_batch_size": model.engine.max_batch_size,
+            "batch_buckets": list(info.buckets.get(Task.LOGITS, ())),
         }
     )

@@ -45,6 +45,7 @@ class OnnxRunner:
             dtype=model.dtype,
             choice=f"{model.choice}. {choice}".strip(". ") + ".",
             results=results or {},
+            buckets={Task.LOGITS: model.buckets} if model.buckets else {},
         )
 
     def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:

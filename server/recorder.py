@@ -67,6 +67,9 @@ class BatchRecorder:
         self._metrics.observe("tessella_batch_size", batch_size, **self._labels)
         self._metrics.observe("tessella_inference_seconds", seconds, **self._labels)
 
+    def compiled(self, times: int) -> None:
+        self._metrics.count("tessella_jit_compiles_total", times, **self._labels)
+
     def dropped(self, images: int) -> None:
         if images:
             self._metrics.count("tessella_images_dropped", images, **self._labels)

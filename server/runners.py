@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.compiles import watch_triton
+from ..models.packages import installed
 from ..models.preprocess import Preprocessing
 from .tasks import Shape, Task, result_bytes, results_of
 
@@ -29,6 +31,9 @@ class RunnerInfo:
     results: dict[Task, Shape] = field(default_factory=dict)
     """What it can be asked for, each with the shape of one image's result. By default: logits, one for each label."""
 
+    buckets: dict[Task, tuple[int, ...]] = field(default_factory=dict)
+    """Sizes of batch that a task is compiled for, ascending; without them any size runs as it comes."""
+
     def __post_init__(self) -> None:
         if not self.results:
             object.__setattr__(self, "results", {Task.LOGITS: (len(self.labels),)})
@@ -40,15 +45,24 @@ class RunnerInfo:
 
     def to_document(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self) | {"results": {task.name: shape for task, shape in self.results.items()}}
+        named = {
+            "results": {task.name: shape for task, shape in self.results.items()},
+            "buckets": {task.name: sizes for task, sizes in self.buckets.items()},
+        }
+        return asdict(self) | named
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         recipe = document["preprocessing"]
         preprocessing = Preprocessing(**recipe | {"mean": tuple(recipe["mean"]), "std": tuple(recipe["std"])})
         results = {Task[name]: tuple(shape) for name, shape in document["results"].items()}
-        labels = tuple(document["labels"])
-        return cls(**document | {"labels": labels, "preprocessing": preprocessing, "results": results})
+        typed = {
+            "labels": tuple(document["labels"]),
+            "preprocessing": preprocessing,
+            "results": results,
+            "buckets": {Task[name]: tuple(sizes) for name, sizes in document["buckets"].items()},
+        }
+        return cls(**document | typed)
 
 
 class Runner(Protocol):
@@ -83,6 +97,8 @@ class TorchRunner:
         from ..models.registry import load_model
 
         limit_threads()
+        if backend != "torch" and installed("triton"):
+            watch_triton()
         self._model = load_model(source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant)
         self.info = RunnerInfo(
             family=type(self._model.config).__name__.removesuffix("Config").lower(),
@@ -95,6 +111,7 @@ class TorchRunner:
             dtype=str(self._model.dtype).removeprefix("torch."),
             choice=self._model.choice,
             results=results_of(self._model.config),
+            buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
         )
         self._functions: dict[Task, Callable[[NDArray[np.uint8]], Any]] = {
             Task.LOGITS: self._model.logits,

@@ -108,6 +108,9 @@ class ModelAnswer(BaseModel):
     dtype: str | None = None
     choice: Annotated[str | None, Field(description="how backend and dtype were chosen, for people")] = None
     max_batch_size: int | None = None
+    batch_buckets: Annotated[
+        list[int] | None, Field(description="sizes of batch it is compiled for; empty: any size as it comes")
+    ] = None
 
 
 class ModelsAnswer(BaseModel):

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.compiles import told
 from .batcher import Batch, Batcher, Entry
 from .errors import InferenceFailed
 from .metrics import Metrics
@@ -90,10 +91,16 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
-        """Runs the model once at batch 1 and once at 2, so that the first request is not the slow one; then begins."""
+        """Runs the model at every size of batch that it is compiled for, so that no request waits; then begins.
+
+        A model that takes any size as it comes runs at batch 1 and 2.
+        """
         side = self.info.preprocessing.size
-        for batch_size in (1, 2):
-            self._runner.run(np.zeros((batch_size, side, side, 3), np.uint8))
+        for task, sizes in (self.info.buckets or {Task.LOGITS: (1, 2)}).items():
+            smaller = [size for size in sizes if size < self.max_batch_size]
+            for size in (*smaller, self.max_batch_size) if self.info.buckets else sizes:
+                self._runner.run(np.zeros((size, side, side, 3), np.uint8), task)
+        self._recorder.compiled(0)
         self._thread.start()
 
     @property
@@ -133,6 +140,10 @@ class Worker:
             self.busy_since = None
             self._recorder.dropped(self._batcher.forget_dropped())
 
+    def _compiled(self, what: str) -> None:
+        self._recorder.compiled(1)
+        _log.warning("%s was compiled while a request waited: the warm-up has a gap", what)
+
     def _run(self, errand: Entry[Any, Any]) -> None:
         try:
             errand.future.set_result(errand.payload(self._runner))
@@ -144,7 +155,8 @@ class Worker:
         task = Task(batch[0].group)
         started = time.perf_counter()
         try:
-            rows = self._runner.run(np.stack([entry.payload for entry in batch]), task)
+            with told(self._compiled):
+                rows = self._runner.run(np.stack([entry.payload for entry in batch]), task)
             if rows.shape != (len(batch), *self.info.results[task]):
                 raise RuntimeError(f"the model gave {task} of shape {rows.shape} for {len(batch)} images")
         except Exception as error:

@@ -69,7 +69,7 @@ def test_hostile_label_values_are_escaped() -> None:
 
 def test_every_name_has_a_type_and_a_meaning() -> None:
     types = {family.name: family.type for family in text_string_to_metric_families(render(Metrics().snapshot()))}
-    assert set(types) == {*COUNTERS, *GAUGES, *HISTOGRAMS}
+    assert set(types) == {name.removesuffix("_total") for name in (*COUNTERS, *GAUGES, *HISTOGRAMS)}
     assert types["nv_inference_request_success"] == "counter"
 
 
@@ -123,6 +123,8 @@ def test_counters_of_all_processes_survive_the_death_of_one() -> None:
             time.sleep(0.1)
         wait_for(process.url, "nv_inference_count", 21)
         assert value(process.url, "tessella_restarts", process="engine") == 1
+        told = samples_of(httpx.get(f"{process.url}/metrics").text)
+        assert [count for name, _, count in told if name == "tessella_jit_compiles"] == [0]
     finally:
         process.stop()
 

@@ -1,9 +1,16 @@
 """The model's thread: errands have their turn between batches, and what they raise is theirs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tessella.models.compiles import compiled
+from tessella.server.metrics import Metrics
 from tessella.server.runners import Runner
+from tessella.server.tasks import Task
+from tessella.server.worker import Worker
 
 from .gated import SIDE, GatedRunner
 
@@ -39,3 +46,52 @@ def test_an_errand_that_fails_takes_no_image_with_it() -> None:
     worker.close()
     with pytest.raises(RuntimeError, match="closed"):
         worker.errand(shape_of_a_call)
+
+
+@pytest.mark.parametrize(
+    ("buckets", "warmed"), [((), [1, 2]), ((1, 2, 4, 8, 16), [1, 2, 4, 6]), ((1, 6), [1, 6]), ((8,), [6])]
+)
+def test_every_size_of_batch_is_warmed_before_the_first_request(buckets: tuple[int, ...], warmed: list[int]) -> None:
+    runner = GatedRunner()
+    runner.info = replace(runner.info, buckets={Task.LOGITS: buckets} if buckets else {})
+    worker = Worker(runner, name="gated", max_batch_size=6)
+    worker.start()
+    assert runner.batches == warmed
+    worker.close()
+
+
+class CompilingRunner(GatedRunner):
+    """Compiles each size of batch when it first runs it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiled: set[int] = set()
+
+    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        if len(pixels) not in self.compiled:
+            self.compiled.add(len(pixels))
+            compiled(f"kernel of batch {len(pixels)}")
+        return super().run(pixels, task)
+
+
+def test_what_is_compiled_after_ready_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    runner, metrics = CompilingRunner(), Metrics()
+    worker = Worker(runner, name="gated", max_batch_size=4, metrics=metrics)
+    worker.start()
+
+    def count() -> float:
+        return sum(value for name, _, value in metrics.snapshot()["values"] if name == "tessella_jit_compiles_total")
+
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    assert worker.submit(image).result(30).batch_size == 1
+    assert (count(), caplog.text) == (0, "")
+    runner.gate.clear()
+    first = worker.submit(image)
+    for _ in range(4):  # three while it warmed up and served before
+        assert runner.begun.acquire(timeout=30)
+    others = [worker.submit(image) for _ in range(3)]
+    runner.gate.set()
+    assert [future.result(30).batch_size for future in (first, *others)] == [1, 3, 3, 3]
+    assert count() == 1
+    assert "kernel of batch 3 was compiled while a request waited" in caplog.text
+    worker.close()
