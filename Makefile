@@ -16,7 +16,7 @@ WORKERS ?= 2
 BUDGET ?= 540
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-wheel container-test bench gpu lint format train lock clean
+.PHONY: help serve test test-wheel container-test bench gpu lint format readme train lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,10 @@ lint: $(VENV)/test.installed ## ruff and mypy --strict
 format: $(VENV)/test.installed ## let ruff fix and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+readme: $(VENV)/test.installed ## write the README's tables of models and settings from the code
+	$(BIN)/python -m tessella.models.table
+	$(BIN)/python -m tessella.server.settings_table
 
 train: $(VENV)/test.installed ## train the checkpoints that ship again
 	$(BIN)/python -m tessella.models.zoo.train $(ARGS)

@@ -79,7 +79,7 @@ def bench_service(
     images: Annotated[Path | None, typer.Option(file_okay=False, exists=True, help="a folder of JPEG files")] = None,
     seconds: Annotated[float, typer.Option(help="per size and load, all servers together")] = 60,
     rounds: Annotated[int, typer.Option(min=1, help="in which servers take turns")] = 5,
-    peer: Annotated[list[str] | None, typer.Option(help="fastapi, litserve; repeat  [both]")] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="fastapi, litserve, ray; repeat  [the first two]")] = None,
     url: Annotated[str | None, typer.Option(help="of a service that runs already: only that one is measured")] = None,
     max_batch_size: Annotated[int, typer.Option(min=1, help="of each server that batches")] = 32,
     device: Device = "cpu",

@@ -7,7 +7,7 @@ from typing import Any
 
 from .contestants import TOLERANCE
 from .photos import parse_size
-from .servers import PEERS
+from .servers import DEFAULT_PEERS, PEERS
 
 MODES = ("closed", "open", "overload", "kill")
 OPEN_SHARE = 0.7
@@ -34,7 +34,7 @@ class Plan:
     rates: tuple[float, ...] = ()
     seconds: float = 60
     rounds: int = 5
-    peers: tuple[str, ...] = PEERS
+    peers: tuple[str, ...] = DEFAULT_PEERS
     url: str | None = None
     max_batch_size: int = 32
     device: str = "cpu"

@@ -20,7 +20,8 @@ from typing import Self
 from ..models.cpu import usable_cores
 
 START_SECONDS = 600.0
-PEERS = ("fastapi", "litserve")
+PEERS = ("fastapi", "litserve", "ray")
+DEFAULT_PEERS = PEERS[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class ServerSettings:
     max_batch_size: int = 32
     device: str = "cpu"
     dtype: str = "float32"
+    backend: str = "auto"
+    """Of tessella's engine."""
 
 
 class ServerError(OSError):
@@ -48,10 +51,22 @@ class Server:
     Args:
         ready_path: is asked until it answers 200.
         log: file for what it prints.
+        sleeps: it takes no harm from being stopped for a while.
     """
 
-    def __init__(self, name: str, command: list[str], ready_path: str, log: Path, threads: int, port: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        ready_path: str,
+        log: Path,
+        threads: int,
+        port: int,
+        *,
+        sleeps: bool = True,
+    ) -> None:
         self.name = name
+        self._sleeps = sleeps
         self.url = f"http://127.0.0.1:{port}"
         self._ready_url = self.url + ready_path
         self._log = log
@@ -74,7 +89,7 @@ class Server:
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(15)
+            self._process.wait(30)
         with suppress(ProcessLookupError):  # children that outlived it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -115,9 +130,9 @@ class Server:
     def suspend(self) -> None:
         """Stops the process and its group: some servers poll, and would take time from the one that is measured.
 
-        Not where there are engine processes: a supervisor that slept would think that they had hung.
+        Not where there are engine processes: a supervisor that slept would think that they had hung. So would Ray.
         """
-        if not self.engine_processes():
+        if self._sleeps and not self.engine_processes():
             self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -140,7 +155,7 @@ def start_tessella(settings: ServerSettings, log: Path, *options: str) -> Server
 
 
 def start_peer(name: str, settings: ServerSettings, log: Path) -> Server:
-    """One of PEERS, with timm's network.
+    """One of PEERS, with timm's network; Ray with tessella's own engine in one replica.
 
     Raises:
         ValueError: another name.
@@ -148,12 +163,30 @@ def start_peer(name: str, settings: ServerSettings, log: Path) -> Server:
     if name not in PEERS:
         raise ValueError(f"there is no peer {name!r}; there is: {', '.join(PEERS)}")
     port = free_port()
+    if name == "ray":
+        return _start_ray(settings, log, port)
     command = [
         *(sys.executable, "-m", f"tessella.benchmarks.peers.{name}_timm", "--folder", str(settings.model)),
         *("--port", str(port), "--threads", str(settings.threads), "--max-batch-size", str(settings.max_batch_size)),
         *("--device", settings.device, "--dtype", settings.dtype),
     ]
     return Server(name, command, "/health" if name == "litserve" else "/readyz", log, settings.threads, port)
+
+
+def _start_ray(settings: ServerSettings, log: Path, port: int) -> Server:
+    given = {
+        "port": port,
+        "model": f"bench={settings.model}",
+        "cores": settings.threads,
+        "decode_threads": settings.threads,
+        "max_batch_size": settings.max_batch_size,
+        "device": settings.device,
+        "gpus": int(settings.device != "cpu"),
+        "dtype": settings.dtype,
+        "backend": settings.backend,
+    }
+    command = [sys.executable, "-m", "tessella.server.ray_app", *(f"{name}={value}" for name, value in given.items())]
+    return Server("ray", command, "/readyz", log, settings.threads, port, sleeps=False)
 
 
 def version(name: str) -> str | None:

@@ -83,7 +83,11 @@ class _Bench:
         self._folder = folder
         self._tell = progress
         self._settings = ServerSettings(
-            model=folder / "model", max_batch_size=plan.max_batch_size, device=plan.device, dtype=plan.dtype
+            model=folder / "model",
+            max_batch_size=plan.max_batch_size,
+            device=plan.device,
+            dtype=plan.dtype,
+            backend=plan.backend,
         )
         self._options = ("--backend", plan.backend, *plan.serve_options)
         self._expected: dict[str, int] = {}
@@ -133,7 +137,8 @@ class _Bench:
         started = [start_tessella(self._settings, self._folder / "tessella.log", *self._options)]
         for peer in plan.peers:
             installed = version(peer)
-            self.servers[peer] = installed or "not installed: pip install 'tessella[bench]'"
+            extra = "ray" if peer == "ray" else "bench"
+            self.servers[peer] = installed or f"not installed: pip install 'tessella[{extra}]'"
             if installed:
                 started.append(start_peer(peer, self._settings, self._folder / f"{peer}.log"))
         return started

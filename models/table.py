@@ -1,16 +1,15 @@
 """What loads, as the README lists it: every row is held against the network that it names, by tests/models.
 
-`python -m tessella.models.table` writes it between the README's markers.
+`make readme` writes it between the README's markers.
 """
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from .costs import gmacs, parameters
+from .documents import write_part
 from .variants import VARIANTS
 
-BEGIN, END = "<!-- what loads -->", "<!-- /what loads -->"
+PART = "what loads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +123,10 @@ def render() -> str:
     return "\n".join(lines)
 
 
-def rewrite(text: str) -> str:
-    """A document with the table between its markers made current.
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the document has no lines {BEGIN} and {END} for the table to stand between")
-    return f"{before}{BEGIN}\n{render()}\n{END}{after}"
-
-
 def _span(values: list[float]) -> str:
     first, last = f"{values[0]:.1f}", f"{values[-1]:.1f}"
     return first if first == last else f"{first} – {last}"
 
 
 if __name__ == "__main__":
-    readme = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent.parent / "README.md"
-    readme.write_text(rewrite(readme.read_text("utf-8")), "utf-8")
+    write_part(PART, render())

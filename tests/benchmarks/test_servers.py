@@ -21,9 +21,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def server(tmp_path: Path, code: str = SERVER, ready: str = "/ready") -> Server:
+def server(tmp_path: Path, code: str = SERVER, ready: str = "/ready", *, sleeps: bool = True) -> Server:
     port = free_port()
-    return Server("stub", [sys.executable, "-c", code, str(port)], ready, tmp_path / "stub.log", 3, port)
+    command = [sys.executable, "-c", code, str(port)]
+    return Server("stub", command, ready, tmp_path / "stub.log", 3, port, sleeps=sleeps)
 
 
 def state(process: int) -> str:
@@ -86,10 +87,16 @@ def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
 
 
 def test_an_unknown_peer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no peer 'triton'; there is: fastapi, litserve"):
+    with pytest.raises(ValueError, match="no peer 'triton'; there is: fastapi, litserve, ray"):
         start_peer("triton", ServerSettings(model=tmp_path), tmp_path / "log")
 
 
 def test_versions() -> None:
     assert version("aiohttp")
     assert version("no-such-distribution") is None
+
+
+def test_one_that_would_take_harm_is_not_stopped(tmp_path: Path) -> None:
+    with all_ready([started := server(tmp_path, sleeps=False)]):
+        started.suspend()
+        assert started.is_ready()

@@ -147,3 +147,12 @@ def test_servers_that_do_not_answer_alike_are_not_timed(monkeypatch: pytest.Monk
     monkeypatch.setattr(service, "check", disagree)
     with folder_of_photos(tmp_path), stub() as url, pytest.raises(WrongAnswers):
         measure(Plan(url=url, images=tmp_path, seconds=600))
+
+
+@pytest.mark.slow
+def test_ray_takes_part_with_tessellas_own_engine() -> None:
+    document = measure(Plan(**SMALL, seconds=4, modes=("closed",), peers=("ray",)))
+    assert list(document["servers"]) == ["bare loop", "tessella", "ray"]
+    rows = {row["server"]: row for row in document["rows"]}
+    assert rows["ray"]["accepted"] == rows["ray"]["requests"] > 0, rows["ray"]["failures"]
+    assert [ratio["against"] for ratio in document["ratios"]] == ["bare loop", "ray"]
