@@ -7,8 +7,9 @@ import hashlib
 import hmac
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -21,22 +22,44 @@ from .rates import RateLimiter
 from .responses import failure
 from .state import service_of
 
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 OPEN_FOLDERS = ("/ui/", "/docs-assets/", "/docs/")
 
 
-class AccessMiddleware:
-    """Answers 401 to a request without one of the keys, in `Authorization: Bearer …` or `x-api-key`.
+class Keys:
+    """The keys of a service; false where it has none, and everybody may do everything.
 
     Args:
-        keys: none: everybody may do everything.
-        limiter: of the keys, by their place; a request that comes too soon is answered 429.
+        limiter: of the keys, by their place.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str], limiter: RateLimiter | None = None) -> None:
-        self.app = app
+    def __init__(self, keys: Sequence[str], limiter: RateLimiter | None = None) -> None:
         self._digests = [_digest(key) for key in keys]
         self._limiter = limiter
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def admit(self, headers: Mapping[str, Any]) -> float | None:
+        """Seconds until a request may pass, 0 for at once; None: it carries none of the keys.
+
+        Args:
+            headers: with names in lower case; the key is in `authorization: Bearer …` or `x-api-key`.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = _digest(token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # never stops at the first
+        if not any(matches):
+            return None
+        return self._limiter.admit(matches.index(True)) if self._limiter else 0.0
+
+
+class AccessMiddleware:
+    """Answers 401 to a request without one of the keys, and 429 to one that comes too soon after others of its key."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app = app
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self.app
@@ -45,13 +68,12 @@ class AccessMiddleware:
         await answer(scope, receive, send)
 
     def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
-        key = self._key(headers)
-        if key is None:
+        wait = self._keys.admit(headers)
+        if wait is None:
             message = "no valid API key; send it as 'Authorization: Bearer …' or 'x-api-key'"
             response = failure(401, message, "unauthorized", path)
             response.headers["www-authenticate"] = "Bearer"
             return response
-        wait = self._limiter.admit(key) if self._limiter else 0.0
         if not wait:
             return None
         message = f"this key's requests come too fast; the next may come in {wait:.3f} s"
@@ -62,14 +84,7 @@ class AccessMiddleware:
     def _is_open(self, scope: Scope) -> bool:
         path: str = scope["path"]
         reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
-        return not self._digests or (reading and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)))
-
-    def _key(self, headers: Headers) -> int | None:
-        """Which of the keys the request carries."""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = _digest(token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # never stops at the first
-        return matches.index(True) if any(matches) else None
+        return not self._keys or (reading and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)))
 
 
 async def require_admin(request: Request) -> None:

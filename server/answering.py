@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from .errors import ServiceError
+from .errors import ServiceError, raise_first
 from .middleware import RequestContext
 from .predictions import Answer
 
@@ -19,9 +19,7 @@ async def answer_readable(
     answers = iter(await run(readable) if readable else [])
     results = [next(answers) if isinstance(image, bytes) else image for image in images]
     done = [result for result in results if isinstance(result, Answer)]
-    context.queue_seconds = max((result.queue_seconds for result in done), default=0.0)
-    context.inference_seconds = max((result.inference_seconds for result in done), default=0.0)
-    context.batch_size = max((result.batch_size for result in done), default=0)
+    context.took(done)
     return results
 
 
@@ -31,7 +29,5 @@ def all_of(results: Sequence[A | ServiceError]) -> list[A]:
     Raises:
         ServiceError: the first that is among them; of several images it tells which one it is of.
     """
-    for number, result in enumerate(results):
-        if isinstance(result, ServiceError):
-            raise type(result)(f"image {number}: {result}" if len(results) > 1 else str(result))
+    raise_first(results)
     return [result for result in results if isinstance(result, Answer)]

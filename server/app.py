@@ -11,12 +11,13 @@ from fastapi_offline import FastAPIOffline
 
 from .. import __version__
 from . import classify, models
-from .access import AccessMiddleware, read_keys
+from .access import AccessMiddleware, Keys, read_keys
 from .beat import measure
 from .benchmarks import routes as benchmarks
-from .metrics import CONTENT_TYPE, merge, render
+from .metrics import CONTENT_TYPE, render
 from .middleware import RequestContextMiddleware
 from .protocols import embeddings, huggingface, retrieval
+from .protocols.open_inference import routes as open_inference
 from .rates import RateLimiter
 from .responses import install_error_handlers
 from .schemas import HealthAnswer
@@ -31,14 +32,16 @@ router = APIRouter()
 def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -> FastAPI:
     """The service as an ASGI application. Models load after it has started to listen; `on_loaded` is called then."""
     repository = service.repository
+    keys = _keys(service)
     tracing = Tracing(service.settings.otlp_endpoint) if service.settings.otlp_endpoint else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(repository.start())
         loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded())
-        yield
-        service.draining = True
+        async with _grpc(service, keys):
+            yield
+            service.draining = True
         loading.cancel()
         if service.benchmarks:
             await service.benchmarks.close()
@@ -57,29 +60,46 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         static_url="/docs-assets",
     )
     app.state.service = service
-    _add_middleware(app, service, tracing)
+    _add_middleware(app, service, keys, tracing)
     install_error_handlers(app)
     app.include_router(router)
     app.include_router(models.router)
     app.include_router(classify.router)
     app.include_router(benchmarks.router)
-    for protocol in (embeddings, huggingface, retrieval):  # after models.router: /models/{name} takes any path below it
+    # after models.router: /models/{name} takes any path below it
+    for protocol in (embeddings, huggingface, open_inference, retrieval):
         app.include_router(protocol.router)
     app.mount("/ui", PAGES, name="pages")
     return app
 
 
-def _add_middleware(app: FastAPI, service: Service, tracing: Tracing | None) -> None:
-    """The last one added is the outermost."""
+def _keys(service: Service) -> Keys:
     settings = service.settings
     keys = read_keys(settings.api_key, settings.api_key_file)
-    limiter = RateLimiter(settings.rate_limit, len(keys), service.accounts) if settings.rate_limit else None
-    app.add_middleware(AccessMiddleware, keys=keys, limiter=limiter)
+    return Keys(keys, RateLimiter(settings.rate_limit, len(keys), service.accounts) if settings.rate_limit else None)
+
+
+def _add_middleware(app: FastAPI, service: Service, keys: Keys, tracing: Tracing | None) -> None:
+    """The last one added is the outermost."""
+    settings = service.settings
+    app.add_middleware(AccessMiddleware, keys=keys)
     if settings.cors_origin:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
     if tracing:
         app.add_middleware(TracingMiddleware, tracing=tracing)
     app.add_middleware(RequestContextMiddleware)
+
+
+@asynccontextmanager
+async def _grpc(service: Service, keys: Keys) -> AsyncIterator[None]:
+    """gRPC beside HTTP, where it is wanted; it needs an extra."""
+    if service.settings.grpc_port is None:
+        yield
+        return
+    from .protocols.open_inference.grpc_server import grpc_server
+
+    async with grpc_server(service, keys):
+        yield
 
 
 @router.get("/", include_in_schema=False)
@@ -97,8 +117,7 @@ async def healthz() -> HealthAnswer:
 )
 async def readyz(request: Request) -> JSONResponse:
     """200 when every model is loaded and warm; 503 while loading, after a failure, and while draining."""
-    service = service_of(request)
-    status = "draining" if service.draining else service.repository.state
+    status = service_of(request).status
     return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
 
@@ -107,5 +126,4 @@ async def metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
     engines = (model.engine for model in service.repository.models.values())
     measure(service.metrics, () if service.gather else [engine.info.device for engine in engines if engine])
-    others = await service.gather() if service.gather else []
-    return PlainTextResponse(render(merge([service.metrics.snapshot(), *others])), media_type=CONTENT_TYPE)
+    return PlainTextResponse(render(await service.counted()), media_type=CONTENT_TYPE)

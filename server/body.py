@@ -55,16 +55,22 @@ async def read_raw_body(request: Request) -> bytes:
     if announced > limit:
         raise too_large
 
-    def hold(count: int) -> None:
-        service.bodies.hold(count)
-        context.body_bytes += count
-
-    hold(announced)
+    hold(request, announced)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise too_large
         if len(body) > context.body_bytes:
-            hold(len(body) - context.body_bytes)
+            hold(request, len(body) - context.body_bytes)
     return bytes(body)
+
+
+def hold(request: Request, count: int) -> None:
+    """Counts `count` bytes more against the service's budget until the request is answered.
+
+    Raises:
+        Overloaded: the budget is used up.
+    """
+    request.app.state.service.bodies.hold(count)
+    request.state.context.body_bytes += count

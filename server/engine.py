@@ -3,23 +3,23 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Self, TypedDict, TypeVar, Unpack
 
-from ..models.cpu import usable_cores
-from .errors import DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, ServiceError, TaskNotGiven
-from .images import DEFAULT_MAX_PIXELS, decode
-from .load import Choices, load_runner
+from .decoders import Decoders
+from .errors import DeadlineExceeded, NotReady, Overloaded, ServiceError, TaskNotGiven, raise_first
+from .images import DEFAULT_MAX_PIXELS
+from .load import start_worker
 from .metrics import Metrics
 from .predictions import Answer, Classification, Function, Output, top_predictions
 from .recorder import RequestRecorder
 from .tasks import Task
 from .tracing import record_stages
-from .worker import ModelPort, Pixels, Worker
+from .worker import ModelPort, Pixels
 
 A = TypeVar("A", bound=Answer)
+E = TypeVar("E")
 
 
 class Limits(TypedDict, total=False):
@@ -64,8 +64,7 @@ class AsyncEngine:
         self.max_queue = max_queue
         self._port = port
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
-        self._max_pixels = max_pixels
-        self._decoders = ThreadPoolExecutor(decode_threads or usable_cores(), f"decode-{name}")
+        self._decoders = Decoders(port.info.preprocessing, name, decode_threads, max_pixels)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -112,7 +111,7 @@ class AsyncEngine:
         self._open = False
         await self._idle.wait()
         await asyncio.to_thread(self._port.close)
-        self._decoders.shutdown()
+        self._decoders.close()
 
     @property
     def available(self) -> bool:
@@ -186,13 +185,20 @@ class AsyncEngine:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
             TaskNotGiven: the model does not do this.
         """
-
-        async def one(image: bytes) -> Output | ServiceError:
-            output = await self._run_one(image, task, priority)
-            return output if isinstance(output, ServiceError) else self._recorded(output)
-
         self.require(task)
-        return await self._answer(images, one, timeout)
+        return await self._answer(images, partial(self._output_of, task, priority), timeout)
+
+    async def run_all(
+        self, images: Sequence[bytes | Pixels], task: Task, *, timeout: float | None = None, priority: int = 0
+    ) -> list[Output]:
+        """As `run_many`, but an image that fails takes the request with it. Pixels: (H, W, 3), what the network sees.
+
+        Raises:
+            ServiceError: of the first image that failed, or as `run_many`.
+        """
+        self.require(task)
+        results = await self._answer(images, partial(self._output_of, task, priority), timeout, whole=True)
+        return [result for result in results if not isinstance(result, ServiceError)]
 
     def require(self, task: Task) -> None:
         """Raises TaskNotGiven where the model does not do this."""
@@ -206,18 +212,25 @@ class AsyncEngine:
         raise error
 
     async def _answer(
-        self, images: Sequence[bytes], one: Callable[[bytes], Awaitable[A | ServiceError]], timeout: float | None
+        self,
+        images: Sequence[E],
+        one: Callable[[E], Awaitable[A | ServiceError]],
+        timeout: float | None,
+        *,
+        whole: bool = False,
     ) -> list[A | ServiceError]:
         started = time.perf_counter()
         try:
             async with self._admit(len(images)), asyncio.timeout(timeout):
                 results = await asyncio.gather(*map(one, images))
+            if whole:
+                raise_first(results)
         except TimeoutError as error:
             late = DeadlineExceeded(f"no answer within {timeout} s")
-            self._recorder.failed(late)
+            self._recorder.failed(late, time.perf_counter() - started)
             raise late from error
         except ServiceError as error:
-            self._recorder.failed(error)
+            self._recorder.failed(error, time.perf_counter() - started)
             raise
         self._recorder.answered(results, time.perf_counter() - started)
         return results
@@ -239,11 +252,9 @@ class AsyncEngine:
             if not self._in_flight:
                 self._idle.set()
 
-    async def _run_one(self, image: bytes, task: Task, priority: int) -> Output | ServiceError:
+    async def _run_one(self, image: bytes | Pixels, task: Task, priority: int) -> Output | ServiceError:
         try:
-            decode_seconds, pixels = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode, image
-            )
+            decode_seconds, pixels = await self._decoders.pixels(image)
             inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority, task=task))
         except ServiceError as error:
             return error
@@ -267,38 +278,10 @@ class AsyncEngine:
         )
         return self._recorded(result)
 
+    async def _output_of(self, task: Task, priority: int, image: bytes | Pixels) -> Output | ServiceError:
+        output = await self._run_one(image, task, priority)
+        return output if isinstance(output, ServiceError) else self._recorded(output)
+
     def _recorded(self, answer: A) -> A:
         record_stages(answer.stages, model=self.name, batch_size=answer.batch_size)
         return answer
-
-    def _decode(self, image: bytes) -> tuple[float, Pixels]:
-        started = time.perf_counter()
-        upright = decode(image, max_pixels=self._max_pixels)
-        try:
-            pixels = self.info.preprocessing(upright)
-        except ValueError as error:  # too large after the resize
-            raise RequestTooLarge(str(error)) from error
-        return time.perf_counter() - started, pixels
-
-
-def start_worker(
-    source: str,
-    name: str,
-    max_batch_size: int,
-    *,
-    version: int = 1,
-    max_delay: float = 0.0,
-    metrics: Metrics | None = None,
-    **choices: Unpack[Choices],
-) -> Worker:
-    """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
-
-    Raises:
-        LookupError, ValueError: the model cannot be found or loaded.
-    """
-    runner = load_runner(source, max_batch_size=max_batch_size, **choices)
-    worker = Worker(
-        runner, name=name, version=version, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics
-    )
-    worker.start()
-    return worker

@@ -12,9 +12,9 @@ from .benchmarks.desk import news
 from .benchmarks.remote import CANCEL, START, refusal
 from .benchmarks.schemas import Run
 from .channel import Channel, Document
-from .engine import start_worker
 from .engine_link import EngineLink
 from .errors import NotReady, ServiceError
+from .load import start_worker
 from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings

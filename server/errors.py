@@ -1,5 +1,7 @@
 """What can go wrong with a request, said once: each kind has a name that clients can rely on. Knows no HTTP."""
 
+from collections.abc import Sequence
+
 
 class ServiceError(Exception):
     """A request that gets an error instead of an answer. `error_type` is part of the interface."""
@@ -49,6 +51,12 @@ class UnsupportedMediaType(ServiceError):
     error_type = "unsupported_media_type"
 
 
+class Unsupported(ServiceError):
+    """A part of a protocol that this service does not have."""
+
+    error_type = "unsupported"
+
+
 class ImageError(ServiceError):
     """The bytes are not an image that can be decoded."""
 
@@ -89,3 +97,11 @@ class BenchmarkRunning(ServiceError):
     """A benchmark was asked for while another one runs."""
 
     error_type = "benchmark_running"
+
+
+def raise_first(results: Sequence[object]) -> None:
+    """Raises the error of the first image that has one, with its place among several."""
+    for place, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            where = f"image {place}: " if len(results) > 1 else ""
+            raise type(result)(f"{where}{result}") from result

@@ -2,15 +2,17 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
 from ..models.packages import installed
 from ..models.registry import describe
 from ..models.sources import onnx_file
+from .metrics import Metrics
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runners import Runner, TorchRunner
 from .tasks import results_of
+from .worker import Worker
 
 
 class Choices(TypedDict, total=False):
@@ -67,3 +69,26 @@ def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_s
         choice = choose_for_file(file, device=device, dtype=dtype)
     model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
     return OnnxRunner(model, choice.reason)
+
+
+def start_worker(
+    source: str,
+    name: str,
+    max_batch_size: int,
+    *,
+    version: int = 1,
+    max_delay: float = 0.0,
+    metrics: Metrics | None = None,
+    **choices: Unpack[Choices],
+) -> Worker:
+    """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
+
+    Raises:
+        LookupError, ValueError: the model cannot be found or loaded.
+    """
+    runner = load_runner(source, max_batch_size=max_batch_size, **choices)
+    worker = Worker(
+        runner, name=name, version=version, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics
+    )
+    worker.start()
+    return worker

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .logs import ACCESS
+from .predictions import Answer
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -28,6 +30,12 @@ class RequestContext:
     batch_size: int = 0
     body_bytes: int = 0
     """What its body takes of the service's budget."""
+
+    def took(self, results: Sequence[Answer]) -> None:
+        """Of several images, the largest of each."""
+        self.queue_seconds = max((result.queue_seconds for result in results), default=0.0)
+        self.inference_seconds = max((result.inference_seconds for result in results), default=0.0)
+        self.batch_size = max((result.batch_size for result in results), default=0)
 
     @property
     def total_seconds(self) -> float:

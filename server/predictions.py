@@ -55,6 +55,13 @@ class Output(Answer):
     values: NDArray[np.float32]
 
 
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(…, classes) logits -> their softmax over the last axis."""
+    scores = np.exp(logits - logits.max(-1, keepdims=True), dtype=np.float64)
+    scores /= scores.sum(-1, keepdims=True)
+    return scores
+
+
 def top_predictions(
     logits: NDArray[np.float32], labels: Sequence[str], top_k: int, function: Function = "softmax"
 ) -> tuple[Prediction, ...]:
@@ -69,5 +76,4 @@ def _scores(logits: NDArray[np.float32], function: Function) -> NDArray[np.float
         return logits.astype(np.float64)
     if function == "sigmoid":
         return (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
-    scores = np.exp(logits - logits.max(), dtype=np.float64)
-    return scores / scores.sum()
+    return probabilities(logits)

@@ -1,5 +1,7 @@
 """What is counted of requests and of model calls, under which names."""
 
+import os
+import time
 from collections.abc import Sequence
 
 from .errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
@@ -24,10 +26,11 @@ class RequestRecorder:
         """So many images more, or fewer, are accepted and not yet answered: an engine and its successor add up."""
         self._metrics.count("nv_inference_pending_request_count", more, **self._labels)
 
-    def failed(self, error: ServiceError) -> None:
-        """A request that got an error as a whole."""
+    def failed(self, error: ServiceError, seconds: float = 0.0) -> None:
+        """A request that got an error as a whole, after so many seconds."""
         reason = _REASONS.get(type(error), "OTHER")
         self._metrics.count("nv_inference_request_failure", reason=reason, **self._labels)
+        self._metrics.count("tessella_request_failure_duration_us", round(seconds * 1e6), **self._labels)
 
     def answered(self, results: Sequence[Answer | ServiceError], seconds: float) -> None:
         """A request whose images each have their result. One without any answer counts as failed."""
@@ -36,7 +39,7 @@ class RequestRecorder:
         for error in errors:
             self._metrics.count("tessella_images_failed", error_type=error.error_type, **self._labels)
         if not done:
-            self.failed(errors[0])
+            self.failed(errors[0], seconds)
             return
         self._metrics.count("nv_inference_request_success", **self._labels)
         for name, value in {
@@ -66,6 +69,12 @@ class BatchRecorder:
         self._metrics.count("tessella_batches", reason=reason, **self._labels)
         self._metrics.observe("tessella_batch_size", batch_size, **self._labels)
         self._metrics.observe("tessella_inference_seconds", seconds, **self._labels)
+        size = str(batch_size)
+        self._metrics.count("tessella_batch_executions", **self._labels, batch_size=size)
+        self._metrics.count("tessella_batch_duration_us", round(seconds * 1e6), **self._labels, batch_size=size)
+        self._metrics.set(
+            "tessella_last_inference_timestamp_seconds", time.time(), **self._labels, process=str(os.getpid())
+        )
 
     def compiled(self, times: int) -> None:
         self._metrics.count("tessella_jit_compiles_total", times, **self._labels)

@@ -22,6 +22,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ImageError: 422,
     errors.LoadFailed: 422,
     errors.Overloaded: 429,
+    errors.Unsupported: 501,
     errors.NotReady: 503,
     errors.InferenceFailed: 503,
     errors.DeadlineExceeded: 504,
@@ -45,6 +46,7 @@ _MEANINGS = {
     415: "Content type that is not read",
     422: "The image cannot be decoded",
     429: "The queue is full; see Retry-After",
+    501: "A part of the protocol that is not served",
     503: "Loading, failed or shutting down; see Retry-After",
     504: "No answer within the request's time",
 }

@@ -15,6 +15,7 @@ from .app import create_app
 from .frontend import server_config
 from .member import run
 from .metrics import Metrics
+from .protocols.open_inference.grpc_port import grpc_port
 from .repository import ModelRepository, local_loader
 from .settings import Settings
 from .state import Service
@@ -35,7 +36,11 @@ def serve(settings: Settings) -> int:
     read_keys(settings.api_key, settings.api_key_file)  # a file that cannot be read stops the start, not a front end
     if settings.otlp_endpoint:
         require_tracing()
-    listener = listen(settings.host, settings.port)
+    with grpc_port(settings) as settings, listen(settings.host, settings.port) as listener:
+        return _serve(settings, listener)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> int:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.tls_certificate else "http"
     address = f"{scheme}://{host}:{listener.getsockname()[1]}"

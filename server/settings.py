@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    grpc_port: int | None = Field(
+        default=None, ge=0, le=65535, description="port for gRPC (extra grpc), by default none; 0 takes a free one"
+    )
     device: str = Field(default="auto", description="auto, cpu or cuda:0")
     backend: Literal["auto", "triton", "torch", "onnxruntime", "tensorrt", "openvino"] = Field(
         default="auto", description="what runs the model"

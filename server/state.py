@@ -8,7 +8,7 @@ from fastapi import Request
 
 from .benchmarks.host import Benchmarks, LocalBenchmarks
 from .body import BodyBudget
-from .metrics import Metrics, Snapshot
+from .metrics import Metrics, Snapshot, merge
 from .repository import ModelRepository
 from .settings import Settings
 from .urls import UrlFetcher
@@ -42,6 +42,16 @@ class Service:
             max_bytes=self.settings.max_body_bytes,
             timeout=self.settings.image_url_timeout,
         )
+
+    @property
+    def status(self) -> str:
+        """`ready`, or why it is not: draining, loading or failed."""
+        return "draining" if self.draining else self.repository.state
+
+    async def counted(self) -> Snapshot:
+        """What all processes of the service have counted."""
+        others = await self.gather() if self.gather else []
+        return merge([self.metrics.snapshot(), *others])
 
 
 def service_of(request: Request) -> Service:

@@ -16,10 +16,11 @@ from PIL import Image
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.export import Wishes, export
 from tessella.models.registry import load_model
-from tessella.server.engine import AsyncEngine, start_worker
+from tessella.server.engine import AsyncEngine
 from tessella.server.engine_link import EngineLink
 from tessella.server.errors import TaskNotGiven
 from tessella.server.images import decode
+from tessella.server.load import start_worker
 from tessella.server.predictions import Output
 from tessella.server.remote import EngineConnection, RemoteModel
 from tessella.server.ring import Ring, memory_file

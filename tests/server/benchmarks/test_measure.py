@@ -9,7 +9,7 @@ from tessella.models.registry import describe
 from tessella.server.benchmarks.figures import operations_of, rated, row, spread
 from tessella.server.benchmarks.measure import Measurement
 from tessella.server.benchmarks.schemas import BenchmarkRequest, Run
-from tessella.server.engine import start_worker
+from tessella.server.load import start_worker
 
 from ..gated import GatedRunner
 

@@ -1,0 +1,49 @@
+"""Threads that make of encoded images what the network sees: decoding releases the interpreter's lock."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ..models.cpu import usable_cores
+from ..models.preprocess import Preprocessing
+from .errors import RequestTooLarge
+from .images import decode
+from .worker import Pixels
+
+
+class Decoders:
+    """The decoding threads of one model.
+
+    Args:
+        recipe: the model's own preprocessing.
+        threads: default: one per core this process may use.
+        max_pixels: largest image, in pixels, that is decoded.
+    """
+
+    def __init__(self, recipe: Preprocessing, name: str, threads: int | None, max_pixels: int) -> None:
+        self._recipe = recipe
+        self._max_pixels = max_pixels
+        self._threads = ThreadPoolExecutor(threads or usable_cores(), f"decode-{name}")
+
+    async def pixels(self, image: bytes | Pixels) -> tuple[float, Pixels]:
+        """The seconds it took, and the pixels, (H, W, 3); those that are pixels already stay as they are.
+
+        Raises:
+            ImageError, RequestTooLarge: as `decode`.
+        """
+        if not isinstance(image, bytes):
+            return 0.0, image
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image)
+
+    def close(self) -> None:
+        """Ends the threads once they have done what they have."""
+        self._threads.shutdown()
+
+    def _decode(self, image: bytes) -> tuple[float, Pixels]:
+        started = time.perf_counter()
+        upright = decode(image, max_pixels=self._max_pixels)
+        try:
+            pixels = self._recipe(upright)
+        except ValueError as error:  # too large after the resize
+            raise RequestTooLarge(str(error)) from error
+        return time.perf_counter() - started, pixels

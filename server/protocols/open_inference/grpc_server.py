@@ -1,0 +1,144 @@
+"""The gRPC server beside the HTTP one: the port, keys, errors as status codes. Knows no tensor."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+
+from ... import errors
+from ...access import Keys, is_loopback
+from ...settings import Settings
+from ...state import Service
+from .grpc_messages import MESSAGES, SERVICE
+from .grpc_service import InferenceService, Method
+from .service import EXTENSIONS
+
+CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
+    errors.BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.ModelNotServed: grpc.StatusCode.NOT_FOUND,
+    errors.RequestTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.TaskNotGiven: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NotReady: grpc.StatusCode.UNAVAILABLE,
+    errors.InferenceFailed: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""The other kinds belong to routes that gRPC does not have."""
+_OPEN = ("ServerLive", "ServerReady")
+_ADMIN = ("RepositoryModelLoad", "RepositoryModelUnload")
+_HEADROOM_BYTES = 1 << 16
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def grpc_server(service: Service, keys: Keys) -> AsyncIterator[None]:
+    """Serves on `grpc_port` until the block ends; then answers what was accepted, within `drain_timeout`.
+
+    Several front ends listen on the one port; the kernel deals its connections out to them.
+
+    Raises:
+        RuntimeError: the port cannot be listened on.
+    """
+    settings = service.settings
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", settings.max_body_bytes + _HEADROOM_BYTES),
+            ("grpc.max_send_message_length", -1),
+        ]
+    )
+    server.add_generic_rpc_handlers((_Handlers(service, keys),))
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    _listen(server, f"{address}:{settings.grpc_port}", settings)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(settings.drain_timeout)
+
+
+def _listen(server: Any, address: str, settings: Settings) -> None:
+    if settings.tls_certificate and settings.tls_key:
+        pair = settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
+        server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+        server.add_insecure_port(address)
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Finds the handler of a call. A method of the protocol that is not served says so, instead of `not found`."""
+
+    def __init__(self, service: Service, keys: Keys) -> None:
+        self._service = service
+        self._keys = keys
+        self._handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._answer(name, method),
+                request_deserializer=MESSAGES[f"{name}Request"].FromString,
+                response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
+            )
+            for name, method in InferenceService(service).methods.items()
+        }
+
+    def service(self, details: Any) -> Any:
+        service, _, method = details.method.strip("/").rpartition("/")
+        if service != SERVICE:
+            return None
+        unserved = self._answer(method, _unserved(method))
+        return self._handlers.get(method) or grpc.unary_unary_rpc_method_handler(unserved)
+
+    def _answer(self, name: str, method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def answer(request: Any, context: Any) -> Any:
+            try:
+                self._check(name, context)
+                response = await method(request)
+            except errors.ServiceError as error:
+                await self._abort(name, context, CODES[type(error)], str(error))
+            except _NoKey as error:
+                await self._abort(name, context, grpc.StatusCode.UNAUTHENTICATED, str(error))
+            except Exception:
+                _log.exception("gRPC %s failed", name)
+                await self._abort(name, context, grpc.StatusCode.INTERNAL, "internal error; the log has it")
+            self._count(name, grpc.StatusCode.OK)
+            return response
+
+        return answer
+
+    def _check(self, name: str, context: Any) -> None:
+        if self._keys and name not in _OPEN:
+            wait = self._keys.admit(dict(context.invocation_metadata() or ()))
+            if wait is None:
+                raise _NoKey("no valid API key; send it as metadata 'authorization: Bearer …' or 'x-api-key'")
+            if wait:
+                raise errors.Overloaded(f"this key's requests come too fast; the next may come in {wait:.3f} s")
+        elif not self._keys and name in _ADMIN and not is_loopback(_host(context.peer())):
+            raise errors.Forbidden("without an API key this is only for requests from this machine")
+
+    async def _abort(self, name: str, context: Any, code: grpc.StatusCode, message: str) -> None:
+        self._count(name, code)
+        await context.abort(code, message)
+
+    def _count(self, name: str, code: grpc.StatusCode) -> None:
+        route = f"{SERVICE}/{name}" if name in self._handlers else SERVICE
+        self._service.metrics.count("tessella_responses", route=route, status=code.name)
+
+
+class _NoKey(Exception):
+    """The call carries none of the keys."""
+
+
+def _unserved(method: str) -> Method:
+    async def unserved(request: Any) -> Any:
+        raise errors.Unsupported(f"{method} is not served; the extensions that are: {', '.join(EXTENSIONS)}")
+
+    return unserved
+
+
+def _host(peer: str) -> str:
+    """`ipv4:127.0.0.1:50000` -> 127.0.0.1; `ipv6:%5B::1%5D:50000` -> [::1]."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0]

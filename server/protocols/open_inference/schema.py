@@ -1,0 +1,82 @@
+"""How /docs describes the bodies that are read without pydantic."""
+
+from typing import Any
+
+_PARAMETERS = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_INPUT = {
+    "type": "object",
+    "required": ["name", "shape", "datatype"],
+    "properties": {
+        "name": {"enum": ["image", "pixels", "pixel_values"]},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "datatype": {"enum": ["BYTES", "UINT8", "FP32", "FP16"]},
+        "parameters": _PARAMETERS,
+        "data": {"type": "array", "items": {}, "description": "flat or nested; an image as base64 text"},
+    },
+}
+_OUTPUT = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"enum": ["logits", "probabilities"]}, "parameters": _PARAMETERS},
+}
+_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": _PARAMETERS,
+        "inputs": {"type": "array", "items": _INPUT, "minItems": 1, "maxItems": 1},
+        "outputs": {"type": "array", "items": _OUTPUT},
+    },
+}
+_RESPONSE = {
+    "type": "object",
+    "required": ["model_name", "model_version", "outputs"],
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "datatype", "shape"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "datatype": {"type": "string"},
+                    "shape": {"type": "array", "items": {"type": "integer"}},
+                    "parameters": _PARAMETERS,
+                    "data": {"type": "array", "items": {}},
+                },
+            },
+        },
+    },
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_LENGTH = "Inference-Header-Content-Length"
+
+INFER_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "in": "header",
+            "name": _LENGTH,
+            "required": False,
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "bytes of JSON before binary tensors; 0: the whole body is one encoded image",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "JSON; JSON followed by binary tensors; or, with a header length of 0, an image as it is.",
+        "content": {"application/json": {"schema": _REQUEST}, "application/octet-stream": _BINARY},
+    },
+}
+INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The outputs, as JSON or as JSON followed by binary tensors",
+        "content": {"application/json": {"schema": _RESPONSE}, "application/octet-stream": _BINARY},
+    }
+}
+REPOSITORY_BODY: dict[str, Any] = {
+    "requestBody": {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
