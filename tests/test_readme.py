@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_section_has_the_clients_that_people_have() -> None:
     text = "".join(block for _, block in blocks())
-    for client in ("curl", "requests", "InferenceClient", "openai"):
+    for client in ("curl", "requests", "InferenceClient", "openai", "tritonclient"):
         assert client in text
 
 
