@@ -5,7 +5,10 @@ import { key } from "./key.js";
 /**
  * @typedef {{label: string, index: number, score: number}} Prediction
  * @typedef {{decode: number, queue: number, inference: number, total: number}} Timings  in ms
- * @typedef {{predictions: Prediction[], timings: Timings, batchSize: number, roundTrip: number}} Success
+ * @typedef {{method: string, grid: [rows: number, columns: number], values: number[][][]}} Explanation  values by layer
+ * @typedef {{
+ *   predictions: Prediction[], timings: Timings, batchSize: number, roundTrip: number, explanation?: Explanation,
+ * }} Success
  * @typedef {{title: string, message: string, kind: string}} Failure
  * @typedef {Success | Failure} Answer
  * @typedef {{
@@ -69,19 +72,19 @@ export async function listModels() {
  *
  * @param {string} model
  * @param {Picture[]} pictures
- * @param {{topK: number, signal: AbortSignal}} options
+ * @param {{topK: number, signal: AbortSignal, explain?: string}} options
  * @returns {Promise<Answer[]>}
  * @throws {ApiError} where the request as a whole has no answer
  */
-export async function classify(model, pictures, { topK, signal }) {
+export async function classify(model, pictures, { topK, signal, explain = "" }) {
   const started = performance.now();
-  const url = address("classify", { model, top_k: topK });
+  const url = address("classify", { model, top_k: topK, ...(explain && { explain }) });
   const response = await request(url, { method: "POST", signal, ...body(pictures) });
   const { results, batch_sizes: batchSizes, timings_ms: timings } = await response.json();
   const roundTrip = performance.now() - started;
   return results.map((/** @type {any} */ result, /** @type {number} */ index) =>
     result.predictions
-      ? { predictions: result.predictions, timings, batchSize: batchSizes[index], roundTrip }
+      ? { predictions: result.predictions, timings, batchSize: batchSizes[index], roundTrip, explanation: result.explain }
       : failure(result.error, result.error_type),
   );
 }

@@ -1,6 +1,8 @@
 /** The page: takes a picture, asks every chosen model, shows the answers. Only the newest question counts. */
 
 import { ApiError, classify } from "./api.js";
+import { Attention } from "./attention.js";
+import { Camera } from "./camera.js";
 import { Chooser } from "./chooser.js";
 import { Command } from "./command.js";
 import { byId } from "./elements.js";
@@ -31,7 +33,10 @@ const stage = new Stage();
 const results = new Results();
 const gallery = new Gallery();
 const command = new Command();
+const attention = new Attention();
+const camera = new Camera();
 const latest = new Latest();
+const looking = new Latest();
 const notice = new Notice(() => retry());
 
 /** What is asked about: nothing, the drawing, or files. @type {Picture[]} */
@@ -81,6 +86,7 @@ function take(taken, isDrawn) {
 
 function forget() {
   latest.cancel();
+  looking.cancel();
   notice.hide();
   take([], false);
   results.showEmpty();
@@ -95,7 +101,22 @@ async function ask(signal) {
   notice.hide();
   results.showPending();
   await Promise.all(models.map((model) => askModel(model, signal)));
-  if (!signal.aborted) setState("answered");
+  if (signal.aborted) return;
+  setState("answered");
+  lookAt();
+}
+
+/** What the models looked at in the selected picture, where that is wanted. */
+function lookAt() {
+  looking.schedule(0, async (signal) => {
+    const readable = chooser.chosen.filter(({ name }) => "predictions" in (answers[selected]?.get(name) ?? {}));
+    await attention.explain(readable, pictures[selected], signal);
+    if (!signal.aborted) showAttention();
+  });
+}
+
+function showAttention() {
+  results.showAttention(attention.explanations, attention.depth);
 }
 
 /** One request after the other, so that a long list does not crowd out others. @param {Model} model @param {AbortSignal} signal */
@@ -145,6 +166,7 @@ function showService() {
   else if (state === "failed") notice.show("No model could be loaded; the server’s log says why.", true);
   else if (state === "loading" && !service.ready.length) notice.show("The models are loading…", false);
   else notice.hide();
+  if (state === "ready") attention.offer().catch(() => {});
   if (state !== "gone" && state !== "locked") chooser.setModels(models, service.default);
 }
 
@@ -156,7 +178,7 @@ gallery.addEventListener("select", (event) => {
   stage.show(pictures[selected]);
   gallery.select(selected);
   if (answers[selected].size < chooser.chosen.length) results.showEmpty();
-  showSelected();
+  showSelected().then(lookAt);
 });
 chooser.addEventListener("change", () => {
   results.setModels(chooser.chosen);
@@ -164,6 +186,10 @@ chooser.addEventListener("change", () => {
   showCommand();
   askAgain();
 });
+attention.addEventListener("change", lookAt);
+attention.addEventListener("layer", showAttention);
+camera.addEventListener("picture", (event) => askFiles([/** @type {CustomEvent<File>} */ (event).detail]));
+camera.addEventListener("error", (event) => notice.show(/** @type {CustomEvent<string>} */ (event).detail, false));
 service.addEventListener("change", showService);
 takeFiles(askFiles);
 askForKey(retry);

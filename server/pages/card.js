@@ -1,11 +1,13 @@
 /** One model's answer for one picture: the likeliest label, bars for the next, its tiles and its times. */
 
+import { layerAt } from "./attention.js";
 import { element } from "./elements.js";
 import { describeTiles, drawTiles } from "./tiles.js";
 import { Timings } from "./timings.js";
 
 /**
  * @typedef {import("./api.js").Answer} Answer
+ * @typedef {import("./api.js").Explanation} Explanation
  * @typedef {import("./api.js").Model} Model
  * @typedef {import("./api.js").Prediction} Prediction
  */
@@ -16,6 +18,9 @@ export class AnswerCard {
     this.model = model;
     this.label = element("p", { class: "label" });
     this.detail = element("p", { class: "detail" });
+    this.caption = element("figcaption", {}, describeTiles(model));
+    /** @type {ImageBitmap | null} */
+    this.image = null;
     this.tiles = /** @type {HTMLCanvasElement} */ (element("canvas", { class: "tiles", "aria-hidden": "true" }));
     this.bars = Array.from({ length: topK }, () => new Bar());
     this.timings = new Timings();
@@ -46,13 +51,26 @@ export class AnswerCard {
     }
   }
 
+  /** What the network looked at, over its tiles. @param {Explanation | string | null} explanation  or why there is none @param {number} depth  0..1 */
+  showAttention(explanation, depth) {
+    if (!explanation || typeof explanation === "string") {
+      this.caption.textContent = explanation || describeTiles(this.model);
+      drawTiles(this.tiles, this.image, this.model);
+      return;
+    }
+    const layer = layerAt(explanation, depth);
+    const heat = explanation.values[layer - 1];
+    this.caption.textContent = `layer ${layer} of ${explanation.values.length}: most at ${hottest(heat)}`;
+    drawTiles(this.tiles, this.image, this.model, heat);
+  }
+
   /** @param {boolean} pending */
   set pending(pending) {
     this.element.setAttribute("aria-busy", String(pending));
   }
 
   #figure() {
-    return element("figure", {}, this.tiles, element("figcaption", {}, describeTiles(this.model)));
+    return element("figure", {}, this.tiles, this.caption);
   }
 
   /** @param {string} state @param {string} label @param {string} detail @param {ImageBitmap | null} image */
@@ -63,8 +81,16 @@ export class AnswerCard {
     this.detail.textContent = detail;
     this.bars.forEach((bar) => bar.show(null));
     this.timings.show(null);
-    drawTiles(this.tiles, image, this.model);
+    this.image = image;
+    this.showAttention(null, 1);
   }
+}
+
+/** @param {number[][]} heat */
+function hottest(heat) {
+  const most = Math.max(...heat.flat());
+  const row = heat.findIndex((values) => values.includes(most));
+  return `row ${row + 1}, column ${heat[row].indexOf(most) + 1}`;
 }
 
 /** A class and its share. */

@@ -12,11 +12,13 @@ export class Chooser extends EventTarget {
   /** @type {Model[]} */
   #models = [];
   #select = byId("model", HTMLSelectElement);
+  #beside = byId("beside", HTMLSelectElement);
   #facts = byId("facts", HTMLParagraphElement);
 
   constructor() {
     super();
     this.#select.addEventListener("change", () => this.#changed());
+    this.#beside.addEventListener("change", () => this.#changed());
   }
 
   /** Those that are to answer, and can. @returns {Model[]} */
@@ -24,7 +26,9 @@ export class Chooser extends EventTarget {
     const { value, disabled } = this.#select;
     if (disabled) return [];
     const ready = this.#models.filter(({ state }) => state === "ready");
-    return value === ALL ? ready.slice(0, MOST_SIDE_BY_SIDE) : ready.filter(({ name }) => name === value);
+    if (value === ALL) return ready.slice(0, MOST_SIDE_BY_SIDE);
+    const names = this.#beside.hidden ? [value] : [value, this.#beside.value];
+    return ready.filter(({ name }) => names.includes(name)).sort((a) => (a.name === value ? -1 : 1));
   }
 
   /** Keeps the choice, where it can be kept. @param {Model[]} models @param {string} first  chosen where nothing is yet */
@@ -42,10 +46,22 @@ export class Chooser extends EventTarget {
     this.#select.disabled = ready.length === 0;
     const kept = before === ALL || ready.some(({ name }) => name === before);
     this.#select.value = kept ? before : (ready[0]?.name ?? ALL);
+    this.#offerSecond(ready);
     this.#changed();
   }
 
+  /** Two of several; of two, all are two. @param {Model[]} ready */
+  #offerSecond(ready) {
+    const before = this.#beside.value;
+    const none = element("option", { value: "" }, "no other");
+    this.#beside.replaceChildren(none, ...ready.map(({ name }) => element("option", { value: name }, name)));
+    this.#beside.value = ready.some(({ name }) => name === before) ? before : "";
+  }
+
   #changed() {
+    const hidden = this.#select.value === ALL || this.#beside.options.length < 4;
+    this.#beside.hidden = hidden;
+    if (this.#beside.labels[0]) this.#beside.labels[0].hidden = hidden;
     this.#facts.textContent = facts(this.chosen) || "\u00a0";
     this.dispatchEvent(new Event("change"));
   }

@@ -5,6 +5,7 @@ import { byId } from "./elements.js";
 
 /**
  * @typedef {import("./api.js").Answer} Answer
+ * @typedef {import("./api.js").Explanation} Explanation
  * @typedef {import("./api.js").Model} Model
  */
 
@@ -47,6 +48,11 @@ export class Results {
       if (answer) card.showAnswer(answer, image);
     }
     this.#spoken.textContent = [...answers].map(([model, answer]) => `${model}: ${inWords(answer)}`).join("; ");
+  }
+
+  /** @param {Map<string, Explanation | string>} explanations  by the model's name @param {number} depth  0..1 */
+  showAttention(explanations, depth) {
+    for (const card of this.#cards) card.showAttention(explanations.get(card.model.name) ?? null, depth);
   }
 
   #settle() {

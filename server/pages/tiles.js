@@ -1,13 +1,19 @@
 /** The image as the network meets it: small, square, cut into tiles (ViT), and those into smaller tiles (TNT). */
 
-/** @typedef {import("./api.js").Model} Model */
+/**
+ * @typedef {import("./api.js").Model} Model
+ * @typedef {number[][]} Heat  a value for each tile, by rows
+ */
+
+const MOST_HEAT = 0.8;
 
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {ImageBitmap | null} image  null draws empty tiles
  * @param {Model} model
+ * @param {Heat | null} [heat]  what the network looked at: the more, the more a tile is coloured
  */
-export function drawTiles(canvas, image, model) {
+export function drawTiles(canvas, image, model, heat = null) {
   const { patch, sub, grid } = tiling(model);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const side = Math.round(canvas.clientWidth * devicePixelRatio);
@@ -26,6 +32,20 @@ export function drawTiles(canvas, image, model) {
       else context.drawImage(pixels, column * sub, row * sub, sub, sub, left, top, right - left, bottom - top);
     }
   }
+  if (pixels && heat?.length === grid) colour(canvas, context, heat, tile, gap);
+}
+
+/** @param {HTMLCanvasElement} canvas @param {CanvasRenderingContext2D} context @param {Heat} heat @param {number} tile @param {number} gap */
+function colour(canvas, context, heat, tile, gap) {
+  const [low, high] = [Math.min(...heat.flat()), Math.max(...heat.flat())];
+  context.fillStyle = getComputedStyle(canvas).getPropertyValue("--heat");
+  heat.forEach((values, row) =>
+    values.forEach((value, column) => {
+      context.globalAlpha = high > low ? (MOST_HEAT * (value - low)) / (high - low) : 0;
+      context.fillRect(column * tile, row * tile, tile - gap, tile - gap);
+    }),
+  );
+  context.globalAlpha = 1;
 }
 
 /** What the tiling is, in words. @param {Model} model */

@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
 ]
 
 PICTURE: dict[str, Any] = {"name": "picture.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
@@ -159,7 +160,7 @@ class Held:
 def window() -> Iterator[Page]:
     """One window for all tests of a module: opening one takes longer than most of them."""
     with chromium() as browser:
-        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write", "camera"])
         context.set_default_timeout(30_000)
         yield context.new_page()
 

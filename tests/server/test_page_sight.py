@@ -1,0 +1,142 @@
+"""The page Classify: pictures from a camera, two chosen models, and what a network looked at."""
+
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Route, expect
+
+from .browser import Visit, visit, window
+from .hand import SCHOOL
+
+__all__ = ["visit", "window"]
+pytestmark = pytest.mark.browser
+
+DENIED = "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', '%s'); }; }"
+
+
+def test_a_picture_is_taken_and_classified(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Camera", exact=True).click()
+    page.get_by_role("button", name="Take picture").wait_for()
+    expect(page.locator("#video")).to_be_visible()
+    page.wait_for_timeout(100)
+    visit.assert_accessible()
+    page.get_by_role("button", name="Take picture").click()
+    assert visit.answer() in "0123456789"
+    expect(page.locator("#video")).to_be_hidden()
+    expect(page.locator("#picture")).to_have_attribute("alt", "camera.jpg")
+    assert page.evaluate("document.querySelector('#video').srcObject") is None
+
+
+@pytest.mark.parametrize("how", ["Escape", "button"])
+def test_a_camera_can_be_closed_again(visit: Visit, how: str) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Camera", exact=True).click()
+    page.get_by_role("button", name="Take picture").wait_for()
+    if how == "Escape":
+        page.keyboard.press("Escape")
+    else:
+        page.get_by_role("button", name="Close camera").click()
+    expect(page.locator("#video")).to_be_hidden()
+    expect(page.locator("#page")).to_have_attribute("data-state", "empty")
+
+
+@pytest.mark.parametrize(("error", "says"), [("NotAllowedError", "does not let"), ("NotFoundError", "no camera here")])
+def test_without_a_camera_the_page_says_so(visit: Visit, error: str, says: str) -> None:
+    visit.page.evaluate(DENIED % error)
+    visit.page.get_by_role("button", name="Camera", exact=True).click()
+    expect(visit.page.get_by_role("alert")).to_contain_text(says)
+    visit.draw(SCHOOL.write(1))
+    assert visit.answer() in "0123456789"
+
+
+def test_two_of_several_models_answer_side_by_side(visit: Visit) -> None:
+    page = visit.page
+    served = httpx.get(f"{visit.url}/models").json()
+    served["models"].append(served["models"][0] | {"name": "third"})
+    page.route(f"{visit.url}/models", lambda route: route.fulfill(json=served))
+    visit.open()
+    page.get_by_label("Model").select_option("digits-tnt")
+    page.get_by_label("beside").select_option("digits-vit")
+    visit.draw(SCHOOL.write(5))
+    visit.answer()
+    assert page.locator(".card .model").all_inner_texts() == ["digits-tnt", "digits-vit"]
+    page.get_by_label("Model").select_option(label="All, side by side")
+    expect(page.get_by_label("beside")).to_be_hidden()
+    page.get_by_label("Model").select_option("digits-vit")
+    page.get_by_label("beside").select_option("digits-vit")
+    expect(page.locator(".card")).to_have_count(1)
+    visit.expect_failed_requests()  # nobody serves the third
+
+
+def heat(row: int, column: int) -> list[list[float]]:
+    """A layer of digits-vit that looks at one patch."""
+    return [[0.9 if (i, j) == (row, column) else 0.01 for j in range(6)] for i in range(6)]
+
+
+def described(route: Route) -> dict[str, Any]:
+    """The service's own description, with an `explain` of `/classify`."""
+    document: dict[str, Any] = route.fetch().json()
+    parameters = document["paths"]["/classify"]["post"]["parameters"]
+    parameters[:] = [one for one in parameters if one["name"] != "explain"] + [{"name": "explain", "in": "query"}]
+    return document
+
+
+@pytest.fixture
+def explaining(visit: Visit) -> Visit:
+    """A service whose network looks at known patches."""
+
+    def answer(route: Route) -> None:
+        document = route.fetch(url=route.request.url.split("&explain=")[0]).json()
+        layers = [heat(1, 2), heat(4, 5)]
+        explain = {"method": "attention", "layers": 2, "grid": [6, 6], "values": layers, "overlay_png": ""}
+        document["results"][0]["explain"] = explain
+        route.fulfill(json=document)
+
+    visit.page.route("**/openapi.json", lambda route: route.fulfill(json=described(route)))
+    visit.page.route("**/classify?*explain=*", answer)
+    visit.open().page.locator("#method").wait_for()
+    return visit
+
+
+def test_what_a_network_looked_at_lies_over_its_tiles(explaining: Visit) -> None:
+    page = explaining.page
+    caption, tiles = page.locator(".card figcaption"), page.locator(".card .tiles")
+    explaining.draw(SCHOOL.write(7))
+    explaining.answer()
+    expect(caption).to_have_text("6 × 6 tiles of 4 × 4 pixels")
+    plain = tiles.screenshot()
+    page.get_by_label("Attention").select_option("attention")
+    expect(caption).to_have_text("layer 2 of 2: most at row 5, column 6")
+    expect(page.locator("#layer-text")).to_have_text("2 of 2")
+    last = tiles.screenshot()
+    page.get_by_label("Layer").press("ArrowLeft")
+    expect(caption).to_have_text("layer 1 of 2: most at row 2, column 3")
+    assert len({plain, last, tiles.screenshot()}) == 3
+    explaining.assert_accessible()
+    page.get_by_label("Attention").select_option("")
+    expect(caption).to_have_text("6 × 6 tiles of 4 × 4 pixels")
+    assert tiles.screenshot() == plain
+
+
+def test_why_there_is_no_explanation_is_said(explaining: Visit) -> None:
+    refusal = {"error": "model 'digits-vit' gives no attention", "error_type": "bad_request"}
+    explaining.page.route("**/classify?*explain=*", lambda route: route.fulfill(status=400, json=refusal))
+    explaining.page.get_by_label("Attention").select_option("rollout")
+    explaining.draw(SCHOOL.write(7))
+    assert explaining.answer() in "0123456789"
+    expect(explaining.page.locator(".card figcaption")).to_have_text("model 'digits-vit' gives no attention")
+    explaining.expect_failed_requests()
+
+
+def test_a_service_that_cannot_explain_is_not_asked_to(visit: Visit) -> None:
+    def without(route: Route) -> None:
+        document = described(route)
+        document["paths"]["/classify"]["post"]["parameters"].pop()
+        route.fulfill(json=document)
+
+    visit.page.route("**/openapi.json", without)
+    with visit.page.expect_response("**/openapi.json"):
+        visit.open()
+    expect(visit.page.locator("#attention")).to_be_hidden()
