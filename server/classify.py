@@ -82,7 +82,7 @@ def _answer(results: Sequence[Classification | ServiceError], model: str, contex
         results=[_result(result) for result in results],
         batch_sizes=[result.batch_size if isinstance(result, Classification) else 0 for result in results],
         timings_ms=Timings(
-            decode=_ms(max((result.decode_seconds for result in done), default=0.0)),
+            decode=_ms(max((result.decode_seconds + result.input_seconds for result in done), default=0.0)),
             queue=_ms(context.queue_seconds),
             inference=_ms(context.inference_seconds),
             total=_ms(context.total_seconds),

@@ -3,12 +3,21 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from ..models.cpu import usable_cores
 from ..models.preprocess import Preprocessing
 from .errors import RequestTooLarge
 from .images import decode
 from .worker import Pixels
+
+
+class Decoded(NamedTuple):
+    """An image as the network sees it. Seconds of decoding, and of resizing and cropping."""
+
+    pixels: Pixels
+    decode_seconds: float = 0.0
+    input_seconds: float = 0.0
 
 
 class Decoders:
@@ -25,25 +34,26 @@ class Decoders:
         self._max_pixels = max_pixels
         self._threads = ThreadPoolExecutor(threads or usable_cores(), f"decode-{name}")
 
-    async def pixels(self, image: bytes | Pixels) -> tuple[float, Pixels]:
-        """The seconds it took, and the pixels, (H, W, 3); those that are pixels already stay as they are.
+    async def pixels(self, image: bytes | Pixels) -> Decoded:
+        """The pixels, (H, W, 3), and what they took; those that are pixels already stay as they are.
 
         Raises:
             ImageError, RequestTooLarge: as `decode`.
         """
         if not isinstance(image, bytes):
-            return 0.0, image
+            return Decoded(image)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image)
 
     def close(self) -> None:
         """Ends the threads once they have done what they have."""
         self._threads.shutdown()
 
-    def _decode(self, image: bytes) -> tuple[float, Pixels]:
+    def _decode(self, image: bytes) -> Decoded:
         started = time.perf_counter()
         upright = decode(image, max_pixels=self._max_pixels)
+        decoded = time.perf_counter()
         try:
             pixels = self._recipe(upright)
         except ValueError as error:  # too large after the resize
             raise RequestTooLarge(str(error)) from error
-        return time.perf_counter() - started, pixels
+        return Decoded(pixels, decoded - started, time.perf_counter() - decoded)

@@ -254,14 +254,15 @@ class AsyncEngine:
 
     async def _run_one(self, image: bytes | Pixels, task: Task, priority: int) -> Output | ServiceError:
         try:
-            decode_seconds, pixels = await self._decoders.pixels(image)
-            inference = await asyncio.wrap_future(self._port.submit(pixels, priority=priority, task=task))
+            decoded = await self._decoders.pixels(image)
+            inference = await asyncio.wrap_future(self._port.submit(decoded.pixels, priority=priority, task=task))
         except ServiceError as error:
             return error
         return Output(
             values=inference.values,
             batch_size=inference.batch_size,
-            decode_seconds=decode_seconds,
+            decode_seconds=decoded.decode_seconds,
+            input_seconds=decoded.input_seconds,
             queue_seconds=inference.queue_seconds,
             inference_seconds=inference.inference_seconds,
         )
@@ -272,6 +273,7 @@ class AsyncEngine:
             predictions=top_predictions(output.values, self.info.labels, top_k, function),
             batch_size=output.batch_size,
             decode_seconds=output.decode_seconds,
+            input_seconds=output.input_seconds,
             queue_seconds=output.queue_seconds,
             inference_seconds=output.inference_seconds,
             output_seconds=time.perf_counter() - started,

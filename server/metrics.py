@@ -42,8 +42,10 @@ COUNTERS: Final = {
 }
 HISTOGRAMS: Final = {
     "tessella_request_seconds": ("From admission to answer", _SECONDS),
-    "tessella_decode_seconds": ("Decoding and preprocessing one image", _SECONDS),
+    "tessella_decode_seconds": ("Decoding one image", _SECONDS),
+    "tessella_input_seconds": ("Resizing and cropping one image", _SECONDS),
     "tessella_queue_seconds": ("One image waiting for the model", _SECONDS),
+    "tessella_output_seconds": ("Making predictions of one image's logits", _SECONDS),
     "tessella_inference_seconds": ("One model call", _SECONDS),
     "tessella_batch_size": ("Images of one model call", _SIZES),
 }

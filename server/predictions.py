@@ -26,6 +26,8 @@ class Answer:
 
     batch_size: int
     decode_seconds: float
+    input_seconds: float = 0.0
+    """Resizing and cropping."""
     queue_seconds: float
     inference_seconds: float
     output_seconds: float = 0.0
@@ -35,6 +37,7 @@ class Answer:
         """Seconds of each stage, in their order."""
         return {
             "decode": self.decode_seconds,
+            "input": self.input_seconds,
             "queue": self.queue_seconds,
             "inference": self.inference_seconds,
             "output": self.output_seconds,

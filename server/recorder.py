@@ -45,15 +45,15 @@ class RequestRecorder:
         for name, value in {
             "request": seconds,
             "queue": max(result.queue_seconds for result in done),
-            "compute_input": max(result.decode_seconds for result in done),
+            "compute_input": max(result.decode_seconds + result.input_seconds for result in done),
             "compute_infer": max(result.inference_seconds for result in done),
             "compute_output": max(result.output_seconds for result in done),
         }.items():
             self._metrics.count(f"nv_inference_{name}_duration_us", round(value * 1e6), **self._labels)
         self._metrics.observe("tessella_request_seconds", seconds, **self._labels)
         for result in done:
-            self._metrics.observe("tessella_decode_seconds", result.decode_seconds, **self._labels)
-            self._metrics.observe("tessella_queue_seconds", result.queue_seconds, **self._labels)
+            for stage in ("decode", "input", "queue", "output"):
+                self._metrics.observe(f"tessella_{stage}_seconds", result.stages[stage], **self._labels)
 
 
 class BatchRecorder:

@@ -98,7 +98,7 @@ def test_requests_and_batches_are_counted() -> None:
             "nv_inference_pending_request_count": 0,
             "tessella_batch_size_count": 3,
             "tessella_queue_seconds_count": 6,
-            "tessella_decode_seconds_count": 6,
+            **{f"tessella_{stage}_seconds_count": 6 for stage in ("decode", "input", "output")},
         }
         assert {name: value(live.url, name) for name in expected} == expected
         assert value(live.url, "nv_inference_request_failure", reason="REJECTED") == 1

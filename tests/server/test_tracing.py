@@ -60,7 +60,7 @@ def test_a_request_is_a_span_with_one_for_each_stage_below_it(front_ends: str) -
         assert attributes["http.response.status_code"].int_value == 200
         assert attributes["tessella.request_id"].string_value == "mine"
         stages = [span for span in traced if span.parent_span_id == request.span_id]
-        assert [span.name for span in stages] == ["decode", "queue", "inference", "output"]
+        assert [span.name for span in stages] == ["decode", "input", "queue", "inference", "output"]
         ends = [0, *(span.end_time_unix_nano for span in stages)]
         assert all(start <= span.start_time_unix_nano for start, span in zip(ends, stages, strict=False))
         assert request.start_time_unix_nano <= stages[0].start_time_unix_nano
