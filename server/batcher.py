@@ -7,11 +7,15 @@ model call cannot answer, never share a batch: the most urgent payload decides w
 
 import heapq
 import itertools
+import math
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
+
+from .errors import DeadlineExceeded
 
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
@@ -29,6 +33,7 @@ class Entry(Generic[Payload, Result]):
     arrival: int
     payload: Payload = field(compare=False)
     group: int = field(compare=False)
+    deadline: float = field(compare=False, default=math.inf)
     future: "Future[Result]" = field(compare=False, default_factory=Future)
     enqueued_at: float = field(compare=False, default_factory=time.perf_counter)
 
@@ -57,24 +62,35 @@ class Batcher(Generic[Payload, Result]):
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        self._dropped = 0
+        self._dropped = Counter[str]()
 
     def __len__(self) -> int:
         return sum(map(len, tuple(self._waiting.values())))
 
-    def submit(self, payload: Payload, *, priority: int = 0, group: int = 0, alone: bool = False) -> "Future[Result]":
+    def submit(
+        self,
+        payload: Payload,
+        *,
+        priority: int = 0,
+        group: int = 0,
+        alone: bool = False,
+        deadline: float | None = None,
+    ) -> "Future[Result]":
         """Queues `payload`. Cancelling the future takes it out before it costs a batch.
 
         Args:
             priority: 1 is most urgent; 0 stands for the default, which lies at 50.
             group: not negative; only entries of one group share a batch.
             alone: hand it out as a batch of its own, in its turn and without delay.
+            deadline: of `time.monotonic`; if its turn has not come then, its future has DeadlineExceeded.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
         group = _ALONE if alone else group
-        entry = Entry[Payload, Result](priority or DEFAULT_PRIORITY, next(self._arrivals), payload, group)
+        entry = Entry[Payload, Result](
+            priority or DEFAULT_PRIORITY, next(self._arrivals), payload, group, deadline or math.inf
+        )
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -115,9 +131,8 @@ class Batcher(Generic[Payload, Result]):
     def _most_urgent(self) -> int | None:
         """The group of the most urgent entry that is still wanted; None where there is none."""
         for group, heap in list(self._waiting.items()):
-            while heap and heap[0].future.cancelled():
-                heapq.heappop(heap).future.set_running_or_notify_cancel()
-                self._dropped += 1
+            while heap and (heap[0].future.cancelled() or heap[0].deadline < time.monotonic()):
+                self._is_wanted(heapq.heappop(heap))
             if not heap:
                 del self._waiting[group]
         return min(self._waiting, key=lambda group: self._waiting[group][0], default=None)
@@ -129,18 +144,27 @@ class Batcher(Generic[Payload, Result]):
         entries: list[Entry[Payload, Result]] = []
         while heap and len(entries) < (1 if group == _ALONE else most) and (barrier is None or heap[0] < barrier):
             entry = heapq.heappop(heap)
-            if entry.future.set_running_or_notify_cancel():
+            if self._is_wanted(entry):
                 entries.append(entry)
-            else:
-                self._dropped += 1
         if not heap:
             del self._waiting[group]
         return entries
 
-    def forget_dropped(self) -> int:
-        """How many entries were cancelled before they reached a batch, since this was last asked."""
+    def _is_wanted(self, entry: Entry[Payload, Result]) -> bool:
+        """Whether an entry is to be in a batch: it runs then. If not, it is counted and its future is done."""
+        if not entry.future.set_running_or_notify_cancel():
+            self._dropped["cancelled"] += 1
+            return False
+        if entry.deadline < time.monotonic():
+            self._dropped["expired"] += 1
+            entry.future.set_exception(DeadlineExceeded("its time was over before its turn came"))
+            return False
+        return True
+
+    def forget_dropped(self) -> Counter[str]:
+        """How many entries were `cancelled` or had `expired` before they reached a batch, since this was last asked."""
         with self._changed:
-            dropped, self._dropped = self._dropped, 0
+            dropped, self._dropped = self._dropped, Counter()
         return dropped
 
     def close(self) -> None:

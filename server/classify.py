@@ -19,6 +19,7 @@ from .state import Service, service_of
 
 router = APIRouter()
 
+_NAME_NO_MODEL = ("image/", "multipart/")  # as JSON may
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
@@ -49,7 +50,9 @@ _BODY = {
 async def classify(request: Request, query: Annotated[ClassifyParameters, Query()]) -> Response:
     """A bad image of several is an error in its own place in `results`; a request that is one bad image is a 4xx."""
     service = service_of(request)
-    service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
+    engine = service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
+    if request.headers.get("content-type", "").startswith(_NAME_NO_MODEL):
+        engine.refuse_if_full()
     inputs = await _read(request, service)
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
     images = await service.urls.replace(inputs.images)

@@ -165,9 +165,10 @@ class AsyncEngine:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
             TaskNotGiven: the model has no classes.
         """
+        deadline = _deadline(timeout)
 
         async def one(image: bytes) -> Classification | ServiceError:
-            output = await self._run_one(image, Task.LOGITS, priority)
+            output = await self._run_one(image, Task.LOGITS, priority, deadline)
             return output if isinstance(output, ServiceError) else self._classification(output, top_k, function)
 
         self.require(Task.LOGITS)
@@ -186,7 +187,7 @@ class AsyncEngine:
             TaskNotGiven: the model does not do this.
         """
         self.require(task)
-        return await self._answer(images, partial(self._output_of, task, priority), timeout)
+        return await self._answer(images, partial(self._output_of, task, priority, _deadline(timeout)), timeout)
 
     async def run_all(
         self, images: Sequence[bytes | Pixels], task: Task, *, timeout: float | None = None, priority: int = 0
@@ -197,7 +198,9 @@ class AsyncEngine:
             ServiceError: of the first image that failed, or as `run_many`.
         """
         self.require(task)
-        results = await self._answer(images, partial(self._output_of, task, priority), timeout, whole=True)
+        results = await self._answer(
+            images, partial(self._output_of, task, priority, _deadline(timeout)), timeout, whole=True
+        )
         return [result for result in results if not isinstance(result, ServiceError)]
 
     def require(self, task: Task) -> None:
@@ -223,6 +226,8 @@ class AsyncEngine:
         try:
             async with self._admit(len(images)), asyncio.timeout(timeout):
                 results = await asyncio.gather(*map(one, images))
+                if any(isinstance(result, DeadlineExceeded) for result in results):
+                    raise TimeoutError
             if whole:
                 raise_first(results)
         except TimeoutError as error:
@@ -235,12 +240,27 @@ class AsyncEngine:
         self._recorder.answered(results, time.perf_counter() - started)
         return results
 
+    def refuse_if_full(self) -> None:
+        """Before the images are even read.
+
+        Raises:
+            Overloaded: it could not take one more image now.
+        """
+        try:
+            self._check_room(1)
+        except Overloaded as error:
+            self._recorder.failed(error)
+            raise
+
+    def _check_room(self, count: int) -> None:
+        if self._in_flight + count > self.max_queue:
+            raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
+
     @asynccontextmanager
     async def _admit(self, count: int) -> AsyncIterator[None]:
         if not self._open:
             raise NotReady(f"model {self.name!r} takes no more requests: it is shutting down")
-        if self._in_flight + count > self.max_queue:
-            raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
+        self._check_room(count)
         self._in_flight += count
         self._recorder.pending(count)
         self._idle.clear()
@@ -252,10 +272,13 @@ class AsyncEngine:
             if not self._in_flight:
                 self._idle.set()
 
-    async def _run_one(self, image: bytes | Pixels, task: Task, priority: int) -> Output | ServiceError:
+    async def _run_one(
+        self, image: bytes | Pixels, task: Task, priority: int, deadline: float | None
+    ) -> Output | ServiceError:
         try:
             decoded = await self._decoders.pixels(image)
-            inference = await asyncio.wrap_future(self._port.submit(decoded.pixels, priority=priority, task=task))
+            future = self._port.submit(decoded.pixels, priority=priority, task=task, deadline=deadline)
+            inference = await asyncio.wrap_future(future)
         except ServiceError as error:
             return error
         return Output(
@@ -280,10 +303,17 @@ class AsyncEngine:
         )
         return self._recorded(result)
 
-    async def _output_of(self, task: Task, priority: int, image: bytes | Pixels) -> Output | ServiceError:
-        output = await self._run_one(image, task, priority)
+    async def _output_of(
+        self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels
+    ) -> Output | ServiceError:
+        output = await self._run_one(image, task, priority, deadline)
         return output if isinstance(output, ServiceError) else self._recorded(output)
 
     def _recorded(self, answer: A) -> A:
         record_stages(answer.stages, model=self.name, batch_size=answer.batch_size)
         return answer
+
+
+def _deadline(timeout: float | None) -> float | None:
+    """Of `time.monotonic`."""
+    return None if timeout is None else time.monotonic() + timeout

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import cast
 
+from .errors import DeadlineExceeded
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring
 from .tasks import Task
@@ -53,7 +54,9 @@ class EngineLink(asyncio.Protocol):
     def _submit(self, request: Request) -> None:
         worker = self._workers[request.model]
         pixels = self._ring.pixels(request.slot, worker.info.preprocessing.size)
-        future = worker.submit(pixels, priority=request.priority, task=Task(request.task))
+        future = worker.submit(
+            pixels, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
+        )
         self._running[request.id] = future
         future.add_done_callback(partial(self._reply, request))
 
@@ -72,6 +75,8 @@ class EngineLink(asyncio.Protocol):
     def _result(self, request: Request, future: "Future[Inference]") -> Reply:
         if future.cancelled():
             return Reply(request.id, Status.CANCELLED, 0, 0, 0, 0)
+        if isinstance(future.exception(), DeadlineExceeded):
+            return Reply(request.id, Status.EXPIRED, 0, 0, 0, 0)
         if error := future.exception():
             size = self._ring.write(request.slot, str(error).encode()[:_MOST_REASON_BYTES])
             return Reply(request.id, Status.FAILED, 0, size, 0, 0)

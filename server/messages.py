@@ -18,6 +18,8 @@ class Status(IntEnum):
     FAILED = 1
     """The slot holds the reason as UTF-8."""
     CANCELLED = 2
+    EXPIRED = 3
+    """Its time was over before it cost a batch."""
 
 
 class Record:
@@ -43,13 +45,15 @@ class Record:
 class Request(Record):
     """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; only then is its slot free."""
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIBBB")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIBBBd")
     id: int
     slot: int
     model: int
     kind: int
     priority: int
     task: int
+    deadline: float
+    """Of the system's monotonic clock; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

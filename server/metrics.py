@@ -35,7 +35,7 @@ COUNTERS: Final = {
     "tessella_batch_duration_us": "Microseconds in model calls by their number of images",
     "tessella_images_failed": "Images that got an error in their own place, by kind",
     "tessella_batches": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
-    "tessella_images_dropped": "Images whose client had gone before they cost a batch",
+    "tessella_images_dropped": "Images that cost no batch: their client had gone, or their time was over",
     "tessella_jit_compiles_total": "Kernels compiled and CUDA graphs captured while a request waited; stays 0",
     "tessella_responses": "Responses by route and status; of gRPC by method and code",
     "tessella_restarts": "Processes that were started again",

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from .errors import InferenceFailed, NotReady, Overloaded, ServiceError
+from .errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, ServiceError
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring, SlotPool
 from .runners import RunnerInfo
@@ -58,7 +58,9 @@ class EngineConnection(asyncio.Protocol):
         for request in pending.values():
             _resolve(request.future, NotReady("the engine that had this image has died; send it again"))
 
-    def submit(self, model: int, pixels: Pixels, priority: int, task: Task, shape: Shape) -> "Future[Inference]":
+    def submit(
+        self, model: int, pixels: Pixels, shape: Shape, *, priority: int, task: Task, deadline: float | None
+    ) -> "Future[Inference]":
         """Puts the pixels into a slot and tells the engine. `shape`: of the result.
 
         Raises:
@@ -73,7 +75,7 @@ class EngineConnection(asyncio.Protocol):
         self._ring.pixels(slot, len(pixels))[...] = pixels
         number = next(self._ids)
         request = self._pending[number] = _Pending(slot, shape)
-        self._transport.write(Request(number, slot, model, Kind.RUN, priority, task).pack())
+        self._transport.write(Request(number, slot, model, Kind.RUN, priority, task, deadline or 0.0).pack())
         request.future.add_done_callback(lambda future: self._cancel(number) if future.cancelled() else None)
         return request.future
 
@@ -93,10 +95,12 @@ class EngineConnection(asyncio.Protocol):
 
     def _cancel(self, number: int) -> None:
         if self._transport is not None and number in self._pending:
-            self._transport.write(Request(number, 0, 0, Kind.CANCEL, 0, 0).pack())
+            self._transport.write(Request(number, 0, 0, Kind.CANCEL, 0, 0, 0.0).pack())
 
 
 def _outcome(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
+    if reply.status == Status.EXPIRED:
+        return DeadlineExceeded("its time was over before its turn came")
     if reply.status != Status.DONE:
         return InferenceFailed(content.decode(errors="replace") or "the engine dropped this image")
     values = np.frombuffer(content, np.float32).reshape(shape)
@@ -133,7 +137,9 @@ class RemoteModel:
     def waiting(self) -> int:
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
-    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
+    def submit(
+        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+    ) -> "Future[Inference]":
         """As ModelPort.
 
         Raises:
@@ -144,7 +150,8 @@ class RemoteModel:
         if not living:
             raise NotReady(f"the engine of model {self.name!r} is being restarted")
         connection, model = min(living, key=lambda replica: replica[0].in_flight)
-        return connection.submit(model, pixels, priority, task, self.info.results[task])
+        shape = self.info.results[task]
+        return connection.submit(model, pixels, shape, priority=priority, task=task, deadline=deadline)
 
     def close(self) -> None:
         """Nothing to end here: the engine ends when the supervisor says so."""

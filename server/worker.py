@@ -53,10 +53,14 @@ class ModelPort(Protocol):
         """Images handed in that are in no batch yet."""
         ...
 
-    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
+    def submit(
+        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+    ) -> "Future[Inference]":
         """(H, W, 3) pixels -> a future of the image's result. ServiceError where there will be none.
 
-        `task` is one that the model has announced.
+        Args:
+            task: one that the model has announced.
+            deadline: of `time.monotonic`, which is one for all processes: DeadlineExceeded if its turn comes later.
 
         Cancelling the future takes the image out before it costs a batch.
         """
@@ -111,9 +115,11 @@ class Worker:
     def waiting(self) -> int:
         return len(self._batcher)
 
-    def submit(self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS) -> "Future[Inference]":
+    def submit(
+        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+    ) -> "Future[Inference]":
         """As ModelPort; InferenceFailed where the model call raised."""
-        return self._batcher.submit(pixels, priority=priority, group=task)
+        return self._batcher.submit(pixels, priority=priority, group=task, deadline=deadline)
 
     def errand(self, work: Callable[[Runner], T]) -> "Future[T]":
         """Runs `work` in the model's thread, in its turn between two batches: it waits for the images before it and

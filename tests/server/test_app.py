@@ -1,5 +1,6 @@
 """The application around a gated model: batching over real sockets, overload, deadlines, loading and draining."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -70,6 +71,20 @@ def test_overload_is_429_and_accepted_requests_are_answered(runner: GatedRunner,
         assert int(refused.headers["retry-after"]) > 0
         runner.gate.set()
         assert [label(answer.result()) for answer in accepted] == ["red 255", "red 1", "red 2"]
+
+
+def test_a_full_queue_refuses_an_image_before_its_body_is_sent(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+    request = b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: 9000000\r\n\r\n"
+    with gated(runner, Settings(model=("gated",), max_queue=1)) as live:
+        first = hold(runner, pool, live)
+        host, port = live.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as line:
+            line.sendall(request)
+            head = line.recv(4096).decode()
+        assert head.startswith("HTTP/1.1 429")
+        assert "retry-after" in head
+        runner.gate.set()
+        assert label(first.result()) == "red 255"
 
 
 def test_a_request_whose_time_is_over_is_504(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:

@@ -1,6 +1,7 @@
 """The queue: order, batch size, groups, cancellation, closing; under threads it neither loses nor doubles."""
 
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessella.server.batcher import Batcher
+from tessella.server.errors import DeadlineExceeded
 
 
 def payloads(batcher: "Batcher[int, int]", max_batch_size: int = 8) -> list[int]:
@@ -47,7 +49,20 @@ def test_cancelled_payloads_cost_no_batch(batcher: "Batcher[int, int]") -> None:
     futures[0].cancel()
     futures[2].cancel()
     assert payloads(batcher) == [1, 3]
-    assert [batcher.forget_dropped(), batcher.forget_dropped()] == [2, 0]
+    assert [batcher.forget_dropped(), batcher.forget_dropped()] == [{"cancelled": 2}, {}]
+
+
+def test_expired_payloads_cost_no_batch_and_are_told(batcher: "Batcher[int, int]") -> None:
+    past, future = time.monotonic() - 1, time.monotonic() + 3600
+    futures = [batcher.submit(payload, deadline=deadline) for payload, deadline in enumerate((past, future, past))]
+    batcher.submit(3, deadline=past, group=1)
+    assert payloads(batcher) == [1]
+    for late in (futures[0], futures[2]):
+        with pytest.raises(DeadlineExceeded, match="before its turn"):
+            late.result(0)
+    batcher.submit(4)
+    assert payloads(batcher) == [4]
+    assert batcher.forget_dropped() == {"expired": 3}
 
 
 def test_a_batch_of_cancelled_payloads_only_is_not_handed_out(batcher: "Batcher[int, int]") -> None:
