@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Self, TypedDict, TypeVar, Unpack
 
+from .admission import Admission
 from .decoders import Decoders
-from .errors import DeadlineExceeded, NotReady, Overloaded, ServiceError, TaskNotGiven, raise_first
+from .errors import DeadlineExceeded, ServiceError, TaskNotGiven, raise_first
 from .images import DEFAULT_MAX_PIXELS
 from .load import start_worker
 from .metrics import Metrics
@@ -65,10 +65,7 @@ class AsyncEngine:
         self._port = port
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
         self._decoders = Decoders(port.info.preprocessing, name, decode_threads, max_pixels)
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._open = True
+        self.admission = Admission(name, max_queue, self._recorder)
 
     @classmethod
     async def load(
@@ -108,8 +105,7 @@ class AsyncEngine:
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""
-        self._open = False
-        await self._idle.wait()
+        await self.admission.close()
         await asyncio.to_thread(self._port.close)
         self._decoders.close()
 
@@ -224,8 +220,9 @@ class AsyncEngine:
     ) -> list[A | ServiceError]:
         started = time.perf_counter()
         try:
-            async with self._admit(len(images)), asyncio.timeout(timeout):
-                results = await asyncio.gather(*map(one, images))
+            with self.admission.of(len(images)):
+                async with asyncio.timeout(timeout):
+                    results = await asyncio.gather(*map(one, images))
                 if any(isinstance(result, DeadlineExceeded) for result in results):
                     raise TimeoutError
             if whole:
@@ -239,38 +236,6 @@ class AsyncEngine:
             raise
         self._recorder.answered(results, time.perf_counter() - started)
         return results
-
-    def refuse_if_full(self) -> None:
-        """Before the images are even read.
-
-        Raises:
-            Overloaded: it could not take one more image now.
-        """
-        try:
-            self._check_room(1)
-        except Overloaded as error:
-            self._recorder.failed(error)
-            raise
-
-    def _check_room(self, count: int) -> None:
-        if self._in_flight + count > self.max_queue:
-            raise Overloaded(f"{self._in_flight} images are in the queue, at most {self.max_queue} are accepted")
-
-    @asynccontextmanager
-    async def _admit(self, count: int) -> AsyncIterator[None]:
-        if not self._open:
-            raise NotReady(f"model {self.name!r} takes no more requests: it is shutting down")
-        self._check_room(count)
-        self._in_flight += count
-        self._recorder.pending(count)
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._in_flight -= count
-            self._recorder.pending(-count)
-            if not self._in_flight:
-                self._idle.set()
 
     async def _run_one(
         self, image: bytes | Pixels, task: Task, priority: int, deadline: float | None

@@ -76,7 +76,7 @@ async def named_model(request: Request, name: str) -> Response:
 
 async def _classify(request: Request, model: str | None) -> Response:
     service = service_of(request)
-    service.repository.engine(model).refuse_if_full()  # and an unknown model, before reading megabytes
+    service.repository.engine(model).admission.refuse_if_full()  # and an unknown model, before reading megabytes
     body, content_type = await read_body(request), request.headers.get("content-type", "")
     found, parameters, several = await asyncio.to_thread(_read, body, content_type, service.settings.max_images)
     images = await service.urls.replace(found)
