@@ -27,6 +27,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, default=str)
 
 
+def log_access(**fields: str | float) -> None:
+    """One line for one request: `name=value` for people, `fields` for machines."""
+    ACCESS.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+
+
 def configure(form: LogFormat) -> None:
     """Sets up this process's logging, on standard error."""
     handler = logging.StreamHandler()

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .logs import ACCESS
+from .logs import log_access
 from .predictions import Answer
 
 _log = logging.getLogger(__name__)
@@ -88,17 +88,16 @@ class RequestContextMiddleware:
 
 
 def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
-    fields = {
-        "request_id": context.id,
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": status,
-        "total_ms": round(context.total_seconds * 1e3, 3),
-        "queue_ms": round(context.queue_seconds * 1e3, 3),
-        "inference_ms": round(context.inference_seconds * 1e3, 3),
-        "batch_size": context.batch_size,
-    }
-    ACCESS.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+    log_access(
+        request_id=context.id,
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        total_ms=round(context.total_seconds * 1e3, 3),
+        queue_ms=round(context.queue_seconds * 1e3, 3),
+        inference_ms=round(context.inference_seconds * 1e3, 3),
+        batch_size=context.batch_size,
+    )
 
 
 def _count(scope: Scope, status: int) -> None:

@@ -1,6 +1,7 @@
 """The gRPC server beside the HTTP one: the port, keys, errors as status codes. Knows no tensor."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import grpc
 
 from ... import errors
 from ...access import Keys, is_loopback
+from ...logs import log_access
 from ...settings import Settings
 from ...state import Service
 from .grpc_messages import MESSAGES, SERVICE
@@ -94,17 +96,21 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _answer(self, name: str, method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
         async def answer(request: Any, context: Any) -> Any:
+            started = time.perf_counter()
+            code, reason, response = grpc.StatusCode.OK, "", None
             try:
                 self._check(name, context)
                 response = await method(request)
             except errors.ServiceError as error:
-                await self._abort(name, context, CODES[type(error)], str(error))
+                code, reason = CODES[type(error)], str(error)
             except _NoKey as error:
-                await self._abort(name, context, grpc.StatusCode.UNAUTHENTICATED, str(error))
+                code, reason = grpc.StatusCode.UNAUTHENTICATED, str(error)
             except Exception:
                 _log.exception("gRPC %s failed", name)
-                await self._abort(name, context, grpc.StatusCode.INTERNAL, "internal error; the log has it")
-            self._count(name, grpc.StatusCode.OK)
+                code, reason = grpc.StatusCode.INTERNAL, "internal error; the log has it"
+            self._note(name, code, time.perf_counter() - started)
+            if code is not grpc.StatusCode.OK:
+                await context.abort(code, reason)
             return response
 
         return answer
@@ -119,13 +125,12 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         elif not self._keys and name in _ADMIN and not is_loopback(_host(context.peer())):
             raise errors.Forbidden("without an API key this is only for requests from this machine")
 
-    async def _abort(self, name: str, context: Any, code: grpc.StatusCode, message: str) -> None:
-        self._count(name, code)
-        await context.abort(code, message)
-
-    def _count(self, name: str, code: grpc.StatusCode) -> None:
+    def _note(self, name: str, code: grpc.StatusCode, seconds: float) -> None:
+        """Counts the response and logs it, by methods that are there: what a client can type grows no metric."""
         route = f"{SERVICE}/{name}" if name in self._handlers else SERVICE
         self._service.metrics.count("tessella_responses", route=route, status=code.name)
+        if self._service.settings.access_log:
+            log_access(method="gRPC", path=route, status=code.name, total_ms=round(seconds * 1e3, 3))
 
 
 class _NoKey(Exception):

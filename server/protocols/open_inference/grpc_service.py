@@ -11,7 +11,7 @@ from ...state import Service
 from . import service as shared
 from .grpc_messages import MESSAGES
 from .grpc_request import is_typed, parameters_of, read_message, write_message
-from .infer import infer
+from .infer import INLINE_ELEMENTS, infer, offload
 from .model import configuration
 
 Method = Callable[[Any], Awaitable[Any]]
@@ -71,7 +71,8 @@ class InferenceService:
             answer = await infer(asked, find, self._service.settings)
         finally:
             self._service.bodies.give_back(size)
-        return write_message(answer, asked.id, typed=is_typed(request))
+        write = partial(write_message, answer, asked.id, typed=is_typed(request))
+        return await offload(write, when=answer.elements > INLINE_ELEMENTS)
 
     async def _repository_index(self, request: Any) -> Any:
         models = shared.index(self._service, only_ready=request.ready)

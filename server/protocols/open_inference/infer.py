@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,10 @@ from .model import OUTPUTS
 from .request import InferRequest, RequestedOutput, Tensor
 
 INLINE_BYTES = 1 << 16
+INLINE_ELEMENTS = 1 << 13
 """What is not larger is worked on in the event loop; a thread would cost more."""
 
+T = TypeVar("T")
 Values = NDArray[np.float32] | list[list[bytes]]
 
 
@@ -51,6 +55,10 @@ class Inferred:
     outputs: list[Output]
     images: Sequence[ImageOutput] = field(repr=False)
 
+    @property
+    def elements(self) -> int:
+        return sum(prod(output.shape) for output in self.outputs)
+
 
 async def infer(request: InferRequest, find: Callable[[], AsyncEngine], settings: Settings) -> Inferred:
     """Runs a request.
@@ -72,8 +80,14 @@ async def infer(request: InferRequest, find: Callable[[], AsyncEngine], settings
     except ImageError as error:  # to this protocol an argument that is wrong, like any other
         raise BadRequest(str(error)) from error
     logits = np.stack([result.values for result in done])
-    outputs = [_output(output, logits, engine.info.labels) for output in wanted]
+    make = partial(_outputs, wanted, logits, engine.info.labels)
+    outputs = await offload(make, when=logits.size > INLINE_ELEMENTS)
     return Inferred(engine.name, str(engine.version), outputs, done)
+
+
+async def offload(work: Callable[[], T], *, when: bool) -> T:
+    """Does `work`, in a thread where it takes so long that others would wait for it."""
+    return await asyncio.to_thread(work) if when else work()
 
 
 async def _read(
@@ -82,7 +96,7 @@ async def _read(
     while True:
         engine = find()
         read = partial(images_of, request.inputs, engine.info.preprocessing, most)
-        images = await asyncio.to_thread(read) if any(map(_takes_time, request.inputs)) else read()
+        images = await offload(read, when=any(map(_takes_time, request.inputs)))
         if find() is engine:
             return engine, images
 
@@ -92,6 +106,10 @@ def _takes_time(tensor: Tensor) -> bool:
     if isinstance(tensor.content, memoryview):
         return len(tensor.content) > INLINE_BYTES
     return not all(isinstance(item, bytes) for item in tensor.content)
+
+
+def _outputs(wanted: Sequence[RequestedOutput], logits: NDArray[np.float32], labels: Sequence[str]) -> list[Output]:
+    return [_output(output, logits, labels) for output in wanted]
 
 
 def _output(output: RequestedOutput, logits: NDArray[np.float32], labels: Sequence[str]) -> Output:

@@ -10,7 +10,7 @@ OUTPUTS = ("logits", "probabilities")
 
 
 def describe(engine: AsyncEngine, versions: list[str]) -> ModelMetadata:
-    """Names, datatypes and shapes of the model's tensors."""
+    """Names, datatypes and shapes of the model's tensors. One that has no classes has no outputs here."""
     side, classes = engine.info.preprocessing.size, len(engine.info.labels)
     return ModelMetadata(
         name=engine.name,
@@ -21,7 +21,7 @@ def describe(engine: AsyncEngine, versions: list[str]) -> ModelMetadata:
             TensorMetadata(name="pixels", datatype="UINT8", shape=[-1, side, side, 3]),
             TensorMetadata(name="pixel_values", datatype="FP32", shape=[-1, 3, side, side]),
         ],
-        outputs=[TensorMetadata(name=name, datatype="FP32", shape=[-1, classes]) for name in OUTPUTS],
+        outputs=[TensorMetadata(name=name, datatype="FP32", shape=[-1, classes]) for name in OUTPUTS if classes],
     )
 
 

@@ -15,7 +15,7 @@ from ...access import require_admin
 from ...body import hold, read_body, read_raw_body
 from ...compression import decompress
 from ...engine import AsyncEngine
-from ...errors import BadRequest, Unsupported
+from ...errors import BadRequest, ModelNotServed, Unsupported
 from ...responses import ERRORS
 from ...state import Service, service_of
 from . import service as shared
@@ -29,7 +29,7 @@ from .documents import (
     ServerMetadata,
     Statistics,
 )
-from .infer import INLINE_BYTES, infer
+from .infer import INLINE_BYTES, INLINE_ELEMENTS, infer, offload
 from .model import configuration
 from .request import InferRequest
 from .rest_request import HEADER_LENGTH, read_request
@@ -76,6 +76,8 @@ async def model_metadata(request: Request) -> ModelMetadata:
 )
 async def model_ready(request: Request) -> JSONResponse:
     model = shared.model_of(service_of(request), **request.path_params)
+    if model.unloaded:
+        raise ModelNotServed(f"model {model.name!r} is not loaded")
     is_ready = model.state == "ready"
     return JSONResponse({"name": model.name, "ready": is_ready}, 200 if is_ready else 503)
 
@@ -105,13 +107,19 @@ async def model_infer(request: Request) -> Response:
     asked = await _read(request, service)
     answer = await infer(asked, find, service.settings)
     request.state.context.took(answer.images)
-    body, header_length = write_response(answer, asked.id)
+    write = partial(write_response, answer, asked.id)
+    body, header_length = await offload(write, when=answer.elements > INLINE_ELEMENTS)
     if header_length is None:
         return Response(body, media_type="application/json")
     return Response(body, headers={HEADER_LENGTH: str(header_length)}, media_type="application/octet-stream")
 
 
-@router.post("/repository/index", summary="The models that are known", openapi_extra=REPOSITORY_BODY)
+@router.post(
+    "/repository/index",
+    summary="The models that are known",
+    responses=ERRORS.only(400),
+    openapi_extra=REPOSITORY_BODY,
+)
 async def repository_index(request: Request) -> list[IndexEntry]:
     only_ready = (await _options(request)).get("ready", False)
     if not isinstance(only_ready, bool):
@@ -181,7 +189,7 @@ async def _read(request: Request, service: Service) -> InferRequest:
         body = await asyncio.to_thread(decompress, body, encoding, service.settings.max_body_bytes)
         hold(request, len(body))
     read = partial(read_request, body, request.headers.get(HEADER_LENGTH))
-    return await asyncio.to_thread(read) if len(body) > INLINE_BYTES else read()
+    return await offload(read, when=len(body) > INLINE_BYTES)
 
 
 async def _options(request: Request) -> dict[str, Any]:

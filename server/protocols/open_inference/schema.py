@@ -55,6 +55,12 @@ _RESPONSE = {
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _LENGTH = "Inference-Header-Content-Length"
 
+_GREY_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
+_EXAMPLE = {
+    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [_GREY_PIXEL]}],
+    "outputs": [{"name": "probabilities", "parameters": {"classification": 3}}],
+}
+
 INFER_BODY: dict[str, Any] = {
     "parameters": [
         {
@@ -68,7 +74,10 @@ INFER_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "JSON; JSON followed by binary tensors; or, with a header length of 0, an image as it is.",
-        "content": {"application/json": {"schema": _REQUEST}, "application/octet-stream": _BINARY},
+        "content": {
+            "application/json": {"schema": _REQUEST, "example": _EXAMPLE},
+            "application/octet-stream": _BINARY,
+        },
     },
 }
 INFER_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
@@ -231,6 +232,14 @@ def refused(address: str) -> bool:
     except OSError:
         return True
     return False
+
+
+def test_calls_are_counted_by_method_and_code(server: Server, stub: Any) -> None:
+    with pytest.raises(grpc.RpcError):
+        stub.ModelConfig(service_pb2.ModelConfigRequest(name="counted"))
+    text = httpx.get(f"{server.url}/metrics").text
+    route = "inference.GRPCInferenceService/ModelConfig"
+    assert f'tessella_responses{{route="{route}",status="NOT_FOUND"}} 1' in text
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:

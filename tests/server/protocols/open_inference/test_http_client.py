@@ -204,6 +204,7 @@ def test_the_repository_loads_and_unloads(client: Any) -> None:
     states = {m["name"]: (m["state"], m["reason"]) for m in client.get_model_repository_index()}
     assert states["digits-tnt"] == ("UNAVAILABLE", "unloaded")
     assert not client.is_model_ready("digits-tnt")
+    assert client.is_server_ready()
     with pytest.raises(InferenceServerException, match="not loaded"):
         client.infer("digits-tnt", [image(PNG)])
     client.load_model("digits-tnt")

@@ -24,11 +24,12 @@ INFER = "/v2/models/gated/infer"
 LENGTH = "inference-header-content-length"
 PIXELS = {"name": "pixels", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], "data": [7] * SIDE * SIDE * 3}
 LIMIT = 200_000
+MOST = 40
 
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Gated]:
-    settings = Settings(model=("gated",), max_images=4, max_body_bytes=LIMIT)
+    settings = Settings(model=("gated",), max_images=MOST, max_body_bytes=LIMIT)
     with gated(GatedRunner(), settings) as running:
         yield running
 
@@ -220,8 +221,22 @@ def test_malformed_tensors(live: Gated, header: dict[str, Any], tensors: bytes, 
     assert (answer.status_code, reason in answer.json()["error"]) == (400, True), answer.text
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_as_many_images_as_a_request_may_hold(live: Gated, binary: bool) -> None:
+    pixels = np.zeros((MOST, SIDE, SIDE, 3), np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(MOST)
+    wanted = {"outputs": [{"name": "probabilities", "parameters": {"binary_data": binary}}]}
+    answer = post(live, one(shape=[MOST, SIDE, SIDE, 3], data=pixels.ravel().tolist()) | wanted)
+    document = json.loads(answer.content[: int(answer.headers.get(LENGTH, len(answer.content)))])
+    (output,) = document["outputs"]
+    assert output["shape"] == [MOST, 256]
+    found = output.get("data") or np.frombuffer(answer.content[int(answer.headers[LENGTH]) :], np.float32)
+    assert np.reshape(found, (MOST, 256)).argmax(-1).tolist() == list(range(MOST))
+
+
 def test_more_images_than_a_request_may_hold(live: Gated) -> None:
-    answer = post(live, one(shape=[5, SIDE, SIDE, 3], data=[7] * SIDE * SIDE * 15))
+    count = MOST + 1
+    answer = post(live, one(shape=[count, SIDE, SIDE, 3], data=[7] * SIDE * SIDE * 3 * count))
     assert (answer.status_code, answer.json()["error_type"]) == (413, "too_large")
 
 
