@@ -215,6 +215,18 @@ def without_a_server_it_is_unhealthy(engine: Engine, target: str) -> str:
     return ""
 
 
+def kernels_can_be_compiled(engine: Engine, target: str) -> str:
+    """has what triton compiles its launcher with, where it has triton"""
+    if target != "cuda":
+        return "no triton"
+    include = "import sysconfig; print(sysconfig.get_path('include'))"
+    compile_one = f"echo '#include <Python.h>' | gcc -x c -fsyntax-only -I$(python3 -c \"{include}\") -"
+    with engine.run(target, "--entrypoint", "sleep", command=["60"]) as container:
+        expect(container.exec("sh", "-c", compile_one) == 0, "gcc cannot compile against Python.h")
+        expect(container.exec("python3", "-c", "import triton") == 0, "triton cannot be imported")
+    return ""
+
+
 def a_cache_that_cannot_be_written_is_named(engine: Engine, target: str) -> str:
     """says so, and ends, where it needs its cache and cannot write it"""
     if target != "cpu":
@@ -241,7 +253,13 @@ def bill_of_materials(engine: Engine, target: str) -> str:
     return f"{len(names)} Python packages, {len(system)} of Debian"
 
 
-CHECKS = (it_serves, without_a_server_it_is_unhealthy, a_cache_that_cannot_be_written_is_named, bill_of_materials)
+CHECKS = (
+    it_serves,
+    without_a_server_it_is_unhealthy,
+    kernels_can_be_compiled,
+    a_cache_that_cannot_be_written_is_named,
+    bill_of_materials,
+)
 
 
 def main() -> int:
