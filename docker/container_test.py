@@ -230,7 +230,7 @@ def kernels_can_be_compiled(engine: Engine, target: str) -> str:
 def a_cache_that_cannot_be_written_is_named(engine: Engine, target: str) -> str:
     """says so, and ends, where it needs its cache and cannot write it"""
     if target != "cpu":
-        return "keeps nothing there"
+        return "keeps nothing there without a GPU"
     command = ["serve", "--model", "digits-vit", "--backend", "onnxruntime"]
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
