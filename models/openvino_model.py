@@ -11,6 +11,7 @@ from .errors import CheckpointError
 from .onnx_card import read_card
 from .onnx_model import OnnxModel, reason
 from .onnx_signature import Port, read_signature
+from .openvino_batches import compile_batches
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _KINDS = {"u": "uint", "i": "int", "f": "float", "bf": "bfloat"}
@@ -44,16 +45,14 @@ class OpenVINOModel(OnnxModel):
         self.card = read_card(_metadata(model), self.signature, path)
         if self.card.dtype == "int8":
             self.dtype = "int8"
-        self._request = _compile(core, model, self.dtype, path)
-        self._output = next(
-            index for index, port in enumerate(_ports(model.outputs)) if port.name == self.signature.output.name
-        )
+        names = [port.name for port in _ports(model.outputs)]
+        output = names.index(self.signature.output.name)
+        self._batches = compile_batches(core, model, output, settings(PRECISIONS.get(self.dtype, "f32")), path)
         self.choice = f"OpenVINO {openvino.__version__.partition('-')[0]} on {cpu.usable_cores()} cores, {self.dtype}"
         self.check()
 
     def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
-        result = self._request.infer([images], share_inputs=True, share_outputs=False)
-        return np.asarray(result[self._output])
+        return self._batches(images)
 
 
 def require_openvino() -> Any:
@@ -79,16 +78,13 @@ def _choose_dtype(dtype: str) -> str:
     return dtype
 
 
-def _compile(core: Any, model: Any, dtype: str, path: Path) -> Any:
-    settings = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS.get(dtype, "f32"),
+def settings(precision: str) -> dict[str, Any]:
+    """OpenVINO's, for one request at a time on all cores of this process."""
+    return {
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": cpu.usable_cores(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    try:
-        return core.compile_model(model, "CPU", settings).create_infer_request()
-    except Exception as error:
-        raise CheckpointError(f"OpenVINO cannot compile {path}: {reason(error)}") from error
 
 
 def _metadata(model: Any) -> dict[str, str]:
