@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ bench = typer.Typer(help="Measure: a table for people, one JSON document for mac
 messages = Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
+Plot = Annotated[Path | None, typer.Option(help="draws a picture: .png, .svg or .pdf")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")]
 
 
@@ -27,13 +29,16 @@ def bench_models(
         list[str] | None, typer.Option(help="eager, compiled, folded, onnxruntime, openvino  [all that are installed]")
     ] = None,
     seconds: Annotated[float, typer.Option(help="per network and batch size")] = 10,
+    plot: Plot = None,
     as_json: JsonFile = None,
 ) -> None:
     """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
     from .models import DEFAULT_ARCHITECTURES, measure, table
+    from .models_plot import draw
     from .report import write
 
-    with messages.status("starting") as status:
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
         document = measure(
             architecture or DEFAULT_ARCHITECTURES,
             batch_size or (1, 8),
@@ -41,10 +46,11 @@ def bench_models(
             dtypes=dtype or (),
             seconds=seconds,
             engines=engine or (),
-            progress=status.update,
+            progress=lambda text, part: bar.update(task, description=escape(text), completed=part),
         )
     messages.print(table(document))
     write(document, as_json)
+    _draw(draw, document, plot)
 
 
 @bench.command("words")
@@ -86,7 +92,7 @@ def bench_service(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16, of all servers")] = "float32",
     backend: Annotated[str, typer.Option(help="of tessella: auto, torch, …")] = "auto",
     frontends: Annotated[int, typer.Option(min=0, help="front-end processes of tessella; 0: all in one")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="draws a picture: .png, .svg or .pdf")] = None,
+    plot: Plot = None,
     as_json: JsonFile = None,
 ) -> None:
     """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
@@ -94,7 +100,7 @@ def bench_service(
         from .plan import Plan
         from .report import write
         from .service import measure
-        from .service_plot import PlotUnavailable, draw
+        from .service_plot import draw
         from .service_table import tables
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
@@ -121,8 +127,15 @@ def bench_service(
     for table in tables(document):
         messages.print(table)
     write(document, as_json)
-    if plot:
-        try:
-            draw(document, plot)
-        except PlotUnavailable as error:
-            messages.print(f"[yellow]warning:[/yellow] {escape(str(error))}", highlight=False)
+    _draw(draw, document, plot)
+
+
+def _draw(draw: Callable[[dict[str, Any], Path], None], document: dict[str, Any], path: Path | None) -> None:
+    """What cannot be drawn must not stop what was measured."""
+    from .service_plot import PlotUnavailable
+
+    try:
+        if path:
+            draw(document, path)
+    except PlotUnavailable as error:
+        messages.print(f"[yellow]warning:[/yellow] {escape(str(error))}", highlight=False)

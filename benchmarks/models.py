@@ -41,8 +41,8 @@ class Row:
     spread: float
     ratio: float
     """To the fastest of timm's at this batch size."""
-    of_matrix_rate: float
-    """Multiplications of the published network per second, as a part of what one large product reaches in its dtype."""
+    macs_per_second: float
+    """Multiplications of the published network: ours makes fewer for the same answer."""
     error: float
 
 
@@ -58,17 +58,18 @@ def measure(
     dtypes: Sequence[str] = (),
     seconds: float = 10,
     engines: Sequence[str] = (),
-    progress: Callable[[str], object] = lambda _: None,
+    progress: Callable[[str, float], object] = lambda *_: None,
 ) -> dict[str, Any]:
     """Measures each architecture at each batch size; about `seconds` each.
 
     Args:
         dtypes: default: float32, and bfloat16 where the device multiplies it.
         engines: as `make_candidates`.
-        progress: is told what comes next.
+        progress: is told what comes next, and which part of the whole is done.
 
     Returns:
-        A JSON document: the circumstances and one object per row.
+        A JSON document: the circumstances and one object per row, with `of_matrix_rate`: its multiplications as a part
+        of what one large product reached in the same dtype in this run.
 
     Raises:
         WrongLogits: ours are not timm's.
@@ -76,21 +77,27 @@ def measure(
     """
     limit_threads()
     chosen = dtypes or (("float32", "bfloat16") if device != "cpu" or has_bfloat16() else ("float32",))
-    rates = {name: matrix_rate(getattr(torch, name), device) for name in chosen}
+    rates = dict.fromkeys(chosen, 0.0)
     rows: list[Row] = []
-    for architecture in architectures:
-        progress(f"{architecture}: building, comparing logits")
+    parts = (1 + len(batch_sizes)) * len(architectures)
+    for number, architecture in enumerate(architectures):
+        done = number / len(architectures)
+        progress(f"{architecture}: building, comparing logits", done)
+        rates = {name: max(rate, matrix_rate(getattr(torch, name), device)) for name, rate in rates.items()}
         candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device, engines)
         errors = compare(candidates, _pixels(2, device))
-        for batch_size in batch_sizes:
-            progress(f"{architecture}: timing at batch {batch_size}")
-            rows += _time(architecture, candidates, errors, _pixels(batch_size, device), seconds, rates)
+        for index, batch_size in enumerate(batch_sizes, 1):
+            progress(f"{architecture}: timing at batch {batch_size}", done + index / parts)
+            rows += _time(architecture, candidates, errors, _pixels(batch_size, device), seconds)
     return {
         "benchmark": "models",
+        "on": device.partition(":")[0],
         **circumstances(device),
         "versions": {name: version(name) for name in ENGINE_PACKAGES if installed(name)},
         "matrix_rates": rates,
-        "rows": [asdict(row) for row in rows],
+        "rows": [
+            asdict(row) | {"of_matrix_rate": row.macs_per_second / rates[row.candidate.split()[2]]} for row in rows
+        ],
     }
 
 
@@ -125,7 +132,6 @@ def _time(
     errors: dict[str, float],
     pixels: Tensor,
     seconds: float,
-    rates: dict[str, float],
 ) -> list[Row]:
     synchronise = torch.cuda.synchronize if pixels.is_cuda else lambda: None
     calls = {name: partial(candidate, pixels) for name, candidate in candidates.items()}
@@ -140,7 +146,7 @@ def _time(
             milliseconds=timing.median * 1e3,
             spread=timing.spread,
             ratio=best_peer / timing.median,
-            of_matrix_rate=macs(VARIANTS[architecture]) * len(pixels) / timing.median / rates[name.split()[2]],
+            macs_per_second=macs(VARIANTS[architecture]) * len(pixels) / timing.median,
             error=errors[name],
         )
         for name, timing in timings.items()
