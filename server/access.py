@@ -63,7 +63,7 @@ class AccessMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self.app
-        if scope["type"] == "http" and not self._is_open(scope):
+        if scope["type"] == "http" and self._keys and not is_open(scope["path"], scope["method"]):
             answer = self._refusal(Headers(scope=scope), scope["path"]) or self.app
         await answer(scope, receive, send)
 
@@ -81,10 +81,10 @@ class AccessMiddleware:
         response.headers["retry-after"] = str(math.ceil(wait))
         return response
 
-    def _is_open(self, scope: Scope) -> bool:
-        path: str = scope["path"]
-        reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
-        return not self._keys or (reading and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)))
+
+def is_open(path: str, method: str) -> bool:
+    """Whether a request needs no key where keys are set."""
+    return method in ("GET", "HEAD", "OPTIONS") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS))
 
 
 async def require_admin(request: Request) -> None:

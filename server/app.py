@@ -14,6 +14,7 @@ from . import classify, models
 from .access import AccessMiddleware, Keys, read_keys
 from .beat import measure
 from .benchmarks import routes as benchmarks
+from .docs import complete
 from .metrics import CONTENT_TYPE, render
 from .middleware import RequestContextMiddleware
 from .protocols import embeddings, huggingface, retrieval
@@ -70,6 +71,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     for protocol in (embeddings, huggingface, open_inference, retrieval):
         app.include_router(protocol.router)
     app.mount("/ui", PAGES, name="pages")
+    complete(app)
     return app
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from .answering import answer_readable
 from .body import read_body
+from .docs import EXAMPLE_IMAGE, inlined
 from .errors import ServiceError
 from .inputs import Inputs, read_inputs
 from .middleware import RequestContext
@@ -26,6 +27,7 @@ _FORM = {
         "type": "object",
         "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
         "required": ["image"],
+        "additionalProperties": False,
     }
 }
 _BODY = {
@@ -35,7 +37,13 @@ _BODY = {
         "image/*": _BINARY,
         "application/octet-stream": _BINARY,
         "multipart/form-data": _FORM,
-        "application/json": {"schema": ClassifyBody.model_json_schema()},
+        "application/json": {
+            "schema": inlined(ClassifyBody.model_json_schema()),
+            "examples": {
+                "one": {"value": {"inputs": EXAMPLE_IMAGE}},
+                "several": {"value": {"inputs": [EXAMPLE_IMAGE] * 2, "parameters": {"top_k": 2}}},
+            },
+        },
     },
 }
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ..access import require_admin
 from ..body import read_body
+from ..docs import json_body
 from ..errors import BadRequest, NotReady
 from ..inputs import explain
 from ..responses import ERRORS
@@ -20,7 +21,7 @@ from .schemas import BenchmarkRequest, BenchmarkRow, Run, RunsAnswer
 from .stream import events
 
 router = APIRouter(tags=["benchmarks"])
-_BODY = {"required": True, "content": {"application/json": {"schema": BenchmarkRequest.model_json_schema()}}}
+_BODY = json_body(BenchmarkRequest, quick={"batch_sizes": [1, 2], "iterations": 3, "warmup": 1})
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
@@ -35,7 +36,7 @@ def benchmarks_of(request: Request) -> Benchmarks:
     response_model=Run,
     dependencies=[Depends(require_admin)],
     responses=ERRORS.only(400, 403, 404, 409, 413, 415, 429, 503),
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=_BODY,
 )
 async def start(request: Request) -> Response:
     """Model calls of exact sizes, in the model's own queue: clients wait for one such call at most.
@@ -58,18 +59,32 @@ async def runs(request: Request) -> RunsAnswer:
     return RunsAnswer(benchmarks=benchmarks_of(request).book.runs)
 
 
-@router.get("/benchmarks/{id}.csv", summary="A benchmark's results as a table", responses=_CSV | ERRORS.only(404))
+@router.get(
+    "/benchmarks/{id}.csv",
+    summary="A benchmark's results as a table",
+    response_class=Response,
+    responses=_CSV | ERRORS.only(404),
+)
 async def table(request: Request, id: str) -> Response:
     return _csv(benchmarks_of(request).book.get(id))
 
 
-@router.get("/benchmarks/{id}/events", summary="A benchmark while it runs", responses=ERRORS.only(404))
-async def watch(request: Request, id: str) -> StreamingResponse:
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+
+@router.get(
+    "/benchmarks/{id}/events",
+    summary="A benchmark while it runs",
+    response_class=EventStream,
+    responses=ERRORS.only(404),
+)
+async def watch(request: Request, id: str) -> EventStream:
     """Server-sent events: `progress` (the run without results), `result` (a row), `end` (the whole run)."""
     service, book = service_of(request), benchmarks_of(request).book
     book.get(id)
     stream = events(book, id, lambda: service.draining)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return EventStream(stream, headers={"cache-control": "no-store"})
 
 
 @router.get("/benchmarks/{id}", summary="One benchmark", response_model=Run, responses=_CSV | ERRORS.only(404))

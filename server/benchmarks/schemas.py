@@ -25,7 +25,7 @@ class BenchmarkRequest(BaseModel):
         Literal["eager"] | None, Field(description="also time the network as published, in eager PyTorch, in turns")
     ] = None
     dtype: Annotated[str | None, Field(description="refuse unless the model is served in this dtype")] = None
-    force: Annotated[bool, Field(description="start although the service is answering requests")] = False
+    force: Annotated[bool, Field(strict=True, description="start although the service is answering requests")] = False
 
 
 class BenchmarkRow(BaseModel):

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..answering import all_of, answer_readable
+from ..docs import EXAMPLE_IMAGE, json_body
 from ..responses import OPENAI_ERRORS
 from ..state import service_of
 from ..tasks import Task
-from .parts import EXAMPLE_IMAGE, Image, json_body, read_images, read_json
+from .parts import Image, read_images, read_json
 
 router = APIRouter(tags=["OpenAI"])
 TASKS = {None: Task.FEATURES, "cls": Task.CLS_FEATURES, "mean": Task.MEAN_FEATURES}
@@ -33,7 +34,7 @@ class EmbeddingsBody(BaseModel):
         Literal["cls", "mean"] | None,
         Field(description="the class token, or the mean of the patches; default: what the checkpoint's head reads"),
     ] = None
-    normalize: Annotated[bool, Field(description="scale each vector to length 1")] = False
+    normalize: Annotated[bool, Field(strict=True, description="scale each vector to length 1")] = False
     dimensions: Annotated[None, Field(description="not supported: a network's features are not to be cut")] = None
     user: Annotated[str | None, Field(description="OpenAI's; read by nobody here")] = None
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..answering import all_of, answer_readable
 from ..body import read_body
+from ..docs import EXAMPLE_IMAGE, json_body
 from ..errors import BadRequest, ServiceError
 from ..inputs import RAW_TYPES, check_count, explain, read_inputs, read_text
 from ..predictions import Classification, Function
@@ -16,7 +17,6 @@ from ..responses import ERRORS
 from ..schemas import TopK
 from ..state import service_of
 from ..urls import ImageUrl
-from .parts import EXAMPLE_IMAGE, json_body
 
 router = APIRouter(tags=["Hugging Face"])
 

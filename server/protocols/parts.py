@@ -1,7 +1,7 @@
 """Images in JSON as OpenAI's interfaces and their relatives write them: text, or objects around a URL."""
 
 import asyncio
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,12 +11,6 @@ from ..errors import BadRequest, ServiceError
 from ..inputs import check_count, explain, read_text
 from ..state import service_of
 from ..urls import ImageUrl
-
-EXAMPLE_IMAGE = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAIklEQVR42l3Is"
-    "Q0AAAjDMMP/P5eFAeElUlglWxDaFe/EPQOaxgQFxpYJmQAAAABJRU5ErkJggg=="
-)
-"""A PNG of 8×8 pixels that shows a seven."""
 
 
 class UrlObject(BaseModel):
@@ -80,27 +74,3 @@ async def read_images(request: Request, images: Image | list[Image]) -> list[byt
         return [read_text(image.text if isinstance(image, ImagePart) else image) for image in several]
 
     return await service.urls.replace(await asyncio.to_thread(read))
-
-
-def json_body(form: type[BaseModel], **examples: dict[str, Any]) -> dict[str, Any]:
-    """What `openapi_extra` says of a body that the handler reads itself."""
-    schema = _inlined(form.model_json_schema())
-    named = {name: {"value": value} for name, value in examples.items()}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": named}}}}
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references, which mean another place once it stands in a larger document."""
-    definitions = schema.pop("$defs", {})
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, list):
-            return [walk(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return walk(definitions[node["$ref"].rpartition("/")[2]])
-        return {key: walk(value) for key, value in node.items()}
-
-    walked: dict[str, Any] = walk(schema)
-    return walked

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..answering import all_of, answer_readable
+from ..docs import EXAMPLE_IMAGE, json_body
 from ..responses import ERRORS
 from ..schemas import PredictionAnswer, TopK
 from ..state import service_of
 from .embeddings import Usage
-from .parts import EXAMPLE_IMAGE, ImagePart, json_body, read_images, read_json
+from .parts import ImagePart, read_images, read_json
 
 router = APIRouter(tags=["NVIDIA"])
 

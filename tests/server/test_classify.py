@@ -270,7 +270,7 @@ def test_what_is_served(client: httpx.Client) -> None:
 
 def test_the_documentation_names_every_error(client: httpx.Client) -> None:
     operation = body_of(client.get("/openapi.json"))["paths"]["/classify"]["post"]
-    assert set(operation["responses"]) == {"200", "400", "404", "413", "415", "422", "429", "503", "504"}
+    assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "503", "504"}
     assert set(operation["requestBody"]["content"]) == {
         "image/*",
         "application/octet-stream",
