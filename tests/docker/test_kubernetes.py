@@ -1,6 +1,8 @@
 """The manifests: valid by Kubernetes' schemas and by ours of operators' kinds, and true to how the service ends."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -88,6 +90,25 @@ def test_every_manifest_is_valid(folder: str) -> None:
     assert len(found) >= 2
     for document in found:
         check(document)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+@pytest.mark.parametrize("folder", ["base", "gpu", "kserve"])
+def test_kustomize_makes_of_it_what_was_checked(folder: str) -> None:
+    command = ["kubectl", "kustomize", str(FOLDER / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    made = list(yaml.safe_load_all(done.stdout))
+    for document in made:
+        check(document)
+    assert sorted(map(identity, made)) == sorted(map(identity, resources(folder)))
+    for document in made:
+        if document["kind"] == "Deployment":
+            (ours,) = (one for one in resources(folder) if one["kind"] == "Deployment")
+            pods = [one["spec"]["template"]["spec"] for one in (document, ours)]
+            for pod in pods:
+                del pod["containers"][0]["image"]
+                pod["containers"][0]["env"].sort(key=lambda variable: variable["name"])
+            assert pods[0] == pods[1]
 
 
 def test_every_file_belongs_to_a_kustomization() -> None:
