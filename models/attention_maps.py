@@ -29,6 +29,11 @@ def read_out(weights: Tensor, prefix: int, *, mean: bool) -> Tensor:
     return row[..., prefix:]
 
 
+def head_mean(weights: Tensor) -> Tensor:
+    """(B, heads, N, N) -> (B, N, N), in float32 at least."""
+    return weights.mean(dim=1, dtype=torch.promote_types(weights.dtype, torch.float32))
+
+
 class Rollout:
     """How much of each input token has arrived in each token, layer by layer.
 
@@ -41,7 +46,7 @@ class Rollout:
         self._flow: Tensor | None = None
 
     def __call__(self, weights: Tensor) -> Tensor:
-        mixed = (1 - RESIDUAL) * weights.mean(dim=1)
+        mixed = (1 - RESIDUAL) * head_mean(weights)
         mixed.diagonal(dim1=-2, dim2=-1).add_(RESIDUAL)
         self._flow = mixed if self._flow is None else mixed @ self._flow
         return self._flow

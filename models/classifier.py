@@ -14,12 +14,15 @@ from ..kernels.reference import normalise
 from .checkpoint import Description
 from .config import Config, ViTConfig
 from .executor import Captured, Executor
+from .explain import Method, maps
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
 
 Pixels = NDArray[np.uint8] | Tensor
 Network = ViT | TNT
+PART = 4
+"""Images whose attention weights are in memory at once."""
 
 
 class Classifier:
@@ -100,6 +103,15 @@ class Classifier:
         if pooling == "cls" and isinstance(self.config, ViTConfig) and not self.config.class_token:
             raise ValueError(f"{self.name} has no class token; take pooling 'mean'")
         return self.plain.pooled(self._images(batch), pooling).float()
+
+    @torch.inference_mode()
+    def attended(self, pixels: Pixels, method: Method) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, layers, g, g) on `device`: what the plain network gave to each patch.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        return torch.cat([maps(self.plain, self._images(part), method) for part in self._batch(pixels).split(PART)])
 
     @cached_property
     def plain(self) -> Network:

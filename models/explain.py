@@ -5,15 +5,18 @@ A path of its own over the plain network; the folded one, which answers requests
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .attention_maps import Rollout, mean_distance, read_out
+from .attention_maps import Rollout, head_mean, mean_distance, read_out
 from .config import Config, TNTConfig, ViTConfig
 from .observation import watching
 from .tnt import TNT
 from .vit import ViT
+
+Method = Literal["attention", "rollout"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,21 +94,13 @@ def explain(network: ViT | TNT, image: Tensor) -> Explanation:
 
 
 @torch.inference_mode()
-def attention_maps(network: ViT | TNT, images: Tensor) -> Tensor:
-    """As `Explanation.attention` with heads averaged, of several images: (B, 3, H, W) -> (B, L, g, g)."""
+def maps(network: ViT | TNT, images: Tensor, method: Method) -> Tensor:
+    """`Explanation.attention`, heads averaged, or `.rollout`, of (B, 3, H, W) images -> float32 (B, L, g, g)."""
+    attended = head_mean if method == "attention" else Rollout()
     reads: list[Tensor] = []
-    with watching(network, attention=lambda weights: reads.append(_read(weights.mean(dim=1), network.config))):
+    with watching(network, attention=lambda weights: reads.append(_read(attended(weights), network.config))):
         network(images)
-    return _square(torch.stack(reads, dim=1))
-
-
-@torch.inference_mode()
-def rollout_maps(network: ViT | TNT, images: Tensor) -> Tensor:
-    """As `Explanation.rollout`, of several images: (B, 3, H, W) -> (B, L, g, g)."""
-    rollout, flows = Rollout(), list[Tensor]()
-    with watching(network, attention=lambda weights: flows.append(_read(rollout(weights), network.config))):
-        network(images)
-    return _square(torch.stack(flows, dim=1))
+    return _square(torch.stack(reads, dim=1)).float()
 
 
 def _prefix(config: Config) -> int:

@@ -1,6 +1,7 @@
 """`POST /classify`: one or many images in, their most likely classes out."""
 
 import asyncio
+import base64
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -11,14 +12,26 @@ from .answering import answer_readable
 from .body import read_body
 from .docs import EXAMPLE_IMAGE, inlined
 from .errors import ServiceError
+from .explanations import Explanation
 from .inputs import Inputs, read_inputs
 from .middleware import RequestContext
 from .predictions import Classification
 from .responses import ERRORS
-from .schemas import ClassifyAnswer, ClassifyBody, ClassifyParameters, Failure, PredictionAnswer, Predictions, Timings
+from .schemas import (
+    ClassifyAnswer,
+    ClassifyBody,
+    ClassifyParameters,
+    ExplanationAnswer,
+    Failure,
+    PredictionAnswer,
+    Predictions,
+    Timings,
+)
 from .state import Service, service_of
+from .tasks import Task
 
 router = APIRouter()
+DIGITS = 7  # of shares of attention
 
 _NAME_NO_MODEL = ("image/", "multipart/")  # as JSON may
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -70,12 +83,13 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
         top_k=parameters.top_k,
         timeout=(parameters.timeout_ms or service.settings.timeout_ms) / 1e3,
         priority=parameters.priority,
+        explain=Task[parameters.explain.upper()] if parameters.explain else None,
     )
     results = await answer_readable(images, run, request.state.context)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
     answer = _answer(results, engine.name, request.state.context)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 async def _read(request: Request, service: Service) -> Inputs:
@@ -108,6 +122,18 @@ def _ms(seconds: float) -> float:
 def _result(result: Classification | ServiceError) -> Predictions | Failure:
     if isinstance(result, ServiceError):
         return Failure(error=str(result), error_type=result.error_type)
-    return Predictions(
-        predictions=[PredictionAnswer(label=p.label, index=p.index, score=p.score) for p in result.predictions]
+    predictions = [PredictionAnswer(label=p.label, index=p.index, score=p.score) for p in result.predictions]
+    if result.explanation is None:
+        return Predictions(predictions=predictions)
+    return Predictions(predictions=predictions, explain=_explanation(result.explanation))
+
+
+def _explanation(explanation: Explanation) -> ExplanationAnswer:
+    layers, *grid = explanation.values.shape
+    return ExplanationAnswer(
+        method="attention" if explanation.task == Task.ATTENTION else "rollout",
+        layers=layers,
+        grid=grid,
+        values=explanation.values.astype(float).round(DIGITS).tolist(),
+        overlay_png=base64.b64encode(explanation.overlay).decode(),
     )

@@ -1,14 +1,19 @@
-"""Threads that make of encoded images what the network sees: decoding releases the interpreter's lock."""
+"""Threads that make of encoded images what the network sees, and draw: decoding releases the interpreter's lock."""
 
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..models.cpu import usable_cores
 from ..models.preprocess import Preprocessing
 from .errors import RequestTooLarge
+from .explanations import Explanation
 from .images import decode
+from .tasks import Task
 from .worker import Pixels
 
 
@@ -43,6 +48,10 @@ class Decoders:
         if not isinstance(image, bytes):
             return Decoded(image)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image)
+
+    async def draw(self, task: Task, pixels: Pixels, values: NDArray[np.float32]) -> Explanation:
+        """What a task gave for an image, with a picture of it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, Explanation.of, task, pixels, values)
 
     def close(self) -> None:
         """Ends the threads once they have done what they have."""

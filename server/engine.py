@@ -9,14 +9,15 @@ from typing import Self, TypedDict, TypeVar, Unpack
 from .admission import Admission
 from .decoders import Decoders
 from .errors import DeadlineExceeded, ServiceError, TaskNotGiven, raise_first
+from .explanations import Explanation
 from .images import DEFAULT_MAX_PIXELS
 from .load import start_worker
 from .metrics import Metrics
-from .predictions import Answer, Classification, Function, Output, top_predictions
+from .predictions import Answer, Classification, Function, Output
 from .recorder import RequestRecorder
 from .tasks import Task
 from .tracing import record_stages
-from .worker import ModelPort, Pixels
+from .worker import Inference, ModelPort, Pixels
 
 A = TypeVar("A", bound=Answer)
 E = TypeVar("E")
@@ -151,23 +152,28 @@ class AsyncEngine:
         timeout: float | None = None,
         priority: int = 0,
         function: Function = "softmax",
+        explain: Task | None = None,
     ) -> list[Classification | ServiceError]:
         """As `classify` for several images; results in their order. An image that fails takes no other with it.
 
         Args:
             function: makes scores of logits.
+            explain: ATTENTION or ROLLOUT, in a model call of its own after each answer.
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
-            TaskNotGiven: the model has no classes.
+            TaskNotGiven: the model has no classes, or does not tell what it attends to.
         """
         deadline = _deadline(timeout)
 
         async def one(image: bytes) -> Classification | ServiceError:
-            output = await self._run_one(image, Task.LOGITS, priority, deadline)
-            return output if isinstance(output, ServiceError) else self._classification(output, top_k, function)
+            output = await self._run_one(image, Task.LOGITS, priority, deadline, explain)
+            if isinstance(output, ServiceError):
+                return output
+            return self._recorded(Classification.of(output, self.info.labels, top_k, function))
 
-        self.require(Task.LOGITS)
+        for task in (Task.LOGITS, *([explain] if explain else [])):
+            self.require(task)
         return await self._answer(images, one, timeout)
 
     async def run_many(
@@ -238,12 +244,15 @@ class AsyncEngine:
         return results
 
     async def _run_one(
-        self, image: bytes | Pixels, task: Task, priority: int, deadline: float | None
+        self, image: bytes | Pixels, task: Task, priority: int, deadline: float | None, explain: Task | None = None
     ) -> Output | ServiceError:
+        explanation: Explanation | None = None
         try:
             decoded = await self._decoders.pixels(image)
-            future = self._port.submit(decoded.pixels, priority=priority, task=task, deadline=deadline)
-            inference = await asyncio.wrap_future(future)
+            inference = await self._infer(decoded.pixels, task, priority, deadline)
+            if explain is not None:  # after the answer: an image takes one place at a time
+                attended = await self._infer(decoded.pixels, explain, priority, deadline)
+                explanation = await self._decoders.draw(explain, decoded.pixels, attended.values)
         except ServiceError as error:
             return error
         return Output(
@@ -253,20 +262,11 @@ class AsyncEngine:
             input_seconds=decoded.input_seconds,
             queue_seconds=inference.queue_seconds,
             inference_seconds=inference.inference_seconds,
+            explanation=explanation,
         )
 
-    def _classification(self, output: Output, top_k: int, function: Function) -> Classification:
-        started = time.perf_counter()
-        result = Classification(
-            predictions=top_predictions(output.values, self.info.labels, top_k, function),
-            batch_size=output.batch_size,
-            decode_seconds=output.decode_seconds,
-            input_seconds=output.input_seconds,
-            queue_seconds=output.queue_seconds,
-            inference_seconds=output.inference_seconds,
-            output_seconds=time.perf_counter() - started,
-        )
-        return self._recorded(result)
+    async def _infer(self, pixels: Pixels, task: Task, priority: int, deadline: float | None) -> Inference:
+        return await asyncio.wrap_future(self._port.submit(pixels, priority=priority, task=task, deadline=deadline))
 
     async def _output_of(
         self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels

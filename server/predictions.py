@@ -1,11 +1,14 @@
 """Logits -> the most likely classes with their probabilities."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .explanations import Explanation
 
 Function = Literal["softmax", "sigmoid", "none"]
 """What makes scores of logits."""
@@ -31,6 +34,7 @@ class Answer:
     queue_seconds: float
     inference_seconds: float
     output_seconds: float = 0.0
+    explanation: Explanation | None = None
 
     @property
     def stages(self) -> dict[str, float]:
@@ -49,6 +53,22 @@ class Classification(Answer):
     """An image's classes; `predictions` most likely first."""
 
     predictions: tuple[Prediction, ...]
+
+    @classmethod
+    def of(cls, output: "Output", labels: Sequence[str], top_k: int, function: Function) -> Self:
+        """From logits."""
+        started = time.perf_counter()
+        predictions = top_predictions(output.values, labels, top_k, function)
+        return cls(
+            predictions=predictions,
+            batch_size=output.batch_size,
+            decode_seconds=output.decode_seconds,
+            input_seconds=output.input_seconds,
+            queue_seconds=output.queue_seconds,
+            inference_seconds=output.inference_seconds,
+            output_seconds=time.perf_counter() - started,
+            explanation=output.explanation,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

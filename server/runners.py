@@ -118,6 +118,8 @@ class TorchRunner:
             Task.FEATURES: self._model.embeddings,
             Task.CLS_FEATURES: partial(self._model.embeddings, pooling="cls"),
             Task.MEAN_FEATURES: partial(self._model.embeddings, pooling="mean"),
+            Task.ATTENTION: partial(self._model.attended, method="attention"),
+            Task.ROLLOUT: partial(self._model.attended, method="rollout"),
         }
 
     def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:

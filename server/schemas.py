@@ -17,6 +17,10 @@ class ClassifyParameters(BaseModel):
     timeout_ms: Annotated[
         float | None, Field(gt=0, le=3_600_000, description="milliseconds after which the answer is a 504")
     ] = None
+    explain: Annotated[
+        Literal["attention", "rollout"] | None,
+        Field(description="also what the model attended to: of the class token by layer, or rolled out through layers"),
+    ] = None
     priority: Annotated[int, Field(ge=0, le=100, description="1 is most urgent, 0 the default (50)")] = 0
 
 
@@ -35,8 +39,22 @@ class PredictionAnswer(BaseModel):
     score: Annotated[float, Field(description="softmax probability, 0 to 1")]
 
 
+class ExplanationAnswer(BaseModel):
+    """What the model attended to, computed by the plain network in a call of its own."""
+
+    method: Literal["attention", "rollout"]
+    layers: Annotated[int, Field(description="how many; the last one is drawn")]
+    grid: Annotated[list[int], Field(description="rows and columns of patches", examples=[[14, 14]])]
+    values: Annotated[
+        list[list[list[float]]],
+        Field(description="(layers, rows, columns): shares of attention; what goes to the class token is left out"),
+    ]
+    overlay_png: Annotated[str, Field(description="the last layer over the image that the model saw, as base64")]
+
+
 class Predictions(BaseModel):
     predictions: list[PredictionAnswer]
+    explain: Annotated[ExplanationAnswer | None, Field(description="only where it was asked for")] = None
 
 
 class Failure(BaseModel):

@@ -19,7 +19,9 @@ class Task(IntEnum):
     MEAN_FEATURES = 3
     """The mean of the patch tokens after the last block, normalised."""
     ATTENTION = 4
+    """What the class token, or the mean that the head reads, gives to each patch; per layer, heads averaged."""
     ROLLOUT = 5
+    """The same, rolled out through all layers up to each."""
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", " ")
@@ -32,7 +34,7 @@ def results_of(config: Config) -> dict[Task, Shape]:
     if not isinstance(config, ViTConfig) or config.class_token:
         results[Task.CLS_FEATURES] = (config.dim,)
     results[Task.MEAN_FEATURES] = (config.dim,)
-    return results
+    return results | dict.fromkeys((Task.ATTENTION, Task.ROLLOUT), (config.depth, config.grid, config.grid))
 
 
 def result_bytes(results: dict[Task, Shape]) -> int:

@@ -10,7 +10,7 @@ from ..receptive_field import receptive_fields, resnet_blocks
 from .rows import array, strongest
 from .subject import View
 
-DIGITS = 6
+DIGITS = 7
 
 
 def numbers(view: View, method: str, layer: int | None) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """What is said of a network against timm's own attention, read out of timm's own modules in float64."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tessella.models.classifier import PART
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.explain import attention_maps, explain, rollout_maps
+from tessella.models.explain import Method, explain, maps
 from tessella.models.networks import assemble
+from tessella.models.registry import load_model, load_network
 from tessella.models.tnt import TNT
 from tessella.models.variants import VARIANTS
 from tessella.models.vit import ViT
@@ -107,11 +110,20 @@ def test_of_a_tnt_the_words_too(pair: Pair) -> None:
 
 def test_many_images_at_once_are_each_as_alone(pair: Pair) -> None:
     images = torch.stack([pair.image, pair.image.flip(-1), 2 * pair.image])
-    maps, flows = attention_maps(pair.ours, images), rollout_maps(pair.ours, images)
+    reads, flows = maps(pair.ours, images, "attention"), maps(pair.ours, images, "rollout")
     for place, image in enumerate(images):
         alone = explain(pair.ours, image)
-        assert torch.allclose(maps[place], alone.attention.mean(dim=1), rtol=0, atol=1e-12)
-        assert torch.allclose(flows[place], alone.rollout, rtol=0, atol=1e-12)
+        assert torch.allclose(reads[place], alone.attention.mean(dim=1).float(), rtol=0, atol=1e-7)
+        assert torch.allclose(flows[place], alone.rollout.float(), rtol=0, atol=1e-7)
+
+
+def test_a_classifier_tells_it_of_any_number_of_images() -> None:
+    model = load_model("digits-tnt", dtype="float32")
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * PART + 1, 24, 24, 3), dtype=np.uint8)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    for method in get_args(Method):
+        expected = maps(load_network("digits-tnt"), images, method)
+        assert torch.allclose(model.attended(pixels, method), expected, atol=1e-5)
 
 
 def test_the_network_is_left_as_it_was(pair: Pair) -> None:

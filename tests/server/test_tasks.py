@@ -10,12 +10,15 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.explain import Method, maps
 from tessella.models.export import Wishes, export
-from tessella.models.registry import load_model
+from tessella.models.registry import load_model, load_network
 from tessella.server.engine import AsyncEngine
 from tessella.server.engine_link import EngineLink
 from tessella.server.errors import TaskNotGiven
@@ -36,6 +39,7 @@ POOLINGS: dict[Task, Literal["cls", "mean"] | None] = {
     Task.CLS_FEATURES: "cls",
     Task.MEAN_FEATURES: "mean",
 }
+ATTENDED: dict[Task, Method] = {Task.ATTENTION: "attention", Task.ROLLOUT: "rollout"}
 IMAGES = [pictures.encode(pictures.gradient()), pictures.encode(Image.new("RGB", (40, 30), "red"))]
 SLOTS = 64
 
@@ -48,6 +52,11 @@ def workers() -> list[Worker]:
 def expected(name: str, task: Task) -> NDArray[np.float32]:
     model = load_model(name, dtype="float32")
     pixels = np.stack([model.preprocess(decode(image)) for image in IMAGES])
+    if task in ATTENDED:
+        network = load_network(name)
+        mean, std = torch.tensor(model.preprocessing.mean), torch.tensor(model.preprocessing.std)
+        images = normalise(torch.from_numpy(pixels), mean, std, torch.float32)
+        return maps(network, images, ATTENDED[task]).numpy()
     values: NDArray[np.float32] = (
         model.logits(pixels) if task == Task.LOGITS else model.embeddings(pixels, POOLINGS[task])
     ).numpy()
@@ -63,7 +72,7 @@ def values(results: Sequence[object]) -> NDArray[np.float32]:
     return np.stack([result.values for result in results if isinstance(result, Output)])
 
 
-@pytest.mark.parametrize("task", [Task.LOGITS, *POOLINGS])
+@pytest.mark.parametrize("task", [Task.LOGITS, *POOLINGS, *ATTENDED])
 @pytest.mark.parametrize("index", range(len(MODELS)))
 def test_an_engine_gives_what_the_model_gives(workers: list[Worker], index: int, task: Task) -> None:
     found = run(AsyncEngine(workers[index], name=MODELS[index]), task)
