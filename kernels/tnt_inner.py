@@ -175,10 +175,13 @@ def tnt_inner(
     batch_invariant: bool,
     tf32: bool,
 ) -> None:
-    """Launches over packed weights. `rows` has one entry more than there are blocks where the input's is wanted too."""
+    """Launches over packed weights. `rows` has one entry more than there are blocks where the input's is wanted too.
+
+    words and state may be float32 beside weights of another dtype.
+    """
     patches, width = words.shape
     count = width // dim
-    tile = tnt_tuning.tnt_inner(patches, dim, count, words.dtype, words.device, batch_invariant)
+    tile = tnt_tuning.tnt_inner(patches, dim, count, qkv.dtype, words.device, batch_invariant)
     launch(
         tnt_inner_kernel,
         (triton.cdiv(patches, tile.block_m),),
@@ -202,7 +205,7 @@ def tnt_inner(
         HEADS=heads,
         PER_WORD=per_word,
         FIRST=len(rows) > len(qkv),
-        PRECISION=precision(words, tf32),
+        PRECISION=precision(qkv, tf32),
         PATCHES=tile.block_m,
         BLOCK_D=qkv.shape[2],
         BLOCK_E=qkv.shape[3],

@@ -90,10 +90,39 @@ def tnt_inner_block(
     return state, rows[0]
 
 
-def _check_inner(words: Tensor, weights: InnerWeights) -> None:
+def tnt_inner_part(
+    words: Tensor, weights: InnerWeights, first: int, last: int, *, options: Options = DEFAULT, name: str = "part"
+) -> tuple[Tensor, Tensor]:
+    """Inner blocks `first` to `last` (without it) in one launch: what runs beside the outer stack, part after part.
+
+    Args:
+        words: (M, W · d), before block `first`: of the weights' dtype, or as the part before has left them.
+
+    Returns:
+        The words after the last of these blocks, (M, W · d), float32 from our kernel, so that parts compute what one
+        launch would; and as of `tnt_inner`, (last - first, M, W · d), with the input's in front where `first` is 0.
+    """
+    begins = int(first == 0)
+    _check_inner(words, weights, torch.float32)
+    if not options.uses_triton(words):
+        x, rows = words.unflatten(1, (-1, weights.dim)), [tnt_reference.standardise(words, weights.eps)][:begins]
+        for index in range(first, last):
+            x = tnt_reference.inner_block(x, weights, index)
+            rows.append(tnt_reference.outgoing(x, weights))
+        return x.flatten(1), torch.stack(rows)
+    shape, dtype = tuple(words.shape), weights.qkv.dtype
+    out = options.empty(f"{name}.rows.{first}", (begins + last - first, *shape), dtype, words.device)
+    state = options.empty(f"{name}.{first}", shape, torch.float32, words.device)
+    _launch_inner(words, weights, first, last, out, state, options)
+    return state, out
+
+
+def _check_inner(words: Tensor, weights: InnerWeights, *others: torch.dtype) -> None:
+    """`others`: dtypes that words may have beside the weights'."""
     checks.shape("words", words, "M", "W · d")
     checks.dtype("words", words, *checks.FLOATS)
-    checks.same("qkv", weights.qkv, "words", words)
+    if words.dtype not in others:
+        checks.same("qkv", weights.qkv, "words", words)
     checks.divides("the weights' width", weights.dim, "the channels of words", words.shape[1])
     checks.divides("heads", weights.heads, "the weights' width", weights.dim)
 

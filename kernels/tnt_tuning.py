@@ -3,7 +3,7 @@
 import torch
 
 from . import tables, tuning
-from .devices import gpu_of
+from .devices import Gpu, gpu_of
 from .tuning import Tile
 
 
@@ -23,9 +23,22 @@ def tnt_inner(
     return Tile(most, 0, warps=4, stages=1)
 
 
+def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, itemsize: int) -> list[Tile]:
+    """What `tessella tune` tries for a shape; the key's columns and depth are a word's width and a patch's words for
+    `tnt_inner`.
+    """
+    if operator == "tnt_inner":
+        return [Tile(most, 0, warps=warps, stages=1) for most in (1, 2, 4, 8) for warps in (1, 2, 4, 8)]
+    found = tuning.candidates("linear", gpu, rows, columns, depth, itemsize)
+    return [tile for tile in found if tile.splits == 1 and not tile.warp_specialize]
+
+
 def project_words(
     groups: int, rows: int, columns: int, depth: int, dtype: torch.dtype, device: torch.device, batch_invariant: bool
 ) -> Tile:
     """For the products of all blocks' rows: as for one product with as many rows, its depth never split."""
+    measured = tables.lookup(gpu_of(device), "project_words", rows, columns, depth, dtype, "none")
+    if measured is not None and not batch_invariant:
+        return Tile(**measured)
     tile = tuning.linear(groups * rows, columns, depth, dtype, device, batch_invariant)
     return Tile(tile.block_m, tile.block_n, tile.block_k, tile.warps, tile.stages)

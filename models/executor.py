@@ -114,8 +114,8 @@ def _folded(
     device: torch.device,
 ) -> Folded:
     if isinstance(network, TNT):
-        tnt = fold_tnt(network, mean, std, steps[0], dtype=dtype, device=device)
-        return lambda options: FusedTNT(tnt, options)
+        tnts = [fold_tnt(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
+        return lambda options: FusedTNT(tnts[0], options, *(tnt.outer for tnt in tnts[1:]))
     graphs = [fold(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
     return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 

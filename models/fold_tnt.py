@@ -179,10 +179,9 @@ def _output_norm(product: WordProjection) -> NormWeights | None:
     return norm_weights(product.output_norm) if isinstance(product.output_norm, nn.LayerNorm) else None
 
 
-def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: Pixels) -> FoldedViT:
-    """The outer stack and the head as a ViT's, which they are."""
-    config = network.config
-    vit = ViTConfig(
+def outer_config(config: TNTConfig) -> ViTConfig:
+    """The ViT that the outer stack is."""
+    return ViTConfig(
         image_size=config.image_size,
         patch_size=config.patch_size,
         dim=config.dim,
@@ -193,13 +192,17 @@ def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: Pixels) -> Fold
         qkv_bias=config.qkv_bias,
         norm_eps=config.norm_eps,
     )
+
+
+def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: Pixels) -> FoldedViT:
+    """The outer stack and the head as a ViT's, which they are."""
     none = torch.zeros(0, 0, dtype=torch.float64)
     norm = norm_weights(network.norm)
     heads = (replace(linear_weights(network.head), norm=norm),) if isinstance(network.head, nn.Linear) else ()
     return FoldedViT(
-        config=vit,
+        config=outer_config(network.config),
         pixels=pixels,
-        patches=PatchWeights(none, none, config.patch_size, 1),
+        patches=PatchWeights(none, none, network.config.patch_size, 1),
         input_norm=None,
         blocks=tuple(block_weights(block) for block in blocks),
         last=None,

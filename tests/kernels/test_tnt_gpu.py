@@ -12,6 +12,7 @@ from tessella.models.config import TNTConfig
 from tessella.models.executor import fused
 from tessella.models.fold_tnt import fold_tnt
 from tessella.models.fused_tnt import FusedTNT
+from tessella.models.graphs import Graphs
 from tessella.models.tnt import TNT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
@@ -77,6 +78,26 @@ def test_graphs_replay_what_ran(batch: int) -> None:
         first = run(pixels).clone()
         assert torch.equal(first, run(pixels))
         assert torch.equal(first, FusedTNT(graph, options)(pixels))
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("config", [S, LEGACY, DIGITS], ids=["S", "legacy", "digits"])
+def test_words_beside_the_tokens_are_the_same_words_captured_or_not(config: TNTConfig, batch: int) -> None:
+    graph = fold_tnt(network_of(config), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    pixels = pixels_for(config, batch)
+    with torch.inference_mode():
+        ahead, beside = (
+            FusedTNT(graph, Options("triton", workspace=Workspace()), order=order) for order in ("ahead", "beside")
+        )
+        expected = ahead(pixels)
+        assert torch.equal(beside(pixels), expected)
+        graphs = Graphs(
+            lambda: FusedTNT(graph, Options("triton", workspace=Workspace()), order="beside"),
+            config.image_size,
+            torch.device("cuda", 0),
+        )
+        for _ in range(3):
+            assert torch.equal(graphs(pixels), expected)
 
 
 def test_an_image_does_not_see_its_neighbours() -> None:

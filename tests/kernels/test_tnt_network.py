@@ -1,14 +1,19 @@
 """A folded two-layer TNT through the real launchers in Triton's interpreter, against the published one in float64."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from tessella.kernels import tables
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
+from tessella.kernels.tnt_weights import InnerWeights
+from tessella.models import tnt_words
 from tessella.models.config import TNTConfig
 from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps
 from tessella.models.fold_tnt import fold_tnt
-from tessella.models.fused_tnt import FusedTNT
+from tessella.models.fused_tnt import WORDS, FusedTNT
 from tessella.models.tnt import TNT
 
 from .aot_launches import GPUS, recorded
@@ -65,3 +70,29 @@ def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
             network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
         seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
     assert seen[0] == seen[1]
+
+
+def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five blocks in two parts; a table of measurements says which way is taken, and none means ahead."""
+    torch.manual_seed(0)
+    network = TNT(TNTConfig(**SMALL | {"depth": 5})).eval()
+    graph = fold_tnt(network, MEAN, STD)
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    options = Options("triton", workspace=Workspace())
+    ahead = FusedTNT(graph, options)(pixels).clone()
+    monkeypatch.setattr(tables, "choice", lambda gpu, name, rows, *_: "beside" if (name, rows) == (WORDS, 10) else None)
+    parts: list[tuple[int, int]] = []
+    run = tnt_words.tnt_inner_part
+
+    def spy(words: torch.Tensor, weights: InnerWeights, first: int, last: int, **keywords: Any) -> Any:
+        parts.append((first, last))
+        return run(words, weights, first, last, **keywords)
+
+    monkeypatch.setattr(tnt_words, "tnt_inner_part", spy)
+    assert torch.equal(FusedTNT(graph, options)(pixels), ahead)
+    assert parts == [(0, 3), (3, 5)]
+    plain = FusedTNT(graph, Options("torch", workspace=Workspace()))(pixels)
+    torch.testing.assert_close(plain, ahead, atol=1e-4, rtol=1e-4)
+    assert parts == [(0, 3), (3, 5)] * 2
+    FusedTNT(graph, Options("torch"))(pixels)
+    assert len(parts) == 4, "without buffers of its own it runs ahead"

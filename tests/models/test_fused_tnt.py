@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tessella.benchmarks import timm_import  # noqa: F401
 from tessella.kernels.reference import normalise
 from tessella.kernels.tnt_weights import InnerWeights
-from tessella.models import fused_tnt
+from tessella.models import tnt_words
 from tessella.models.checkpoint import HEADER_KEY, Description
 from tessella.models.config import TNTConfig
 from tessella.models.networks import build
@@ -42,14 +42,14 @@ DIGITS = TNTConfig(
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of what goes through the fused operator."""
     seen = []
-    run = fused_tnt.tnt_inner
+    run = tnt_words.tnt_inner
 
     def spy(words: torch.Tensor, weights: InnerWeights, **keywords: object) -> torch.Tensor:
         rows = run(words, weights, **keywords)
         seen.append(tuple(rows.shape))
         return rows
 
-    monkeypatch.setattr(fused_tnt, "tnt_inner", spy)
+    monkeypatch.setattr(tnt_words, "tnt_inner", spy)
     return seen
 
 
