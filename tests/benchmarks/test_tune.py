@@ -2,20 +2,34 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 
-from tessella.benchmarks import kernels, network_graphs, tune
+from tessella.benchmarks import jobs, kernels, network_graphs, tune
 from tessella.benchmarks.roofline import Ceiling
-from tessella.kernels import tables, tuning
+from tessella.kernels import tables, tnt_tuning, tuning
 from tessella.kernels.devices import Gpu, assume
 from tessella.kernels.tuning import Tile
-from tessella.models.config import ViTConfig
+from tessella.models.config import TNTConfig, ViTConfig
 
 CPU = torch.device("cpu")
 TINY = ViTConfig(image_size=16, patch_size=8, dim=32, depth=2, heads=2, mlp_dim=64, num_classes=8)
+TINY_TNT = TNTConfig(
+    image_size=16,
+    patch_size=8,
+    sub_patch_size=2,
+    dim=24,
+    depth=2,
+    heads=2,
+    mlp_dim=32,
+    inner_dim=12,
+    inner_heads=2,
+    inner_mlp_dim=24,
+    num_classes=8,
+)
 CEILING = Ceiling("a GPU", 1e12, 1e11)
 H200 = Gpu("NVIDIA H200", 90, 132)
 
@@ -26,8 +40,8 @@ Runs = Sequence[Callable[[], object]]
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "FOLDER", tmp_path)
     monkeypatch.setattr(tables, "_tables", {})
-    for module in (tune, kernels, network_graphs):
-        monkeypatch.setattr(module, "config_of", lambda _: TINY)
+    for module in (jobs, kernels, network_graphs):
+        monkeypatch.setattr(module, "config_of", {"tiny": TINY, "tiny-tnt": TINY_TNT}.__getitem__)
 
 
 def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +61,24 @@ def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch
     document = json.loads(tables.path_of(H200).read_text())
     assert len(document["entries"]) == 5
     assert set(document["choices"].values()) == {"triton"}
+
+
+def test_a_tnt_has_its_own_operators_and_an_order_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "candidates", lambda *_: [])
+    tiles = {"tnt_inner": Tile(1, 0, stages=1), "project_words": Tile(16, 32, 32, stages=1)}
+    monkeypatch.setattr(tnt_tuning, "candidates", lambda operator, *_: [tiles[operator]])
+    times = count(10, -1)
+    with assume(H200):
+        left = tune.tune(
+            CPU, architectures=["tiny-tnt"], batches=[1], dtype=torch.float32, clock=lambda _: float(next(times))
+        )
+        assert tnt_tuning.project_words(3, 4, 24, 192, torch.float32, CPU, False) == tiles["project_words"]
+        order = tables.choice(H200, "tnt_words", 5, 24, torch.float32)
+    assert left == []
+    assert order == "beside", "timed last, and the clock runs backwards"
+    table = json.loads(tables.path_of(H200).read_text())
+    assert {name.split()[0] for name in table["entries"]} == {"tnt_inner", "project_words", "linear", "attention"}
+    assert len(table["choices"]) == 3
 
 
 def test_without_time_everything_is_left_for_the_next_run() -> None:

@@ -150,7 +150,10 @@ def _run_tnts(arch: int) -> None:
     _run_words(_tnt(TNT_DIGITS, torch.float16), 1)
     _run_words(_tnt(TNT_DIGITS, torch.float32), 8)
     graph = _tnt(TNT_S, torch.bfloat16)
-    tnt_ops.tnt_inner_block(torch.empty(25088, 384, dtype=torch.bfloat16), graph.inner, 0, options=TRITON)
+    words = torch.empty(25088, 384, dtype=torch.bfloat16)
+    tnt_ops.tnt_inner_block(words, graph.inner, 0, options=TRITON)
+    for part, state in enumerate((words, words.float())):
+        tnt_ops.tnt_inner_part(state, graph.inner, part, part + 1, options=TRITON)
     FusedTNT(graph, TRITON)(torch.empty(1, 224, 224, 3, dtype=torch.uint8))
 
 
