@@ -15,6 +15,7 @@ from rich.table import Table
 
 from . import __version__
 from .benchmarks.commands import bench
+from .benchmarks.gpu_commands import tune
 from .server.explain_command import explain
 from .server.options import with_settings
 from .server.settings import Settings, unknown_variables
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 app.command()(explain)
+app.command()(tune)
 output, messages = Console(), Console(stderr=True)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="shipped name, file, folder, hub id or name=source")]

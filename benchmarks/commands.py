@@ -11,12 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TimeElapsedColumn
 
+from .gpu_commands import bench_kernels
+
 bench = typer.Typer(help="Measure: a table for people, one JSON document for machines.", no_args_is_help=True)
 messages = Console(stderr=True)
 
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
 Plot = Annotated[Path | None, typer.Option(help="draws a picture: .png, .svg or .pdf")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="write the document here, not to stdout")]
+
+bench.command("kernels")(bench_kernels)
 
 
 @bench.command("models")

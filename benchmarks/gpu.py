@@ -16,12 +16,16 @@ import torch
 
 from ..kernels import tables
 from ..kernels.devices import gpu_of
-from . import gpu_clock, kernels, network_graphs
-from .report import circumstances
+from . import gpu_clock, kernels, network_graphs, words
+from .report import circumstances, write
 from .tune import tune
 
 RESULTS = Path(__file__).parent / "results"
 REPOSITORY = Path(__file__).parent.parent
+SHARDS = ("bfloat16", "float16 and not bfloat16", "float32", "not float")
+"""The GPU tests by dtype, as pytest selects them."""
+NO_TESTS = 5
+"""pytest's exit code where a shard has none."""
 CORRECTNESS_SHARE, TUNING_SHARE, NETWORKS_SHARE = 0.3, 0.35, 0.6
 
 
@@ -49,17 +53,34 @@ def _correct(folder: Path, limit: float) -> bool:
     passed, now = folder / "correct.json", {"sources": tables.source_hash(), "triton": tables.triton_version()}
     if passed.exists() and json.loads(passed.read_text()).items() >= now.items():
         return True
-    # without the conftest: it serves, and a machine with a GPU need not have what that takes
-    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-m", "gpu", "-o", "filterwarnings=default"]
-    tests = sorted(str(path) for path in (REPOSITORY / "tests").rglob("test_*gpu.py"))
-    try:
-        code = subprocess.run([*command, *tests], cwd=REPOSITORY, timeout=limit, check=False).returncode
-    except subprocess.TimeoutExpired:
-        print(f"the GPU tests did not end within {limit:.0f} s")
-        return False
-    if code == 0:
+    tests = sorted((REPOSITORY / "tests").rglob("test_*gpu.py"))
+    shards = [_shard(file, what) for file in tests for what in SHARDS]
+    results = [_ends_well(*shard, limit) for shard in shards]  # of all, so that none is left running
+    if correct := all(results):
         passed.write_text(json.dumps(now | circumstances("cuda"), indent=1) + "\n")
-    return code == 0
+    return correct
+
+
+def _shard(file: Path, what: str) -> tuple[str, "subprocess.Popen[str]", float]:
+    """Starts some of a file's tests. Shards run at once: most of their time goes into compiling, on one core each."""
+    # without the conftest: it serves, and a machine with a GPU need not have what that takes
+    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-m", "gpu", "-o", "filterwarnings=default", "-k", what]
+    command = [sys.executable, "-m", "pytest", *options, str(file)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return f"{file.name} -k {what!r}", process, time.monotonic()
+
+
+def _ends_well(name: str, process: "subprocess.Popen[str]", started: float, limit: float) -> bool:
+    try:
+        said, _ = process.communicate(timeout=max(1.0, started + limit - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        print(f"{name} did not end within {limit:.0f} s; what it compiled is kept, run again")
+        return False
+    if process.returncode in (0, NO_TESTS):
+        return True
+    print(f"{name} failed", said[-4000:], sep="\n")
+    return False
 
 
 def _measured(device: torch.device, folder: Path, end: float) -> list[str]:
@@ -67,19 +88,37 @@ def _measured(device: torch.device, folder: Path, end: float) -> list[str]:
         return max(0.0, (end - time.monotonic()) * share)
 
     ceiling = gpu_clock.ceiling()
-    (folder / "ceiling.json").write_text(json.dumps(asdict(ceiling) | circumstances("cuda"), indent=1) + "\n")
+    (folder / "ceiling.json").write_text(json.dumps(asdict(ceiling) | circumstances(str(device)), indent=1) + "\n")
     print(f"{ceiling.name}: {ceiling.operations / 1e12:.0f} TFLOP/s, {ceiling.bytes / 1e12:.2f} TB/s measured")
     left = tune(device, budget=remaining(TUNING_SHARE), progress=_say)
     networks, missing = network_graphs.measure(
         device, ceiling, results=folder / "networks.jsonl", budget=remaining(NETWORKS_SHARE), progress=_say
     )
-    left += missing
+    left += missing + _words(device, folder, end)
     halves, missing = kernels.measure(
         device, ceiling, results=folder / "kernels.jsonl", budget=remaining(1.0), progress=_say
     )
     _print_rows(networks)
     _print_rows(halves)
     return left + missing
+
+
+def _words(device: torch.device, folder: Path, end: float) -> list[str]:
+    """TNT's words in each form, with DeiT-S beside: once, as long as the file is there."""
+    left = []
+    for architecture in ("tnt_s_patch16_224", "tnt_b_patch16_224"):
+        file = folder / f"words-{architecture}.json"
+        if file.exists():
+            continue
+        if time.monotonic() > end:
+            left.append(f"words of {architecture}")
+            continue
+        _say(f"words of {architecture}")
+        document = words.measure(architecture, 128, device=str(device), dtype="bfloat16", seconds=2)
+        write(document, file)
+        for row in document["rows"]:
+            print(architecture, row["form"], f"{row['milliseconds']:.3f} ms", f"{row['ratio']:.1f} × eager", sep="  ")
+    return left
 
 
 def _print_rows(rows: Sequence[network_graphs.Row | kernels.Row]) -> None:

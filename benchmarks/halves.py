@@ -12,6 +12,7 @@ from ..kernels.options import Options, Workspace
 from ..kernels.weights import LinearWeights, NormWeights
 from ..models.config import ViTConfig
 
+Dtype = torch.dtype
 COMPOSITES = ("fused_qkv_attention", "layernorm_mlp")
 
 
@@ -25,6 +26,18 @@ class Half:
     folded: tuple[LinearWeights, LinearWeights]
     apart: tuple[LinearWeights, LinearWeights]
 
+    @property
+    def name(self) -> str:
+        return self.composite
+
+    @property
+    def batch(self) -> int:
+        return len(self.x)
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.x.dtype
+
     def triton(self, *, batch_invariant: bool = False, workspace: bool = True) -> Callable[[], Tensor]:
         """Through our kernels, with row statistics in and out as within a network."""
         buffers = Workspace() if workspace else None
@@ -35,11 +48,6 @@ class Half:
     def torch(self) -> Callable[[], Tensor]:
         """Through PyTorch: LayerNorm, cuBLAS, SDPA, GELU, addition."""
         return lambda: self._run(self.x, self.apart, None, Options("torch"))
-
-    def compiled(self) -> Callable[[], Tensor]:
-        """As `torch`, compiled with max-autotune."""
-        half = torch.compile(self.torch(), mode="max-autotune-no-cudagraphs", dynamic=False)
-        return lambda: half()
 
     def reference(self) -> Tensor:
         """In float64, from the same rounded inputs and weights."""

@@ -1,34 +1,61 @@
-"""`tessella bench kernels`: each composite, ours beside eager and compiled PyTorch: checked, then timed."""
+"""`tessella bench kernels`: composites and operators, ours beside eager and compiled PyTorch: checked, then timed."""
 
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from ..models.config import ViTConfig
-from . import gpu_clock
-from .halves import COMPOSITES, Half, make
+from ..models.config import Config, ViTConfig
+from . import gpu_clock, halves, operators
 from .report import circumstances
 from .roofline import Ceiling, config_of
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
     from rich.table import Table
 
-ARCHITECTURES = ("vit_base_patch16_224", "vit_small_patch16_224", "vit_large_patch16_224")
+ARCHITECTURES = (
+    "vit_base_patch16_224",
+    "tnt_s_patch16_224",
+    "vit_small_patch16_224",
+    "vit_large_patch16_224",
+    "tnt_b_patch16_224",
+)
 BATCHES = (256, 1, 64, 8, 32, 128)
-PROVIDERS = ("triton", "torch", "compiled")
+COMPILED = ("compiled", "max-autotune")
+PROVIDERS = ("triton", "torch", *COMPILED)
+
+Dtype = torch.dtype
+Maker = Callable[[], Callable[[], Tensor]]
+
+
+class Work(Protocol):
+    """What is measured: halves.Half, operators.Operator."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def dtype(self) -> Dtype: ...
+    def triton(self) -> Callable[[], Tensor]: ...
+    def torch(self) -> Callable[[], Tensor]: ...
+    def reference(self) -> Tensor: ...
+    def macs(self) -> int: ...
+    def bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """`error`: rms difference from float64 over its rms; `torch_error`: eager PyTorch's. `roofline`: floor by time."""
 
-    composite: str
+    operator: str
     architecture: str
     batch: int
     dtype: str
@@ -43,7 +70,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, int, str, str]:
-        return self.composite, self.architecture, self.batch, self.dtype, self.provider
+        return self.operator, self.architecture, self.batch, self.dtype, self.provider
 
 
 class WrongResult(AssertionError):
@@ -73,55 +100,75 @@ def measure(
     """
     rows = read(results)
     done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
-    for architecture in architectures:
+    for architecture, batch in product(architectures, batches):
         config = config_of(architecture)
-        assert isinstance(config, ViTConfig)
-        for batch in batches:
-            for composite in COMPOSITES:
-                missing = [
-                    provider
-                    for provider in providers
-                    if (composite, architecture, batch, _plain(dtype), provider) not in done
-                ]
-                name = f"{composite} of {architecture} at batch {batch}"
-                if not missing:
-                    continue
-                if time.monotonic() > end:
-                    left.append(name)
-                    continue
-                progress(name)
-                half = make(composite, config, batch, dtype, device)
-                for row in _rows(half, architecture, missing, ceiling, clock):
-                    rows.append(row)
-                    _append(row, results)
+        for operator in operators_of(config):
+            missing = [one for one in providers if (operator, architecture, batch, _plain(dtype), one) not in done]
+            name = f"{operator} of {architecture} at batch {batch}"
+            if not missing:
+                continue
+            if time.monotonic() > end:
+                left.append(name)
+                continue
+            progress(name)
+            work = _work(operator, config, batch, dtype, device)
+            for row in _rows(work, architecture, missing, ceiling, clock):
+                rows.append(row)
+                _append(row, results)
     return rows, left
 
 
+def operators_of(config: Config) -> tuple[str, ...]:
+    """What is measured of a network: the composites first; of a TNT, what its outer stack does not share with a ViT."""
+    return (*(halves.COMPOSITES if isinstance(config, ViTConfig) else ()), *operators.names_of(config))
+
+
+def _work(operator: str, config: Config, batch: int, dtype: torch.dtype, device: torch.device) -> Work:
+    if operator in halves.COMPOSITES:
+        assert isinstance(config, ViTConfig)
+        return halves.make(operator, config, batch, dtype, device)
+    return operators.make(operator, config, batch, dtype, device)
+
+
+def _providers(work: Work) -> dict[str, Maker]:
+    def compiled(mode: str | None) -> Callable[[], Tensor]:
+        quick = torch.compile(work.torch(), mode=mode, dynamic=False)
+        return lambda: quick()
+
+    return {
+        "triton": work.triton,
+        "torch": work.torch,
+        "compiled": lambda: compiled(None),
+        "max-autotune": lambda: compiled("max-autotune-no-cudagraphs"),
+    }
+
+
 def _rows(
-    half: Half, architecture: str, providers: Iterable[str], ceiling: Ceiling, clock: Callable[..., float]
+    work: Work, architecture: str, providers: Iterable[str], ceiling: Ceiling, clock: Callable[..., float]
 ) -> Iterable[Row]:
+    makers = _providers(work)
     with torch.inference_mode():
-        expected = half.reference()
-        torch_error = relative_error(half.torch()(), expected)
+        expected = work.reference()
+        torch_error = relative_error(work.torch()(), expected)
         for provider in providers:
-            run = getattr(half, provider)()
+            run = makers[provider]()
             error = relative_error(run(), expected)
             if not error <= 1.5 * torch_error + 1e-6:
                 raise WrongResult(
-                    f"{provider} {half.composite} of {architecture} at batch {len(half.x)} errs {error:.2e}, "
+                    f"{provider} {work.name} of {architecture} at batch {work.batch} errs {error:.2e}, "
                     f"PyTorch {torch_error:.2e}"
                 )
-            taken = clock([run] if provider == "compiled" else [run, getattr(half, provider)()])
-            floor = max(2 * half.macs() / ceiling.operations, half.bytes() / ceiling.bytes)
+            taken = clock([run] if provider in COMPILED else [run, makers[provider]()])
+            floor = max(2 * work.macs() / ceiling.operations, work.bytes() / ceiling.bytes)
             yield Row(
-                composite=half.composite,
+                operator=work.name,
                 architecture=architecture,
-                batch=len(half.x),
-                dtype=_plain(half.x.dtype),
+                batch=work.batch,
+                dtype=_plain(work.dtype),
                 provider=provider,
                 microseconds=taken * 1e6,
-                tflops=2 * half.macs() / taken / 1e12,
-                gigabytes_per_second=half.bytes() / taken / 1e9,
+                tflops=2 * work.macs() / taken / 1e12,
+                gigabytes_per_second=work.bytes() / taken / 1e9,
                 roofline=floor / taken,
                 launches=launches(run),
                 error=error,
@@ -129,7 +176,7 @@ def _rows(
             )
 
 
-def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
+def relative_error(found: Tensor, expected: Tensor) -> float:
     """rms of the difference over rms of what was expected; NaN where anything is NaN."""
     return float((found.double() - expected).norm() / expected.norm())
 
@@ -168,11 +215,11 @@ def table(rows: Sequence[Row]) -> "Table":
     from rich.table import Table
 
     made = Table(
-        "composite", "architecture", "batch", "provider", "µs", "TFLOP/s", "GB/s", "of floor", "launches", "error"
+        "operator", "architecture", "batch", "provider", "µs", "TFLOP/s", "GB/s", "of floor", "launches", "error"
     )
     for row in sorted(rows, key=lambda row: row.key):
         made.add_row(
-            row.composite,
+            row.operator,
             row.architecture,
             str(row.batch),
             row.provider,

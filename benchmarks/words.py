@@ -2,30 +2,41 @@
 
 `eager`: timm's blocks, an operator at a time. `compiled`: the same through torch.compile. `block`: our kernel, a launch
 per block. `ahead`: our kernel, all blocks in one launch. On a CPU the last two are the same operators in PyTorch.
+Where timm is not installed its blocks are ours as published. Beside them: the whole folded network, and DeiT-S's.
 """
 
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 
 from ..kernels import tnt_ops
 from ..kernels.options import Options, Workspace
 from ..kernels.tnt_weights import InnerWeights
 from ..models.config import TNTConfig
+from ..models.executor import fused
 from ..models.fold_tnt import fold_tnt
+from ..models.networks import build
+from ..models.packages import installed
 from ..models.precision import DTYPES, limit_threads
-from ..models.tnt import TNT
-from .candidates import networks
-from .harness import interleave
+from ..models.tnt import TNT, TNTBlock
+from ..models.variants import VARIANTS
+from ..models.vit import ViT
+from .harness import Timing, interleave
 from .report import circumstances
 
+if TYPE_CHECKING:  # a machine with a GPU need not have rich
+    from rich.table import Table
+
 FORMS = ("eager", "compiled", "block", "ahead")
+DEIT = "deit_small_patch16_224"
+HALF = (0.5, 0.5, 0.5)
+
+Call = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +83,24 @@ def measure(
     """Times the forms in turns, on the same words; about `seconds` in all.
 
     Returns:
-        A JSON document: the circumstances and one object per form.
+        A JSON document: the circumstances, one object per form, and `networks`: milliseconds of a batch through the
+        whole folded network and through DeiT-S's.
 
     Raises:
         ValueError: not a TNT, or an unknown dtype.
         AssertionError: a form does not compute what the others do.
     """
     limit_threads()
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     theirs, ours = networks(architecture)
     if not isinstance(ours, TNT):
         raise ValueError(f"{architecture} has no words; name a TNT")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     config = ours.config
     words = torch.randn(batch_size * config.grid**2, config.words * config.inner_dim).to(device, DTYPES[dtype])
-    calls = _forms(theirs, ours, words)
+    whole = {name: _whole(network, batch_size, words) for name, network in _beside(architecture, ours).items()}
     synchronise = torch.cuda.synchronize if words.is_cuda else lambda: None
-    timings = interleave(calls, seconds=seconds, synchronise=synchronise)
+    timings = interleave(_forms(theirs, ours, words) | whole, seconds=seconds, synchronise=synchronise)
     rows = [
         Row(
             architecture=architecture,
@@ -100,15 +112,52 @@ def measure(
             ratio=timings["eager"].median / timing.median,
         )
         for form, timing in timings.items()
+        if form not in whole
     ]
-    return {"benchmark": "words", **circumstances(device), "rows": [asdict(row) for row in rows]}
+    return {
+        "benchmark": "words",
+        **circumstances(device),
+        "published": "timm" if installed("timm") else "tessella",
+        "rows": [asdict(row) for row in rows],
+        "networks": {name: _milliseconds(timings[name]) for name in whole},
+    }
 
 
-def _forms(theirs: nn.Module, ours: TNT, words: Tensor) -> dict[str, Callable[[], Tensor]]:
-    graph = fold_tnt(ours, (0.5,) * 3, (0.5,) * 3, dtype=words.dtype, device=words.device)
+def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
+    """timm's network and ours with the same weights; twice ours where timm is not installed."""
+    if installed("timm"):
+        from .candidates import networks as both
+
+        return both(architecture)
+    if architecture not in VARIANTS:
+        raise ValueError(f"unknown architecture {architecture!r}; `tessella models` lists them")
+    torch.manual_seed(0)
+    ours = build(VARIANTS[architecture]).eval()
+    return ours, ours
+
+
+def _beside(architecture: str, ours: TNT) -> dict[str, ViT | TNT]:
+    """DeiT-S is what the paper's authors hold TNT-S against: 1.14 times less arithmetic."""
+    return {architecture: ours, DEIT: build(VARIANTS[DEIT]).eval()}
+
+
+def _whole(network: ViT | TNT, batch_size: int, words: Tensor) -> Call:
+    run = fused(network, HALF, HALF, dtype=words.dtype, device=words.device)
+    assert run is not None
+    size = network.config.image_size
+    pixels = torch.randint(0, 256, (batch_size, size, size, 3), dtype=torch.uint8, device=words.device)
+    return torch.inference_mode()(partial(run, pixels))
+
+
+def _milliseconds(timing: Timing) -> dict[str, float]:
+    return {"milliseconds": timing.median * 1e3, "spread": timing.spread}
+
+
+def _forms(theirs: nn.Module, ours: TNT, words: Tensor) -> dict[str, Call]:
+    graph = fold_tnt(ours, HALF, HALF, dtype=words.dtype, device=words.device)
     blocks = _blocks(theirs, words)
     options = Options(workspace=Workspace() if words.is_cuda else None)
-    made: dict[str, Callable[[], Tensor]] = {
+    made: dict[str, Call] = {
         "eager": partial(_published, blocks, words.view(len(words), -1, ours.config.inner_dim)),
         "block": partial(_block_by_block, words, graph.inner, options),
         "ahead": partial(_ahead, words, graph.inner, options),
@@ -130,6 +179,9 @@ def _blocks(theirs: nn.Module, words: Tensor) -> list[nn.Module]:
 def _published(blocks: list[nn.Module], x: Tensor) -> Tensor:
     """As timm's Block.forward has it; returns the words after the last block, standardised as ours leave."""
     for block in blocks:
+        if isinstance(block, TNTBlock):
+            x = block.inner(x)
+            continue
         x = x + block.attn_in(block.norm_in(x))  # type: ignore[operator]
         x = x + block.mlp_in(block.norm_mlp_in(x))  # type: ignore[operator]
     return torch.nn.functional.layer_norm(x.flatten(1), (x[0].numel(),), eps=1e-5)
@@ -155,8 +207,10 @@ def _assert_alike(form: str, found: Tensor, expected: Tensor, dtype: torch.dtype
         raise AssertionError(f"{form}: words differ from timm's by {error:.1e} (rms, of deviation 1)")
 
 
-def table(document: dict[str, Any]) -> Table:
+def table(document: dict[str, Any]) -> "Table":
     """The document for people."""
+    from rich.table import Table
+
     title = f"TNT's words through all inner blocks: {document['device']}, torch {document['torch']}"
     made = Table("network", "batch", "form", "MB an image", "ms", "spread", "× eager", title=title)
     for row in document["rows"]:
@@ -169,4 +223,8 @@ def table(document: dict[str, Any]) -> Table:
             f"±{row['spread']:.0%}",
             f"{row['ratio']:.2f}",
         )
+    whole = document["networks"]
+    figures = ", ".join(f"{name} {figure['milliseconds']:.2f} ms" for name, figure in whole.items())
+    first, deit = (figure["milliseconds"] for figure in whole.values())
+    made.caption = f"whole networks, folded: {figures}; the first takes {first / deit:.2f} times DeiT-S's time"
     return made

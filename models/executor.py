@@ -49,6 +49,23 @@ def fused(
         mean, std: of the three channels, in units of the pixel range 0..1.
         dtype: of the matrices.
     """
+    made = uncaptured(network, mean, std, dtype=dtype, device=device, options=options)
+    if made is None:
+        return None
+    run, options = made
+    return Captured(run, options, network.config.image_size, device) if device.type == "cuda" else run(options)
+
+
+def uncaptured(
+    network: ViT | TNT,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    options: Options = DEFAULT,
+) -> "tuple[Folded, Options] | None":
+    """What `fused` runs, and with which options, before it is captured: for those who capture themselves."""
     if isinstance(network, ViT) and network.config.pooling == "token_mean":
         return None
     kernels = options.implementation == "triton" or (
@@ -57,8 +74,7 @@ def fused(
     mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
     options = replace(options, implementation="triton" if kernels else "torch")
     steps = (EVERY_STEP, CPU_STEPS) if mixed else (EVERY_STEP,) if kernels else (CPU_STEPS,)
-    run = _folded(network, mean, std, steps, dtype=dtype, device=device)
-    return Captured(run, options, network.config.image_size, device) if device.type == "cuda" else run(options)
+    return _folded(network, mean, std, steps, dtype=dtype, device=device), options
 
 
 class Captured:
@@ -115,7 +131,8 @@ def _folded(
 ) -> Folded:
     if isinstance(network, TNT):
         tnts = [fold_tnt(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
-        return lambda options: FusedTNT(tnts[0], options, *(tnt.outer for tnt in tnts[1:]))
+        plain = tnts[1].outer if len(tnts) > 1 else None
+        return lambda options: FusedTNT(tnts[0], options, plain)
     graphs = [fold(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
     return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 

@@ -87,6 +87,19 @@ def test_what_only_a_gpu_can_do_is_refused_with_the_reason(picture: Path, option
         assert_refused(process, "Use backend 'torch'")
 
 
+@pytest.mark.parametrize("command", [["tune"], ["bench", "kernels"]])
+def test_a_gpu_that_is_not_there_is_missed_by_name(command: list[str]) -> None:
+    assert_refused(run(*command, CUDA_VISIBLE_DEVICES=""), "this cannot run here: ")
+    assert_refused(run(*command, "--device", "cpu"), "it measures an NVIDIA GPU, and the device is 'cpu'")
+
+
+def test_floors_are_printed_on_any_machine() -> None:
+    process = run("bench", "kernels", "--roofline", "h200", "--architecture", "tnt_s_patch16_224")
+    assert process.returncode == 0, process.stderr
+    assert "tnt_s_patch16_224 on NVIDIA H200 SXM (datasheet)" in process.stderr
+    assert_refused(run("bench", "kernels", "--roofline", "voodoo"), "no datasheet for 'voodoo'")
+
+
 def test_classify_prints_a_table_and_survives_a_bad_file(picture: Path, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
     text.write_text("meow")

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tessella.benchmarks import jobs, kernels, network_graphs, tune
+from tessella.benchmarks import halves, jobs, kernels, network_graphs, operators, tune
 from tessella.benchmarks.roofline import Ceiling
 from tessella.kernels import tables, tnt_tuning, tuning
 from tessella.kernels.devices import Gpu, assume
@@ -51,7 +52,9 @@ def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch
 
     def clock(runs: Runs) -> float:
         with assume(H200):
-            tile = next(iter(reversed(tables.of(H200).entries.values())))
+            table = tables.of(H200)
+        assert table is not None
+        tile = next(iter(reversed(table.entries.values())))
         return 1.0 if tile["group_m"] == 4 else 2.0
 
     with assume(H200):
@@ -90,17 +93,33 @@ def test_without_time_everything_is_left_for_the_next_run() -> None:
 
 def test_rows_are_saved_one_by_one_and_not_measured_twice(tmp_path: Path) -> None:
     results = tmp_path / "kernels.jsonl"
-    options = {"architectures": ["tiny"], "batches": [2], "dtype": torch.float32, "results": results}
+    options: dict[str, Any] = {"architectures": ["tiny"], "batches": [2], "dtype": torch.float32, "results": results}
     rows, left = kernels.measure(CPU, CEILING, providers=["triton", "torch"], clock=lambda _: 1e-3, **options)
-    assert (len(rows), left) == (4, [])
+    assert (len(rows), left) == (2 * (2 + 9), [])
     assert all(row.error < 1e-5 for row in rows)
     again, _ = kernels.measure(CPU, CEILING, providers=["triton", "torch"], clock=_never, **options)
     assert again == rows
-    assert kernels.table(rows).row_count == 4
+    assert kernels.table(rows).row_count == len(rows)
+
+
+def test_a_tnt_adds_its_own_operators() -> None:
+    rows, left = kernels.measure(
+        CPU,
+        CEILING,
+        architectures=["tiny-tnt"],
+        batches=[1],
+        dtype=torch.float32,
+        providers=["triton", "torch"],
+        clock=lambda _: 1e-3,
+    )
+    assert ([row.operator for row in rows[::2]], left) == (list(operators.TNT_ONLY), [])
+    assert all(row.error < 1e-5 for row in rows)
+    inner = rows[2]
+    assert inner.tflops == pytest.approx(2 * 4 * 16 * 12 * (4 * 12 + 2 * 24 + 2 * 16) * 2 / 1e-3 / 1e12)
 
 
 def test_networks_are_measured_beside_the_published_one(tmp_path: Path) -> None:
-    options = {
+    options: dict[str, Any] = {
         "architectures": ["tiny"],
         "batches": [2],
         "dtype": torch.float32,
@@ -115,7 +134,7 @@ def test_networks_are_measured_beside_the_published_one(tmp_path: Path) -> None:
 
 
 def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels.Half, "triton", lambda half: lambda: half.torch()() * 1.01)
+    monkeypatch.setattr(halves.Half, "triton", lambda half: lambda: half.torch()() * 1.01)
     with pytest.raises(kernels.WrongResult, match="triton fused_qkv_attention of tiny at batch 2 errs"):
         kernels.measure(CPU, CEILING, architectures=["tiny"], batches=[2], dtype=torch.float32, clock=_never)
 

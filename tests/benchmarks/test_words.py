@@ -29,11 +29,22 @@ def test_the_document_holds_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
     document = words.measure("tnt_s_patch16_224", 1, seconds=0)
     assert [row["form"] for row in document["rows"]] == ["eager", "block", "ahead"]
     assert document["rows"][0]["ratio"] == 1
+    assert list(document["networks"]) == ["tnt_s_patch16_224", words.DEIT]
+    assert all(figure["milliseconds"] > 0 for figure in document["networks"].values())
     assert words.table(document).row_count == 3
-    for parameter in theirs.blocks[5].norm_in.parameters():
+    for parameter in theirs.get_submodule("blocks.5.norm_in").parameters():
         parameter.data += 1
     with pytest.raises(AssertionError, match="words differ from timm's"):
         words.measure("tnt_s_patch16_224", 1, seconds=0)
+
+
+def test_without_timm_the_published_blocks_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "installed", lambda name: False)
+    document = words.measure("tnt_s_patch16_224", 1, seconds=0)
+    assert document["published"] == "tessella"
+    assert [row["form"] for row in document["rows"]] == ["eager", "block", "ahead"]
+    with pytest.raises(ValueError, match="unknown architecture 'tnt_nano'"):
+        words.measure("tnt_nano", 1)
 
 
 def test_only_a_tnt_has_words() -> None:

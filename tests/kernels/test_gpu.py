@@ -1,5 +1,7 @@
 """On a GPU: bfloat16 beside PyTorch's own error, CUDA graphs, batch invariance, no compilation after ready."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,11 +15,11 @@ from tessella.models.fused import FusedViT
 from tessella.models.vit import ViT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
-SMALL = {"dim": 384, "depth": 3, "heads": 6, "mlp_dim": 1536, "num_classes": 1000}
+SMALL: dict[str, Any] = {"dim": 384, "depth": 3, "heads": 6, "mlp_dim": 1536, "num_classes": 1000}
 HALF = (0.5, 0.5, 0.5)
 
 
-def network_of(**changes: object) -> ViT:
+def network_of(**changes: Any) -> ViT:
     torch.manual_seed(0)
     network = ViT(ViTConfig(**SMALL | changes)).eval()
     for parameter in network.parameters():
@@ -46,7 +48,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
     ],
     ids=str,
 )
-def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, object], dtype: torch.dtype) -> None:
+def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, Any], dtype: torch.dtype) -> None:
     network = network_of(**changes)
     pixels, half = pixels_for(64), torch.tensor(HALF, device="cuda")
     graph = fold(network, HALF, HALF, dtype=dtype, device="cuda")

@@ -55,6 +55,7 @@ def test_every_epilogue(dtype: torch.dtype, activation: str, folded: bool) -> No
         x, weights, activation=activation, residual=residual, statistics=True, options=TRITON
     )
     assert error(found, exact(x, weights, activation, residual)) < TOLERANCE[dtype]
+    assert statistics is not None
     mean, rstd = reference.moments(statistics, found.shape[1], 1e-6)
     torch.testing.assert_close(mean, found.float().mean(dim=1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rstd, (found.float().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=1e-5, rtol=1e-5)
@@ -84,6 +85,7 @@ def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
             x, weights, activation="gelu", residual=residual, statistics=True, options=options
         )
         assert error(found, expected) < 2e-6
+    assert statistics is not None
     assert statistics.shape == (2, 2, 5)
     assert workspace.take("linear.counters", (2,), torch.int32, x.device).tolist() == [0, 0]
 
@@ -101,6 +103,7 @@ def test_rows_of_any_stride_with_their_statistics() -> None:
 def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
     first, second = weights_for(16, 72, torch.float32, folded=False), weights_for(72, 24, torch.float32)
     x, statistics = ops.linear(torch.randn(9, 16), first, statistics=True, options=TRITON)
+    assert statistics is not None
     assert len(statistics) == 3
     found, _ = ops.linear(x, second, row_statistics=statistics, options=TRITON)
     assert error(found, exact(x, second, "none", None)) < 2e-6
@@ -112,6 +115,7 @@ def test_a_large_mean_does_not_cancel(offset: float) -> None:
     x[:, 5] *= 40
     first = LinearWeights(torch.eye(64))
     _, statistics = ops.linear(x, first, statistics=True, options=TRITON)
+    assert statistics is not None
     _, rstd = reference.moments(statistics, 64, 1e-6)
     torch.testing.assert_close(rstd.double(), (x.double().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=0, rtol=1e-5)
 
@@ -124,6 +128,7 @@ def test_every_element_is_written() -> None:
         workspace.take(name, shape, torch.float32, x.device).fill_(float("nan"))
     found, statistics = ops.linear(x, weights, statistics=True, options=options)
     assert found.isfinite().all()
+    assert statistics is not None
     assert statistics.isfinite().all()
 
 

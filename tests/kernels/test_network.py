@@ -2,6 +2,8 @@
 float64.
 """
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,7 +17,15 @@ from tessella.models.vit import ViT
 
 from .aot_launches import GPUS, recorded
 
-SMALL = {"image_size": 16, "patch_size": 4, "dim": 40, "depth": 2, "heads": 2, "mlp_dim": 64, "num_classes": 9}
+SMALL: dict[str, Any] = {
+    "image_size": 16,
+    "patch_size": 4,
+    "dim": 40,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 64,
+    "num_classes": 9,
+}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -31,7 +41,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     ],
     ids=["ViT", "LayerNorm apart", "DeiT distilled", "QK-norm", "mean", "mean, norm after"],
 )
-def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
+def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     torch.manual_seed(0)
     config = ViTConfig(**SMALL | changes)
     network = ViT(config).double().eval()

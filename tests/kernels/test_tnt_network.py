@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.kernels import tables
+from tessella.kernels import tables, tnt_ops
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.tnt_weights import InnerWeights
@@ -18,7 +18,7 @@ from tessella.models.tnt import TNT
 
 from .aot_launches import GPUS, recorded
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "image_size": 16,
     "patch_size": 8,
     "sub_patch_size": 2,
@@ -42,7 +42,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     ],
     ids=["timm legacy", "timm, LayerNorm apart"],
 )
-def test_the_folded_network(changes: dict[str, object], steps: Steps) -> None:
+def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     torch.manual_seed(0)
     network = TNT(TNTConfig(**SMALL | changes)).double().eval()
     for parameter in network.parameters():
@@ -82,7 +82,7 @@ def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPa
     ahead = FusedTNT(graph, options)(pixels).clone()
     monkeypatch.setattr(tables, "choice", lambda gpu, name, rows, *_: "beside" if (name, rows) == (WORDS, 10) else None)
     parts: list[tuple[int, int]] = []
-    run = tnt_words.tnt_inner_part
+    run = tnt_ops.tnt_inner_part
 
     def spy(words: torch.Tensor, weights: InnerWeights, first: int, last: int, **keywords: Any) -> Any:
         parts.append((first, last))

@@ -1,5 +1,7 @@
 """Which executor a loaded network gets, and what is said where the kernels cannot run."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,7 +18,15 @@ from tessella.models.registry import load_model
 from tessella.models.vit import ViT
 
 CPU = torch.device("cpu")
-SMALL = {"image_size": 16, "patch_size": 8, "dim": 16, "depth": 2, "heads": 2, "mlp_dim": 32, "num_classes": 5}
+SMALL: dict[str, Any] = {
+    "image_size": 16,
+    "patch_size": 8,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 32,
+    "num_classes": 5,
+}
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def test_a_cpu_runs_torch() -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
-def test_the_folded_network_classifies_as_the_published_one(backend: str) -> None:
+def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> None:
     torch.manual_seed(0)
     network = ViT(ViTConfig(**SMALL)).eval()
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,20 @@ from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from tessella.models.fused import FusedViT
 from tessella.models.vit import ViT
 
-SMALL = {"image_size": 32, "patch_size": 8, "dim": 24, "depth": 3, "heads": 3, "mlp_dim": 64, "num_classes": 7}
+SMALL: dict[str, Any] = {
+    "image_size": 32,
+    "patch_size": 8,
+    "dim": 24,
+    "depth": 3,
+    "heads": 3,
+    "mlp_dim": 64,
+    "num_classes": 7,
+}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEANS, STDS = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(STD, dtype=torch.float64)
 NO_STEP = Steps(pixels=False, layer_scale=False, last_block=False, layer_norm=False, key_bias=False)
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "vit": {},
     "patch 16": {"patch_size": 16},
     "patch 4": {"patch_size": 4},
@@ -100,7 +109,7 @@ def test_the_variants_cover_every_field_of_the_configuration() -> None:
 
 
 def test_what_the_algebra_does_not_allow_is_left_alone() -> None:
-    def folded(**changes: object) -> object:
+    def folded(**changes: Any) -> Any:
         return fold(perturbed(ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
 
     assert folded().last is not None
@@ -118,6 +127,8 @@ def test_rounded_weights_give_the_row_sums_and_the_pixel_shift(dtype: torch.dtyp
     graph = fold(network, MEAN, STD, dtype=dtype)
     qkv = graph.blocks[0].qkv
     assert qkv.weight.dtype == dtype
+    assert qkv.bias is not None
+    assert qkv.sums is not None
     assert qkv.bias.dtype == torch.float32
     torch.testing.assert_close(qkv.sums, qkv.weight.double().sum(dim=1).float())
     grey = MEANS.repeat(64) * 255

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tessella.models.fold_tnt import fold_tnt
 from tessella.models.fused_tnt import FusedTNT
 from tessella.models.tnt import TNT
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
     "sub_patch_size": 2,
@@ -31,7 +32,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEANS, STDS = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(STD, dtype=torch.float64)
 NO_STEP = Steps(pixels=False, layer_scale=False, last_block=False, layer_norm=False, key_bias=False)
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "timm": {},
     "timm legacy": {"sub_patch_embedding": "image_convolution", "normalise_projection": False},
     "paper": {"sub_patch_embedding": "linear"},
@@ -64,7 +65,7 @@ def worst(expected: torch.Tensor, found: torch.Tensor) -> float:
     return ((expected - found).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
-def check(changes: dict[str, object], steps: Steps) -> None:
+def check(changes: dict[str, Any], steps: Steps) -> None:
     network = perturbed(TNTConfig(**SMALL | changes))
     size = network.config.image_size
     pixels = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8)

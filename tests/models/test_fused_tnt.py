@@ -3,6 +3,7 @@
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tessella.benchmarks import timm_import  # noqa: F401
+from tessella.kernels import tnt_ops
 from tessella.kernels.reference import normalise
 from tessella.kernels.tnt_weights import InnerWeights
 from tessella.models import tnt_words
@@ -42,9 +44,9 @@ DIGITS = TNTConfig(
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of what goes through the fused operator."""
     seen = []
-    run = tnt_words.tnt_inner
+    run = tnt_ops.tnt_inner
 
-    def spy(words: torch.Tensor, weights: InnerWeights, **keywords: object) -> torch.Tensor:
+    def spy(words: torch.Tensor, weights: InnerWeights, **keywords: Any) -> torch.Tensor:
         rows = run(words, weights, **keywords)
         seen.append(tuple(rows.shape))
         return rows
@@ -53,7 +55,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
-def folder_of(name: str, tmp_path: Path) -> tuple[torch.nn.Module, str]:
+def folder_of(name: str, tmp_path: Path) -> tuple[Any, str]:
     network = timm_network(name, depth=3, num_classes=5)
     return network, str(write_timm(network, tmp_path / name))
 

@@ -121,14 +121,15 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
 
 def test_what_cannot_be_served_is_an_error(tmp_path: Path, files: dict[str, tuple[str, Path]]) -> None:
     file = str(files["tnt_s_patch16_224"][1])
-    for arguments, message in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"backend": "torch"}, "ONNX file, which backend 'torch' does not run: onnxruntime"),
         ({"backend": "onnxruntime", "device": "cuda:0"}, "no CUDAExecutionProvider"),
         ({"backend": "tensorrt"}, "no TensorrtExecutionProvider"),
         ({"backend": "openvino", "device": "cuda:0"}, "runs on the CPU"),
         ({"backend": "onnxruntime", "dtype": "bfloat16"}, "float32, not in bfloat16: export it with --dtype"),
         ({"backend": "openvino", "dtype": "int3"}, "'int3'"),
-    ]:
+    ]
+    for arguments, message in wrong:
         with pytest.raises(ValueError, match=message):
             load_runner(file, **arguments)
     with pytest.raises(LookupError, match=r"no file .*missing\.onnx"):

@@ -1,0 +1,95 @@
+"""`make gpu` without a GPU: what it would run, that it goes on where it stopped, and what it says of what it cannot."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tessella.benchmarks import gpu, gpu_clock, jobs, kernels, kernels_plot, network_graphs, tune
+from tessella.benchmarks.roofline import Ceiling
+from tessella.kernels import tables
+from tessella.kernels.devices import Gpu, assume
+from tessella.models.config import ViTConfig
+
+TINY = ViTConfig(image_size=16, patch_size=8, dim=32, depth=2, heads=2, mlp_dim=64, num_classes=8)
+CEILING = Ceiling("a GPU", 1e12, 1e11)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "FOLDER", tmp_path / "configs")
+    monkeypatch.setattr(tables, "_tables", {})
+    monkeypatch.setattr(gpu_clock, "ceiling", lambda: CEILING)
+    for module in (jobs, kernels, network_graphs):
+        monkeypatch.setattr(module, "config_of", lambda _: TINY)
+
+
+def measured(folder: Path, seconds: float, clock: Callable[..., float], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One run of everything but the tests, over one tiny network."""
+    small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "clock": clock}
+    with monkeypatch.context() as patch, assume(Gpu("NVIDIA H200", 90, 132)):
+        patch.setattr(gpu, "tune", partial(tune.tune, **small))
+        patch.setattr(
+            network_graphs, "measure", partial(network_graphs.measure, providers=("triton", "eager"), **small)
+        )
+        patch.setattr(kernels, "measure", partial(kernels.measure, providers=("triton", "torch"), **small))
+        return gpu._measured(CPU, folder, time.monotonic() + seconds)
+
+
+def test_a_run_that_is_cut_short_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = measured(tmp_path, -1, never, monkeypatch)
+    assert len(left) == 7 + 2 + 2 + 11
+    assert "words of tnt_s_patch16_224" in left
+    for architecture in ("tnt_s", "tnt_b"):  # minutes on a CPU
+        (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
+    assert measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch) == []
+    assert measured(tmp_path, 600, never, monkeypatch) == []
+    assert len((tmp_path / "networks.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 11
+    assert json.loads((tmp_path / "ceiling.json").read_text())["operations"] == 1e12
+    assert "fused_qkv_attention  tiny  1  float32  triton" in capsys.readouterr().out
+
+
+def test_every_gpu_test_is_in_one_shard() -> None:
+    """By the names of the dtypes that tests are parametrised with."""
+    assert gpu.SHARDS == ("bfloat16", "float16 and not bfloat16", "float32", "not float")
+    assert {path.name for path in (gpu.REPOSITORY / "tests").rglob("test_*gpu.py")} == {
+        "test_gpu.py",
+        "test_tnt_gpu.py",
+    }
+
+
+def test_a_failing_shard_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "test_x_gpu.py"
+    file.write_text("import pytest\n@pytest.mark.gpu\ndef test_bfloat16(): assert 1 == 2\n")
+    assert not gpu._ends_well(*gpu._shard(file, "bfloat16"), 60)
+    assert "assert 1 == 2" in capsys.readouterr().out
+    assert gpu._ends_well(*gpu._shard(file, "float32"), 60)
+
+
+def test_the_picture_has_a_row_per_network(tmp_path: Path) -> None:
+    rows, _ = kernels.measure(
+        CPU,
+        CEILING,
+        architectures=["tiny"],
+        batches=[1],
+        dtype=torch.float32,
+        providers=["triton", "torch"],
+        clock=lambda _: 1e-3,
+    )
+    kernels_plot.draw(kernels.document(rows, CEILING, "cpu"), tmp_path / "kernels.svg")
+    assert "patch_embed" in (tmp_path / "kernels.svg").read_text()
+    with pytest.raises(ValueError, match="nothing to plot"):
+        kernels_plot.draw(kernels.document([], CEILING, "cpu"), tmp_path / "none.svg")
+
+
+def never(runs: Sequence[Callable[[], object]]) -> float:
+    raise AssertionError("nothing is left to time")
