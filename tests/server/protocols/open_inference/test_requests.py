@@ -291,3 +291,18 @@ def test_a_full_queue_is_refused_with_a_time_to_come_back() -> None:
         assert first.result().status_code == 200
         failed = httpx.get(f"{full.url}/v2/models/stats").json()["model_stats"][0]["inference_stats"]["fail"]
         assert failed["count"] == 1
+
+
+def test_decompressed_bytes_count_against_the_budget_of_all_bodies() -> None:
+    runner = GatedRunner()
+    settings = Settings(model=("gated",), max_body_bytes=LIMIT, max_queue_bytes=LIMIT)
+    packed = gzip.compress(JUST_JSON + b" " * (LIMIT - 50_000))
+    with gated(runner, settings) as live, ThreadPoolExecutor() as pool:
+        runner.gate.clear()
+        first = pool.submit(post, live, packed, content_encoding="gzip")
+        assert runner.begun.acquire(timeout=30)
+        refused = post(live, packed, content_encoding="gzip")
+        assert (refused.status_code, "bytes are in the queue" in refused.json()["error"]) == (429, True)
+        runner.gate.set()
+        assert first.result().status_code == 200
+        assert post(live, packed, content_encoding="gzip").status_code == 200
