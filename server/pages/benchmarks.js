@@ -11,10 +11,13 @@ import { Service } from "./service.js";
 
 /** @typedef {import("./runs.js").Run} Run */
 
+const SIZES = [1, 2, 4, 8, 16, 32];
+
 const page = byId("page", HTMLElement);
 const model = byId("model", HTMLSelectElement);
 const chosen = byId("run", HTMLSelectElement);
 const other = byId("other", HTMLSelectElement);
+const sizes = byId("sizes", HTMLInputElement);
 const stage = byId("stage", HTMLParagraphElement);
 const bar = byId("bar", HTMLProgressElement);
 const [start, cancel, csv, json] = ["start", "cancel", "csv", "json"].map((id) => byId(id, HTMLButtonElement));
@@ -37,7 +40,16 @@ function showService() {
   model.replaceChildren(...ready.map(({ name }) => element("option", { value: name }, name)));
   model.value = ready.some(({ name }) => name === before) ? before : ready[0].name;
   model.disabled = false;
+  suggestSizes();
   showRuns();
+}
+
+/** Each doubling that the model takes, unless the visitor has named others. */
+function suggestSizes() {
+  const largest = service.models.find(({ name }) => name === model.value)?.max_batch_size ?? 1;
+  if (sizes.value === sizes.defaultValue) {
+    sizes.value = sizes.defaultValue = SIZES.filter((size) => size <= largest).join(", ");
+  }
 }
 
 function showRuns() {
@@ -91,7 +103,7 @@ function say(text, failed = false) {
 function asked() {
   return {
     model: model.value,
-    batch_sizes: byId("sizes", HTMLInputElement).value.split(/[\s,;]+/).filter(Boolean).map(Number),
+    batch_sizes: sizes.value.split(/[\s,;]+/).filter(Boolean).map(Number),
     iterations: byId("iterations", HTMLInputElement).valueAsNumber,
     against: byId("eager", HTMLInputElement).checked ? "eager" : null,
     force: byId("force", HTMLInputElement).checked,
@@ -123,6 +135,7 @@ byId("form", HTMLFormElement).addEventListener("submit", (event) => {
     await runs.start(asked());
   });
 });
+model.addEventListener("change", suggestSizes);
 cancel.addEventListener("click", () => attempt(() => runs.cancel()));
 csv.addEventListener("click", () => save("csv", "text/csv"));
 json.addEventListener("click", () => save("json", "application/json"));

@@ -175,7 +175,7 @@ def test_the_live_page_says_when_the_service_is_gone(tab: Visit) -> None:
 
 def test_where_a_key_is_needed_every_page_asks_for_it_once(window: Page) -> None:
     with (
-        gated(GatedRunner(), Settings(model=("gated",), api_key=("red",))) as live,
+        gated(GatedRunner(), Settings(model=("gated",), api_key=("red",), max_batch_size=8)) as live,
         visiting(window, live.url) as visit,
     ):
         for path in ("", "ui/models", "ui/benchmarks"):
@@ -188,6 +188,7 @@ def test_where_a_key_is_needed_every_page_asks_for_it_once(window: Page) -> None
         page.get_by_label("API key").fill("red")
         page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Start")).to_be_enabled()
+        expect(page.get_by_label("Batch sizes")).to_have_value("1, 2, 4, 8")
         for path in PAGES:
             page = visit.go(path)
             page.wait_for_load_state("networkidle")
