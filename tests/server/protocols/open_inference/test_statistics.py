@@ -8,14 +8,20 @@ from tessella.server.protocols.open_inference.statistics import statistics
 from tessella.server.recorder import BatchRecorder, RequestRecorder
 
 
-def answered(**seconds: float) -> Classification:
-    times = dict.fromkeys(("decode_seconds", "queue_seconds", "inference_seconds", "output_seconds"), 0.0)
-    return Classification(predictions=(), batch_size=1, **(times | seconds))
+def answered(decode: float = 0.0, queue: float = 0.0, inference: float = 0.0, output: float = 0.0) -> Classification:
+    return Classification(
+        predictions=(),
+        batch_size=1,
+        decode_seconds=decode,
+        queue_seconds=queue,
+        inference_seconds=inference,
+        output_seconds=output,
+    )
 
 
 def test_requests_of_two_front_ends_and_batches_of_an_engine_add_up() -> None:
     front_ends, engine = (Metrics(), Metrics()), Metrics()
-    slow = answered(decode_seconds=0.002, queue_seconds=0.003, inference_seconds=0.004, output_seconds=0.001)
+    slow = answered(decode=0.002, queue=0.003, inference=0.004, output=0.001)
     for metrics in front_ends:
         RequestRecorder(metrics, "a", 2).answered([answered(), slow], 0.01)
     RequestRecorder(front_ends[0], "a", 2).failed(DeadlineExceeded("late"), 0.5)
