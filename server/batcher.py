@@ -117,6 +117,18 @@ class Batcher(Generic[Payload, Result]):
                     reason: Reason = "full" if full else "drain" if self._closed else "delay" if delayed else "idle"
                     return Batch(entries, reason)
 
+    def take_if_full(self, max_batch_size: int) -> Batch[Payload, Result]:
+        """Does not wait: a batch where a full one is there, to be run behind another; otherwise an empty one.
+
+        An entry that is to be alone is left where it is.
+        """
+        with self._changed:
+            group = self._most_urgent()
+            if group in (None, _ALONE) or len(self._waiting[group]) < max_batch_size:
+                return Batch([], "idle")
+            entries = self._pop(group, max_batch_size)
+            return Batch(entries, "full" if len(entries) == max_batch_size else "idle")
+
     def _wait_for_more(self, max_batch_size: int, max_delay: float) -> bool:
         """Whether the delay was over before the batch was full."""
         if not max_delay or self._closed or self._most_urgent() in (None, _ALONE):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,41 @@ class Runner(Protocol):
         ...
 
 
+@runtime_checkable
+class PipelinedRunner(Runner, Protocol):
+    """A runner that can have several batches under way: what is copied for one overlaps with what another computes.
+
+    `start` and `finish` are called from one thread, in the same order, with at most `depth` starts unfinished. Either
+    may raise; that concerns its own batch only.
+    """
+
+    @property
+    def depth(self) -> int: ...
+
+    def start(self, pixels: NDArray[np.uint8], task: Task) -> Any:
+        """As `run`, but returns before it is done, with what `finish` takes."""
+        ...
+
+    def finish(self, call: Any) -> NDArray[np.float32]:
+        """Waits for the result."""
+        ...
+
+
+class Direct:
+    """Any runner as one that has a batch under way at a time: it is done when `start` returns."""
+
+    depth = 1
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def start(self, pixels: NDArray[np.uint8], task: Task) -> NDArray[np.float32]:
+        return self._runner.run(pixels, task)
+
+    def finish(self, call: NDArray[np.float32]) -> NDArray[np.float32]:
+        return call
+
+
 class TorchRunner:
     """A checkpoint on PyTorch.
 
@@ -113,7 +148,7 @@ class TorchRunner:
             results=results_of(self._model.config),
             buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
         )
-        self._functions: dict[Task, Callable[[NDArray[np.uint8]], Any]] = {
+        self._functions: dict[Task, Callable[[Any], Any]] = {
             Task.LOGITS: self._model.logits,
             Task.FEATURES: self._model.embeddings,
             Task.CLS_FEATURES: partial(self._model.embeddings, pooling="cls"),
@@ -122,6 +157,26 @@ class TorchRunner:
             Task.ROLLOUT: partial(self._model.attended, method="rollout"),
         }
 
+        self._staging = None
+        if self._model.device.type == "cuda":
+            from ..models.staging import Staging
+
+            self._staging = Staging(self._model.device)
+
     def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
         result: NDArray[np.float32] = self._functions[task](pixels).numpy(force=True)
+        return result
+
+    @property
+    def depth(self) -> int:
+        """As PipelinedRunner."""
+        return 1 if self._staging is None else self._staging.depth
+
+    def start(self, pixels: NDArray[np.uint8], task: Task) -> Any:
+        """As PipelinedRunner; on a CPU it is done then."""
+        return self.run(pixels, task) if self._staging is None else self._staging.start(self._functions[task], pixels)
+
+    def finish(self, call: Any) -> NDArray[np.float32]:
+        """As PipelinedRunner."""
+        result: NDArray[np.float32] = call if self._staging is None else self._staging.finish(call)
         return result

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from .batcher import Batch, Batcher, Entry
 from .errors import InferenceFailed
 from .metrics import Metrics
 from .recorder import BatchRecorder
-from .runners import Runner, RunnerInfo
+from .runners import Direct, PipelinedRunner, Runner, RunnerInfo
 from .tasks import Task
 
 Pixels = NDArray[np.uint8]
@@ -71,6 +72,17 @@ class ModelPort(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Call:
+    """A batch that the model has been given."""
+
+    batch: Batch[Any, Inference]
+    task: Task
+    started: float
+    handle: Any = None
+    error: Exception | None = None
+
+
 class Worker:
     """One model, one thread, one queue."""
 
@@ -89,7 +101,9 @@ class Worker:
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
         self._batcher = Batcher[Pixels | Errand, Any]()
-        self._runner = runner
+        self._unwrapped = runner
+        self._runner = runner if isinstance(runner, PipelinedRunner) else Direct(runner)
+        self._ended = 0.0
         self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name, version)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
@@ -103,7 +117,7 @@ class Worker:
         for task, sizes in (self.info.buckets or {Task.LOGITS: (1, 2)}).items():
             smaller = [size for size in sizes if size < self.max_batch_size]
             for size in (*smaller, self.max_batch_size) if self.info.buckets else sizes:
-                self._runner.run(np.zeros((size, side, side, 3), np.uint8), task)
+                self._runner.finish(self._runner.start(np.zeros((size, side, side, 3), np.uint8), task))
         self._recorder.compiled(0)
         self._thread.start()
 
@@ -137,40 +151,67 @@ class Worker:
             self._thread.join()
 
     def _work(self) -> None:
-        while (batch := self._batcher.take(self.max_batch_size, self._max_delay)).entries:
-            self.busy_since = time.monotonic()
-            if batch.entries[0].alone:
-                self._run(batch.entries[0])
+        """One batch after another; where the runner can, a full one is begun while the one before it runs."""
+        under_way: deque[_Call] = deque()
+        while True:
+            if under_way:
+                batch = self._batcher.take_if_full(self.max_batch_size)
             else:
-                self._answer(batch)
-            self.busy_since = None
+                batch = self._batcher.take(self.max_batch_size, self._max_delay)
+            if not (batch.entries or under_way):
+                return
+            if batch.entries and (call := self._begin(batch)):
+                under_way.append(call)
+                if len(under_way) < self._runner.depth:
+                    continue
+            if under_way:
+                self._finish(under_way.popleft())
+                self.busy_since = time.monotonic() if under_way else None
             self._recorder.dropped(self._batcher.forget_dropped())
 
     def _compiled(self, what: str) -> None:
         self._recorder.compiled(1)
         _log.warning("%s was compiled while a request waited: the warm-up has a gap", what)
 
-    def _run(self, errand: Entry[Any, Any]) -> None:
-        try:
-            errand.future.set_result(errand.payload(self._runner))
-        except Exception as error:
-            errand.future.set_exception(error)
-
-    def _answer(self, taken: Batch[Any, Inference]) -> None:
-        batch, reason = taken
-        task = Task(batch[0].group)
+    def _begin(self, batch: Batch[Any, Any]) -> "_Call | None":
+        """A call that is under way; None where there is nothing to wait for."""
         started = time.perf_counter()
+        self.busy_since = self.busy_since or time.monotonic()
+        if batch.entries[0].alone:
+            self._run(batch.entries[0])
+            self.busy_since = None
+            return None
+        call = _Call(batch, Task(batch.entries[0].group), started)
         try:
             with told(self._compiled):
-                rows = self._runner.run(np.stack([entry.payload for entry in batch]), task)
-            if rows.shape != (len(batch), *self.info.results[task]):
-                raise RuntimeError(f"the model gave {task} of shape {rows.shape} for {len(batch)} images")
+                call.handle = self._runner.start(np.stack([entry.payload for entry in batch.entries]), call.task)
         except Exception as error:
-            _log.exception("a model call with %d images failed", len(batch))
-            for entry in batch:
+            call.error = error
+        return call
+
+    def _finish(self, call: "_Call") -> None:
+        """Everyone of the batch gets their own row, or why there is none."""
+        entries, reason = call.batch
+        try:
+            if call.error is not None:
+                raise call.error
+            rows = self._runner.finish(call.handle)
+            if rows.shape != (len(entries), *self.info.results[call.task]):
+                raise RuntimeError(f"the model gave {call.task} of shape {rows.shape} for {len(entries)} images")
+        except Exception as error:
+            _log.exception("a model call with %d images failed", len(entries))
+            self._ended = time.perf_counter()
+            for entry in entries:
                 entry.future.set_exception(InferenceFailed(f"the model call failed: {error}"))
             return
-        elapsed = time.perf_counter() - started
-        self._recorder.ran(len(batch), elapsed, reason)
-        for entry, row in zip(batch, rows, strict=True):
-            entry.future.set_result(Inference(row, len(batch), started - entry.enqueued_at, elapsed))
+        ended = time.perf_counter()
+        elapsed, self._ended = ended - max(call.started, self._ended), ended
+        self._recorder.ran(len(entries), elapsed, reason)
+        for entry, row in zip(entries, rows, strict=True):
+            entry.future.set_result(Inference(row, len(entries), call.started - entry.enqueued_at, elapsed))
+
+    def _run(self, errand: Entry[Any, Any]) -> None:
+        try:
+            errand.future.set_result(errand.payload(self._unwrapped))
+        except Exception as error:
+            errand.future.set_exception(error)

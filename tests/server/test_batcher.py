@@ -52,6 +52,21 @@ def test_cancelled_payloads_cost_no_batch(batcher: "Batcher[int, int]") -> None:
     assert [batcher.forget_dropped(), batcher.forget_dropped()] == [{"cancelled": 2}, {}]
 
 
+def test_only_a_full_batch_is_taken_without_waiting(batcher: "Batcher[int, int]") -> None:
+    assert batcher.take_if_full(2).entries == []
+    first = batcher.submit(0)
+    assert batcher.take_if_full(2).entries == []
+    batcher.submit(1)
+    batcher.submit(2)
+    batch = batcher.take_if_full(2)
+    assert ([entry.payload for entry in batch.entries], batch.reason) == ([0, 1], "full")
+    assert not first.cancel()
+    batcher.submit(3, alone=True, priority=1)
+    batcher.submit(4)
+    assert batcher.take_if_full(1).entries == []
+    assert [payloads(batcher) for _ in range(2)] == [[3], [2, 4]]
+
+
 def test_expired_payloads_cost_no_batch_and_are_told(batcher: "Batcher[int, int]") -> None:
     past, future = time.monotonic() - 1, time.monotonic() + 3600
     futures = [batcher.submit(payload, deadline=deadline) for payload, deadline in enumerate((past, future, past))]
