@@ -21,7 +21,7 @@ def launch(kernel: Any, grid: tuple[int, ...], tile: Tile, *arguments: object, *
     options: dict[str, object] = {"num_warps": tile.warps, "num_stages": tile.stages}
     if not interpreting():
         options["enable_fp_fusion"] = True
-        if tile.pdl:
+        if tile.pdl and constants.get("PDL"):  # a kernel that does not wait for the one before must not overtake it
             options["launch_pdl"] = True
     kernel[grid](*arguments, **constants, **options)
 

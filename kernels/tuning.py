@@ -124,7 +124,9 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         if rows <= 1024 and depth >= 128 * splits
     ]
     base = [tile for tile in base if _fits(tile, gpu, itemsize) and tile.block_m < 2 * max(rows, 16)]
-    return sorted(set(base), key=lambda tile: -_score(tile, gpu, rows, columns, depth))[:32]
+    best = sorted(set(base), key=lambda tile: -_score(tile, gpu, rows, columns, depth))[:32]
+    early = [replace(tile, pdl=True) for tile in best[:6] if gpu.arch >= 90 and not tile.warp_specialize]
+    return best + early
 
 
 @lru_cache(maxsize=4096)

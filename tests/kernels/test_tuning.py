@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tessella.kernels import tables, tuning
+from tessella.kernels import tables, tnt_tuning, tuning
 from tessella.kernels.devices import Gpu, assume
 from tessella.kernels.tuning import Tile
 
@@ -37,7 +37,17 @@ def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
             for candidate in tuning.candidates("linear", gpu, rows, columns, depth, dtype.itemsize):
                 assert candidate.shared_memory(dtype.itemsize) <= gpu.shared_memory
                 assert gpu.arch == 90 or not candidate.warp_specialize
+                assert gpu.arch >= 90 or not candidate.pdl
                 assert candidate.warps == 4 or not candidate.warp_specialize
+
+
+def test_what_a_kernel_cannot_do_is_not_tried() -> None:
+    """Dependent launch pays, where it does, at few rows; the product of TNT's words neither waits nor splits."""
+    shape = (197, 768, 768, 2)
+    assert any(tile.pdl for tile in tuning.candidates("linear", H200, *shape))
+    assert tnt_tuning.candidates("project_words", H200, *shape)
+    for tile in tnt_tuning.candidates("project_words", H200, *shape):
+        assert (tile.splits, tile.warp_specialize, tile.pdl) == (1, False, False)
 
 
 def test_few_rows_split_the_depth_and_many_do_not() -> None:
