@@ -26,7 +26,7 @@ class NewMemory(TorchDispatchMode):
     """Which of torch's operators gave a tensor whose memory is not an argument's."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operators: list[str] = []
 
     def __torch_dispatch__(
