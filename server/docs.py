@@ -1,5 +1,7 @@
-"""What /docs says beyond what FastAPI finds out: keys, what every route may answer, and an example of each error."""
+"""What /docs says beyond what FastAPI finds out: keys, what every route may answer, and an example of each answer."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +12,8 @@ from .responses import ERROR_EXAMPLES, ERRORS, OPENAI_PATHS, failure_document
 
 Document = dict[str, Any]
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
+_ANSWERS: Document = json.loads(Path(__file__).with_name("answers.json").read_text())
+"""What each route has really answered once."""
 _FAILURES = ("Failure", "OpenAIFailure")
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -82,7 +86,10 @@ def _responses(path: str, method: str, operation: Document) -> Document:
     for status, possible in {400: reads or queried, 401: closed, 413: reads, 415: reads, 429: closed}.items():
         if possible:
             responses.setdefault(str(status), _error(status, path))
+    answer = _ANSWERS.get(f"{method.upper()} {path.replace('/versions/{version}', '')}")
     for status, response in responses.items():
+        if status.startswith("2") and _JSON in response.get("content", {}) and answer is not None:
+            response["content"][_JSON].setdefault("example", answer)
         name = _failure_in(response)
         if name in _FAILURES:
             content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": _example(int(status), path)}

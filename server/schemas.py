@@ -97,7 +97,9 @@ class ClassifyAnswer(BaseModel):
 class LoadBody(BaseModel):
     """What to load under a name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"source": "./checkpoint.safetensors"}]}
+    )
 
     source: Annotated[
         str | None, Field(min_length=1, description="as of --model; default: where the model came from, or its name")

@@ -75,10 +75,28 @@ def test_every_operation_is_described(path: str, operation: dict[str, Any]) -> N
         content = response.get("content", {}).get("application/json", {})
         if "Failure" in content.get("schema", {}).get("$ref", ""):
             jsonschema.validate(content["example"], {**content["schema"], "components": DOCUMENT["components"]})
+        if status.startswith("2") and content.get("schema"):
+            jsonschema.validate(content["example"], {**content["schema"], "components": DOCUMENT["components"]})
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if body:
         for example in body.get("examples", {}).values():
             jsonschema.validate(example["value"], {**body["schema"], "components": DOCUMENT["components"]})
+
+
+def request_examples() -> Iterator[Any]:
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            only = {"only": {"value": body["example"]}} if "example" in body else {}
+            for name, example in body.get("examples", only).items():
+                yield pytest.param(method, path, example["value"], id=f"{method.upper()} {path} {name}")
+
+
+@pytest.mark.parametrize(("method", "path", "example"), list(request_examples()))
+def test_an_example_of_a_request_works(alone: str, method: str, path: str, example: Any) -> None:
+    url = alone + path.replace("{name}", "digits-vit").replace("{version}", "1")
+    answer = httpx.request(method, url, json=example, timeout=60)
+    assert answer.is_success or (path, answer.status_code) == ("/benchmarks", 409), answer.text
 
 
 def test_no_reference_leads_nowhere_and_fastapis_own_errors_are_not_told_of() -> None:
