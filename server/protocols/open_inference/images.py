@@ -50,16 +50,20 @@ def pixels_of(values: NDArray[Any], recipe: Preprocessing) -> Pixels:
     Raises:
         BadRequest: a value is not finite, or more than half a step beyond black or white.
     """
-    mean, std = np.array(recipe.mean, np.float32), np.array(recipe.std, np.float32)
-    steps = (values.astype(np.float32).transpose(0, 2, 3, 1) * std + mean) * np.float32(255)
+    mean, std = (np.array(part, np.float32)[:, None, None] for part in (recipe.mean, recipe.std))
+    steps = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # becomes infinite, which is no pixel
+        steps *= std * 255
+        steps += mean * 255
     if not (steps.min() >= -0.5 and steps.max() <= 255.5):
         raise BadRequest(
             f"'pixel_values' holds values from {values.min():g} to {values.max():g}; normalised with this model's mean "
             f"{recipe.mean} and std {recipe.std} they lie between {((0 - mean) / std).min():.4g} and "
             f"{((1 - mean) / std).max():.4g}"
         )
-    pixels: Pixels = np.rint(steps).clip(0, 255).astype(np.uint8)
-    return pixels
+    np.rint(steps, out=steps)
+    pixels: Pixels = steps.clip(0, 255, out=steps).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels)
 
 
 def _check(tensor: Tensor, recipe: Preprocessing, most: int) -> None:
@@ -147,5 +151,5 @@ def _from_numbers(tensor: Tensor, layout: np.dtype[Any]) -> NDArray[Any]:
         raise BadRequest(f"the data of input {tensor.name!r} must be {tensor.datatype} numbers")
     if layout.kind == "u" and not (numbers.min() >= 0 and numbers.max() <= 255):
         raise BadRequest(f"the data of input {tensor.name!r} must be whole numbers from 0 to 255")
-    with np.errstate(over="ignore"):  # becomes infinite, which is no pixel
+    with np.errstate(over="ignore"):
         return numbers.astype(layout).reshape(tensor.shape)

@@ -37,7 +37,7 @@ def test_what_lies_between_two_values_becomes_the_nearer() -> None:
     assert pixels_of(values, recipe("none"))[0, 0, 0].tolist() == [100, 101, 255]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 255.6 / 255, -0.6 / 255, 255.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 255.6 / 255, -0.6 / 255, 255.0])
 def test_what_is_no_pixel_is_refused_with_the_range_that_is(value: float) -> None:
     values = np.zeros((1, 3, 16, 16), np.float32)
     values[0, 1, 2, 3] = value
