@@ -84,6 +84,8 @@ def test_a_name_may_have_slashes_and_admin_routes_keep_theirs() -> None:
         check(client.image_classification(PNG), "digits-vit")
         assert httpx.post(f"{url}/models/owner/digits/unload", headers=key).json()[0]["state"] == "unloaded"
         assert httpx.post(url, content=PNG).status_code == 401
+        unknown = httpx.post(f"{url}/v1/embeddings", json={"input": TEXT})  # in the shape that OpenAI's client reads
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (401, "unauthorized")
         with pytest.raises(HfHubHTTPError, match="404"):
             client.image_classification(PNG)
 
