@@ -1,16 +1,19 @@
 """What a served model is measured against: the published network in eager PyTorch, and the machine's matrix rate."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..kernels.reference import normalise
 from .precision import DTYPES
 from .registry import describe, load_network
 
-_SIDES = {"cpu": 1024, "cuda": 8192}
+_SIDES = {"cpu": (512,) * 12 + (1024,) * 4 + (2048,), "cuda": (8192,) * 8}
+"""Of the matrices. A short product on a CPU gets through between other work, a large one keeps many cores busy."""
 
 
 def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
@@ -36,18 +39,21 @@ def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[
     return run
 
 
-def matrix_product(*, device: str, dtype: str) -> tuple[Callable[[], None], int]:
-    """A product of two large square matrices, and how many operations it takes: two per multiply-accumulate."""
+def matrix_products(*, device: str, dtype: str) -> list[tuple[Callable[[], None], int]]:
+    """Products of square matrices, and how many operations each takes: two per multiply-accumulate.
+
+    The rate of the quickest is what the machine reaches.
+    """
     place = torch.device(device)
-    side = _SIDES.get(place.type, 1024)
-    a, b = (torch.randn(side, side, device=place).to(DTYPES.get(dtype, torch.float32)) for _ in range(2))
+    sides = _SIDES.get(place.type, _SIDES["cpu"])
+    matrices = {side: torch.randn(side, side, device=place).to(DTYPES.get(dtype, torch.float32)) for side in sides}
+    return [(partial(_square, matrices[side]), 2 * side**3) for side in sides]
 
-    def multiply() -> None:
-        product = a @ b
-        if product.is_cuda:
-            torch.cuda.synchronize(place)
 
-    return multiply, 2 * side**3
+def _square(matrix: Tensor) -> None:
+    product = matrix @ matrix
+    if product.is_cuda:
+        torch.cuda.synchronize(product.device)
 
 
 def give_back(device: str) -> None:

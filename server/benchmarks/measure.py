@@ -20,7 +20,6 @@ from .figures import operations_of, rated, row
 from .schemas import BenchmarkRow, Run
 
 Call = Callable[[Runner, Sequence[Pixels]], Any]
-_PRODUCTS = 8
 _REPORT_SECONDS = 0.1
 _MOST_DIFFERENCE = 0.1
 
@@ -49,7 +48,7 @@ class Measurement:
         self._started = time.perf_counter()
         self._reported = 0.0
         self._operations = operations_of(worker.info)
-        self._products = _PRODUCTS if self._operations is not None and installed("torch") else 0
+        self._products: list[tuple[Callable[[], None], int]] = []
 
     def run(self) -> None:
         """Until the end, whatever that is: the last report says it."""
@@ -66,9 +65,11 @@ class Measurement:
         request = self._run.request
         calls: dict[str, Call] = {"live": lambda runner, images: runner.run(np.stack(images))}
         each = (1 + (request.against is not None)) * (request.warmup + request.iterations)
-        total = (each + self._products) * len(request.batch_sizes)
-        self._say(state="running", stage="loading the plain network", total=total)
+        self._products = self._known_products()
+        total = (each + len(self._products)) * len(request.batch_sizes)
+        self._say(state="running", stage="beginning", total=total)
         if request.against:
+            self._say(stage="loading the plain network")
             calls["eager"] = self._eager()
         try:
             for size in request.batch_sizes:
@@ -117,15 +118,22 @@ class Measurement:
 
     def _measure_rate(self) -> None:
         """Anew before each batch size, as other work may have disturbed; the best counts."""
-        if not self._products:
-            return
-        from ...models.yardstick import matrix_product
+        if self._products:
+            self._say(stage="measuring the matrix rate")
+        for multiply, operations in self._products:
+            seconds = self._time(lambda *_, multiply=multiply: multiply(), ())[0]
+            self._run = self._run.model_copy(
+                update={"matrix_rate": max(operations / seconds, self._run.matrix_rate or 0.0)}
+            )
 
-        self._say(stage="measuring the matrix rate")
+    def _known_products(self) -> list[tuple[Callable[[], None], int]]:
+        """None where the model's own operations are not known, or PyTorch is not there to multiply."""
+        if self._operations is None or not installed("torch"):
+            return []
+        from ...models.yardstick import matrix_products
+
         info = self._worker.info
-        multiply, operations = matrix_product(device=info.device, dtype=info.dtype)
-        rate = operations / min(self._time(lambda *_: multiply(), ())[0] for _ in range(self._products))
-        self._say(matrix_rate=max(rate, self._run.matrix_rate or 0.0))
+        return matrix_products(device=info.device, dtype=info.dtype)
 
     def _eager(self) -> Call:
         from ...models.yardstick import plain_network
@@ -135,7 +143,11 @@ class Measurement:
         return lambda _, images: plain(np.stack(images))
 
     def _free(self, calls: dict[str, Call]) -> None:
-        if calls.pop("eager", None) is not None:
+        """What was made for this run alone takes memory no longer."""
+        taken = "eager" in calls or self._products
+        calls.clear()
+        self._products = []
+        if taken:
             from ...models.yardstick import give_back
 
             gc.collect()
