@@ -29,6 +29,7 @@ class Limits(TypedDict, total=False):
     max_queue: int
     decode_threads: int | None
     max_pixels: int
+    scaled_decode: bool
     metrics: Metrics | None
 
 
@@ -44,6 +45,7 @@ class AsyncEngine:
         max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
+        scaled_decode: large JPEGs are decoded at a fraction of their size: quicker, and pixels differ a little.
         metrics: where requests are counted; default: nowhere that anybody sees.
     """
 
@@ -56,6 +58,7 @@ class AsyncEngine:
         max_queue: int = 1024,
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        scaled_decode: bool = False,
         metrics: Metrics | None = None,
     ) -> None:
         self.name = name
@@ -65,7 +68,7 @@ class AsyncEngine:
         self.max_queue = max_queue
         self._port = port
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
-        self._decoders = Decoders(port.info.preprocessing, name, decode_threads, max_pixels)
+        self._decoders = Decoders(port.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode)
         self.admission = Admission(name, max_queue, self._recorder)
 
     @classmethod

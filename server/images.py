@@ -23,8 +23,12 @@ _UPRIGHT: Final = {
 }
 
 
-def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> Image.Image:
     """The first frame of an encoded image, turned upright by its EXIF orientation, as 8-bit RGB without alpha.
+
+    Args:
+        max_pixels: largest image that is decoded.
+        enough: a JPEG may come out smaller, with both sides at least this many pixels, where that at least halves them.
 
     Raises:
         ImageError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
@@ -39,7 +43,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
         )
     try:
         orientation = image.getexif().get(_ORIENTATION)
-        rgb = _decode_jpeg(data, image) or _to_rgb(image)
+        rgb = _decode_jpeg(data, image, enough) or _to_rgb(image)
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
@@ -59,12 +63,13 @@ def _open(data: bytes) -> Image.Image:
         ) from error
 
 
-def _decode_jpeg(data: bytes, image: Image.Image) -> Image.Image | None:
+def _decode_jpeg(data: bytes, image: Image.Image, enough: int | None) -> Image.Image | None:
     """The fast path for plain JPEGs: libjpeg-turbo with the settings Pillow uses. None where Pillow must do it."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
+    smaller = {"min_width": enough, "min_height": enough, "min_factor": 2} if enough else {}
     try:
-        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False))
+        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **smaller))
     except ValueError:
         return None
 

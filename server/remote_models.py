@@ -119,6 +119,7 @@ class RemoteModels:
             max_queue=share(settings),
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
+            scaled_decode=settings.scaled_decode,
             metrics=self._metrics,
         )
 

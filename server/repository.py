@@ -265,6 +265,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             max_queue=settings.max_queue,
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
+            scaled_decode=settings.scaled_decode,
             metrics=metrics,
         )
         _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     max_images: int = Field(default=64, ge=1, description="most images of one request")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="largest request body, in bytes")
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
+    scaled_decode: bool = Field(
+        default=False, description="decode large JPEGs at a half, a quarter or an eighth: quicker, other pixels"
+    )
     decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; by default one per core")
     timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
     api_key: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -93,3 +93,24 @@ def test_the_pixel_limit_is_the_callers() -> None:
     assert decode(data, max_pixels=10_000).size == (100, 100)
     with pytest.raises(RequestTooLarge, match="100×100 pixels; at most 9,999"):
         decode(data, max_pixels=9_999)
+
+
+@pytest.mark.parametrize(
+    ("size", "enough", "expected"),
+    [
+        ((1024, 768), None, (1024, 768)),
+        ((1024, 768), 248, (384, 288)),
+        ((768, 1024), 248, (288, 384)),
+        ((490, 490), 248, (490, 490)),  # less than twice
+        ((2000, 300), 248, (2000, 300)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_smaller_only_where_that_is_asked_for_and_halves_it(
+    size: tuple[int, int], enough: int | None, expected: tuple[int, int]
+) -> None:
+    image = pictures.gradient().resize(size)
+    smaller = decode(pictures.encode(image, "JPEG", quality=95), enough=enough)
+    assert smaller.size == expected
+    off = np.abs(np.asarray(smaller, np.int16) - np.asarray(image.resize(expected), np.int16))
+    assert off.mean() < 2
+    assert decode(pictures.encode(image), enough=enough).size == size  # a PNG has no smaller form
