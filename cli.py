@@ -35,6 +35,8 @@ Model = Annotated[str, typer.Option("--model", "-m", help="shipped name, file, f
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
 Backend = Annotated[str | None, typer.Option(help="auto, triton, torch, onnxruntime, tensorrt or openvino")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16")]
+Architecture = Annotated[str | None, typer.Option(help="timm's name, for a file that does not say")]
+ImageSize = Annotated[int | None, typer.Option(min=1, help="of the square, in pixels  [the checkpoint's]")]
 
 
 def main() -> None:
@@ -80,6 +82,8 @@ def classify(
     backend: Backend = None,
     dtype: Dtype = None,
     batch_invariant: Annotated[bool, typer.Option("--batch-invariant", help="as in tessella serve")] = False,
+    architecture: Architecture = None,
+    image_size: ImageSize = None,
 ) -> None:
     """Classify image files without a server: the same answer."""
     from .server.offline import classify_files
@@ -92,6 +96,8 @@ def classify(
         backend=backend or "auto",
         dtype=dtype or "auto",
         batch_invariant=batch_invariant,
+        architecture=architecture,
+        image_size=image_size,
     )
     if as_json:
         print(json.dumps(answers, ensure_ascii=False))
@@ -130,8 +136,8 @@ def export(
     softmax: Annotated[bool, typer.Option("--softmax", help="a further output with probabilities")] = False,
     top_k: Annotated[int | None, typer.Option(min=1, help="further outputs with the likeliest classes")] = None,
     ort_fusions: Annotated[bool, typer.Option("--ort-fusions", help="operators only onnxruntime knows")] = False,
-    architecture: Annotated[str | None, typer.Option(help="timm's name, for a file that does not say")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="of the square, in pixels  [the checkpoint's]")] = None,
+    architecture: Architecture = None,
+    image_size: ImageSize = None,
 ) -> None:
     """Write a checkpoint as ONNX, verified against PyTorch before it is there."""
     from .models.export import Wishes, export

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from . import costs, cpu
-from .cache import cache_folder, make_cache
+from .cache import CacheError, cache_folder, make_cache
 from .packages import installed, version
+from .sources import Said
 
 SMALL_MACS = 100_000_000
 """Multiplications of a network that any backend runs in a few milliseconds: it is not worth a second of measuring."""
@@ -40,7 +41,7 @@ class Choice:
     milliseconds: Mapping[str, float] | None = None
 
 
-def choose_for_checkpoint(source: str, *, device: str, dtype: str) -> Choice:
+def choose_for_checkpoint(source: str, *, device: str, dtype: str, **said: Unpack[Said]) -> Choice:
     """For a checkpoint. Where it is not on a CPU, small, or torch is alone here: torch, at once.
 
     Raises:
@@ -50,10 +51,10 @@ def choose_for_checkpoint(source: str, *, device: str, dtype: str) -> Choice:
 
     if device not in ("auto", "cpu") or _has_gpu(device) or not _others():
         return Choice("auto", "")
-    config = describe(source).config
+    config = describe(source, **said).config
     if costs.macs(config) < SMALL_MACS or not config.num_classes:
         return Choice("auto", "")
-    return _remembered_or(_key(asdict(config), dtype), lambda: _checkpoint_calls(source, dtype))
+    return _remembered_or(_key(asdict(config), dtype), lambda: _checkpoint_calls(source, dtype, said))
 
 
 def choose_for_file(path: Path, *, device: str, dtype: str) -> Choice:
@@ -76,7 +77,11 @@ def _remembered_or(key: str, make_calls: Callable[[], tuple[str, dict[str, Call]
     file = cache_folder("choices") / f"{key}.json"
     if document := _read(file):
         return Choice(document["backend"], document["reason"], document["milliseconds"])
-    make_cache(file.parent)
+    try:
+        make_cache(file.parent)
+    except CacheError as error:
+        _log.warning("it is not measured which backend is fastest on this CPU: %s", error)
+        return Choice("auto", "not measured, as the cache cannot be written")
     _log.info("measuring which backend is fastest on this CPU: once, then it is remembered")
     network, calls = make_calls()
     choice = fastest(calls)
@@ -101,16 +106,16 @@ def fastest(calls: Mapping[str, Call]) -> Choice:
     return Choice(best, f"measured fastest here for one image: {figures}", medians)
 
 
-def _checkpoint_calls(source: str, dtype: str) -> tuple[str, dict[str, Call]]:
+def _checkpoint_calls(source: str, dtype: str, said: Said) -> tuple[str, dict[str, Call]]:
     """The network's name, and one image through each backend that is installed and computes in `dtype`."""
     from .onnx_exports import exported
     from .registry import load_model
 
-    model = load_model(source, device="cpu", dtype=dtype)
+    model = load_model(source, device="cpu", dtype=dtype, **said)
     pixels = _pixels(model.preprocessing.size)
     calls: dict[str, Call] = {"torch": lambda: model.logits(pixels)}
     try:
-        calls |= _runtime_calls(exported(source), dtype)
+        calls |= _runtime_calls(exported(source, **said), dtype)
     except (ValueError, RuntimeError) as error:  # a network that cannot be exported is served by torch
         _log.warning("%s is left to torch: %s", source, error)
     return model.name, calls

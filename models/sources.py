@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from . import hub
 from .errors import CheckpointError, ModelNotFoundError
@@ -11,6 +11,13 @@ from .variants import find
 
 ZOO = Path(__file__).parent / "zoo"
 Document = dict[str, Any]
+
+
+class Said(TypedDict, total=False):
+    """What a user says of a checkpoint that does not say it itself; as `load_model`."""
+
+    architecture: str
+    image_size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ class AsyncEngine:
         dtype: str = "auto",
         backend: str = "auto",
         batch_invariant: bool = False,
+        architecture: str | None = None,
+        image_size: int | None = None,
         max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
         max_delay: float = 0.0,
         **limits: Unpack[Limits],
@@ -102,6 +104,8 @@ class AsyncEngine:
             dtype=dtype,
             backend=backend,
             batch_invariant=batch_invariant,
+            architecture=architecture,
+            image_size=image_size,
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )

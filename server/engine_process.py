@@ -83,6 +83,8 @@ class EngineProcess:
                 dtype=settings.dtype,
                 backend=settings.backend,
                 batch_invariant=settings.batch_invariant,
+                architecture=settings.architecture,
+                image_size=settings.image_size,
                 max_delay=settings.max_queue_delay_ms / 1e3,
                 metrics=self._metrics,
             )

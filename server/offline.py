@@ -20,6 +20,8 @@ def classify_files(
     backend: str,
     dtype: str,
     batch_invariant: bool = False,
+    architecture: str | None = None,
+    image_size: int | None = None,
 ) -> list[dict[str, Any]]:
     """One document per file, in order: `file` and either `predictions` or `error` and `error_type`.
 
@@ -34,6 +36,8 @@ def classify_files(
         backend=backend,
         dtype=dtype,
         batch_invariant=batch_invariant,
+        architecture=architecture,
+        image_size=image_size,
         max_queue=len(images),
     )
     return asyncio.run(_classify(paths, images, top_k, load))

@@ -260,6 +260,8 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             dtype=settings.dtype,
             backend=settings.backend,
             batch_invariant=settings.batch_invariant,
+            architecture=settings.architecture,
+            image_size=settings.image_size,
             max_batch_size=settings.max_batch_size,
             max_delay=settings.max_queue_delay_ms / 1e3,
             max_queue=settings.max_queue,

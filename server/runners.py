@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, Unpack, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..models.compiles import watch_triton
 from ..models.packages import installed
 from ..models.preprocess import Preprocessing
+from ..models.sources import Said
 from .tasks import Shape, Task, result_bytes, results_of
 
 
@@ -116,7 +117,7 @@ class TorchRunner:
 
     Args:
         source: a shipped name, a file, a folder or a hub id.
-        device, dtype, backend, batch_invariant: as in `tessella serve`; `auto` lets `models` choose.
+        device, dtype, backend, batch_invariant, said: as in `tessella serve`; `auto` lets `models` choose.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class TorchRunner:
         dtype: str = "auto",
         backend: str = "auto",
         batch_invariant: bool = False,
+        **said: Unpack[Said],
     ) -> None:
         from ..models.precision import limit_threads
         from ..models.registry import load_model
@@ -134,7 +136,9 @@ class TorchRunner:
         limit_threads()
         if backend != "torch" and installed("triton"):
             watch_triton()
-        self._model = load_model(source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant)
+        self._model = load_model(
+            source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant, **said
+        )
         self.info = RunnerInfo(
             family=type(self._model.config).__name__.removesuffix("Config").lower(),
             parameters=sum(parameter.numel() for parameter in self._model.network.parameters()),

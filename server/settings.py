@@ -54,6 +54,8 @@ class Settings(BaseSettings):
         default=False,
         description="an image's answer is the same, bit for bit, whatever else is in its batch (triton only)",
     )
+    architecture: str | None = Field(default=None, description="timm's name, for checkpoints that do not say theirs")
+    image_size: int | None = Field(default=None, ge=1, description="of the square, in pixels; by default each model's")
     max_batch_size: int = Field(default=32, ge=1, description="most images of one model call")
     max_queue_delay_ms: float = Field(
         default=0, ge=0, description="longest time an image may be held back so that a batch grows; 0: never"

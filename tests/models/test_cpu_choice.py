@@ -36,7 +36,7 @@ def test_a_large_checkpoint_is_measured_once(tmp_path: Path, cache: Path, monkey
     monkeypatch.setattr(cpu_choice, "SMALL_MACS", 0)
     stand_in = write_foreign(tmp_path / "m.onnx", ("n", 32, 32, 3), kind=TensorProto.UINT8)
     stand_in.with_suffix(".json").write_text(json.dumps({"labels": list("abcd")}))
-    monkeypatch.setattr(onnx_exports, "exported", lambda _: stand_in)
+    monkeypatch.setattr(onnx_exports, "exported", lambda _, **said: stand_in)
     measured = choose_for_checkpoint(source, device="cpu", dtype="auto")
     assert measured.milliseconds is not None
     assert set(measured.milliseconds) == {"torch", "onnxruntime", "openvino"}
@@ -69,3 +69,21 @@ def test_a_damaged_memory_is_measured_anew(tmp_path: Path, cache: Path, monkeypa
     memory.write_text("{")
     assert choose_for_file(file, device="cpu", dtype="auto").milliseconds
     assert json.loads(memory.read_text())["network"] == "m"
+
+
+def test_a_cache_that_cannot_be_written_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (blocked := tmp_path / "blocked").touch()  # root may write anywhere, but not below a file
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr(cpu_choice, "SMALL_MACS", 0)
+    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+    source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
+    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
+    for choice in (
+        choose_for_checkpoint(source, device="cpu", dtype="auto"),
+        choose_for_file(file, device="cpu", dtype="auto"),
+    ):
+        assert (choice.backend, choice.milliseconds) == ("auto", None)
+    assert "not measured which backend is fastest" in caplog.text
+    assert "cannot be written" in caplog.text
