@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +30,7 @@ CORRECTNESS_SHARE, TUNING_SHARE, NETWORKS_SHARE = 0.3, 0.35, 0.6
 
 
 def main() -> int:
-    """0 where all is correct, whether or not the budget reached everything."""
+    """0 where all is correct and could be measured, whether or not the budget reached everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", type=float, default=540, help="seconds for all of it")
     budget = parser.parse_args().budget
@@ -43,9 +43,10 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not _correct(folder, budget * CORRECTNESS_SHARE):
         return 1
-    left = _measured(device, folder, end)
+    left, failures = _measured(device, folder, end)
     print(f"not reached, run again: {len(left)}", *left, sep="\n  ")
-    return 0
+    print(f"failed: {len(failures)}", *failures, sep="\n  ")
+    return 1 if failures else 0
 
 
 def _correct(folder: Path, limit: float) -> bool:
@@ -83,7 +84,14 @@ def _ends_well(name: str, process: "subprocess.Popen[str]", started: float, limi
     return False
 
 
-def _measured(device: torch.device, folder: Path, end: float) -> list[str]:
+def _measured(device: torch.device, folder: Path, end: float) -> tuple[list[str], list[str]]:
+    """What was not reached, and what failed while everything else went on."""
+    failures: list[str] = []
+
+    def failed(what: str, error: Exception) -> None:
+        failures.append(f"{what}: {error!r}"[:500])
+        _say(f"failed: {failures[-1]}")
+
     def remaining(share: float) -> float:
         return max(0.0, (end - time.monotonic()) * share)
 
@@ -92,18 +100,23 @@ def _measured(device: torch.device, folder: Path, end: float) -> list[str]:
     print(f"{ceiling.name}: {ceiling.operations / 1e12:.0f} TFLOP/s, {ceiling.bytes / 1e12:.2f} TB/s measured")
     left = tune(device, budget=remaining(TUNING_SHARE), progress=_say)
     networks, missing = network_graphs.measure(
-        device, ceiling, results=folder / "networks.jsonl", budget=remaining(NETWORKS_SHARE), progress=_say
+        device,
+        ceiling,
+        results=folder / "networks.jsonl",
+        budget=remaining(NETWORKS_SHARE),
+        progress=_say,
+        failed=failed,
     )
-    left += missing + _words(device, folder, end)
+    left += missing + _words(device, folder, end, failed)
     halves, missing = kernels.measure(
-        device, ceiling, results=folder / "kernels.jsonl", budget=remaining(1.0), progress=_say
+        device, ceiling, results=folder / "kernels.jsonl", budget=remaining(1.0), progress=_say, failed=failed
     )
     _print_rows(networks)
     _print_rows(halves)
-    return left + missing
+    return left + missing, failures
 
 
-def _words(device: torch.device, folder: Path, end: float) -> list[str]:
+def _words(device: torch.device, folder: Path, end: float, failed: Callable[[str, Exception], object]) -> list[str]:
     """TNT's words in each form, with DeiT-S beside: once, as long as the file is there."""
     left = []
     for architecture in ("tnt_s_patch16_224", "tnt_b_patch16_224"):
@@ -114,7 +127,11 @@ def _words(device: torch.device, folder: Path, end: float) -> list[str]:
             left.append(f"words of {architecture}")
             continue
         _say(f"words of {architecture}")
-        document = words.measure(architecture, 128, device=str(device), dtype="bfloat16", seconds=2)
+        try:
+            document = words.measure(architecture, 128, device=str(device), dtype="bfloat16", seconds=2)
+        except Exception as error:
+            failed(f"words of {architecture}", error)
+            continue
         write(document, file)
         for row in document["rows"]:
             print(architecture, row["form"], f"{row['milliseconds']:.3f} ms", f"{row['ratio']:.1f} × eager", sep="  ")

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..models.config import Config, ViTConfig
 from . import gpu_clock, halves, operators
-from .report import circumstances
+from .report import circumstances, give_up
 from .roofline import Ceiling, config_of
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
@@ -89,8 +89,12 @@ def measure(
     budget: float = 600,
     clock: Callable[[Sequence[Callable[[], object]]], float] = gpu_clock.seconds,
     progress: Callable[[str], object] = lambda _: None,
+    failed: Callable[[str, Exception], object] = give_up,
 ) -> tuple[list[Row], list[str]]:
     """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+
+    Args:
+        failed: told of what cannot be measured, by default raises it; with all others it goes on.
 
     Returns:
         All rows, and what was not reached.
@@ -111,10 +115,13 @@ def measure(
                 left.append(name)
                 continue
             progress(name)
-            work = _work(operator, config, batch, dtype, device)
-            for row in _rows(work, architecture, missing, ceiling, clock):
-                rows.append(row)
-                _append(row, results)
+            try:
+                work = _work(operator, config, batch, dtype, device)
+                for row in _rows(work, architecture, missing, ceiling, clock):
+                    rows.append(row)
+                    _append(row, results)
+            except Exception as error:
+                failed(name, error)
     return rows, left
 
 

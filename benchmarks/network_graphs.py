@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..kernels import tables
+from ..kernels.devices import gpu_of
 from ..kernels.options import Implementation, Options, Workspace
 from ..kernels.reference import normalise
 from ..models.config import Config
@@ -24,7 +26,7 @@ from ..models.tnt import TNT
 from ..models.vit import ViT
 from . import gpu_clock
 from .kernels import launches, relative_error
-from .report import circumstances
+from .report import circumstances, give_up
 from .roofline import Ceiling, config_of, floor
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
@@ -79,24 +81,33 @@ def measure(
     budget: float = 600,
     clock: Callable[[Sequence[Callable[[], object]]], float] = gpu_clock.seconds,
     progress: Callable[[str], object] = lambda _: None,
+    failed: Callable[[str, Exception], object] = give_up,
 ) -> tuple[list[Row], list[str]]:
     """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+
+    Args:
+        failed: told of what cannot be measured, by default raises it; with all others it goes on.
 
     Returns:
         All rows, and what was not reached.
     """
     rows = _read(results)
     done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
+    mixed = tables.prefers_torch(gpu_of(device), dtype)  # else `auto` is `triton`
     for architecture, batch in ((name, batch) for name in architectures for batch in batches):
         for provider in providers:
-            if (architecture, batch, _plain(dtype), provider) in done:
+            if (architecture, batch, _plain(dtype), provider) in done or (provider == "auto" and not mixed):
                 continue
             name = f"{provider} {architecture} at batch {batch}"
             if time.monotonic() > end:
                 left.append(name)
                 continue
             progress(name)
-            row = _row(architecture, batch, provider, dtype, device, ceiling, clock)
+            try:
+                row = _row(architecture, batch, provider, dtype, device, ceiling, clock)
+            except Exception as error:
+                failed(name, error)
+                continue
             rows.append(row)
             _append(row, results)
     return rows, left

@@ -22,6 +22,11 @@ def circumstances(device: str) -> dict[str, Any]:
     }
 
 
+def give_up(what: str, error: Exception) -> None:
+    """What a measurement does, unless told otherwise, with something that fails."""
+    raise error
+
+
 def write(document: dict[str, Any], path: Path | None) -> None:
     """The document as one line on standard output, or indented into a file."""
     if path is None:

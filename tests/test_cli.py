@@ -50,7 +50,18 @@ def test_version() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["serve"], ["classify"], ["models"], ["doctor"], ["bench"], ["bench", "models"], ["bench", "service"]],
+    [
+        [],
+        ["serve"],
+        ["classify"],
+        ["models"],
+        ["doctor"],
+        ["bench"],
+        ["bench", "models"],
+        ["bench", "service"],
+        ["bench", "kernels"],
+        ["tune"],
+    ],
 )
 def test_help_is_enough(command: list[str]) -> None:
     process = run(*command, "--help")

@@ -1,6 +1,9 @@
 """`make gpu` without a GPU: what it would run, that it goes on where it stopped, and what it says of what it cannot."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.benchmarks import gpu, gpu_clock, jobs, kernels, kernels_plot, network_graphs, tune
+from tessella.benchmarks import gpu, gpu_clock, halves, jobs, kernels, kernels_plot, network_graphs, tune
 from tessella.benchmarks.roofline import Ceiling
 from tessella.kernels import tables
 from tessella.kernels.devices import Gpu, assume
@@ -30,7 +33,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "config_of", lambda _: TINY)
 
 
-def measured(folder: Path, seconds: float, clock: Callable[..., float], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def measured(
+    folder: Path, seconds: float, clock: Callable[..., float], monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], list[str]]:
     """One run of everything but the tests, over one tiny network."""
     small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "clock": clock}
     with monkeypatch.context() as patch, assume(Gpu("NVIDIA H200", 90, 132)):
@@ -45,17 +50,52 @@ def measured(folder: Path, seconds: float, clock: Callable[..., float], monkeypa
 def test_a_run_that_is_cut_short_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left = measured(tmp_path, -1, never, monkeypatch)
+    left, _ = measured(tmp_path, -1, never, monkeypatch)
     assert len(left) == 7 + 2 + 2 + 11
     assert "words of tnt_s_patch16_224" in left
     for architecture in ("tnt_s", "tnt_b"):  # minutes on a CPU
         (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
-    assert measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch) == []
-    assert measured(tmp_path, 600, never, monkeypatch) == []
+    assert measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch) == ([], [])
+    assert measured(tmp_path, 600, never, monkeypatch) == ([], [])
     assert len((tmp_path / "networks.jsonl").read_text().splitlines()) == 2
     assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 11
     assert json.loads((tmp_path / "ceiling.json").read_text())["operations"] == 1e12
     assert "fused_qkv_attention  tiny  1  float32  triton" in capsys.readouterr().out
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for architecture in ("tnt_s", "tnt_b"):
+        (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
+    monkeypatch.setattr(halves.Half, "triton", lambda half: lambda: half.torch()() * 1.01)
+    left, failures = measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch)
+    assert left == []
+    assert [failure.split(" at ")[0] for failure in failures] == [
+        "fused_qkv_attention of tiny",
+        "layernorm_mlp of tiny",
+    ]
+    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 9
+
+
+def test_a_machine_with_a_gpu_needs_torch_and_triton_only() -> None:
+    blocked = (
+        "rich",
+        "typer",
+        "timm",
+        "torchvision",
+        "matplotlib",
+        "pydantic",
+        "fastapi",
+        "PIL",
+        "onnx",
+        "transformers",
+    )
+    program = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import tessella.benchmarks.gpu as gpu"
+    program += "; sys.argv[1:] = []; print(gpu.main())"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.stdout.splitlines() == ["no NVIDIA GPU here: nothing of this can be measured", "2"], result.stderr
 
 
 def test_every_gpu_test_is_in_one_shard() -> None:
