@@ -19,5 +19,8 @@ if [ -d torch ]; then
 fi
 if [ -d onnxruntime ]; then
     rm -f onnxruntime/capi/libonnxruntime.so.*
-    [ -d torch ] || rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/quantization
+fi
+if [ ! -d torch ]; then
+    # what works on checkpoints, and what downloads them faster: they need torch
+    rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/quantization hf_xet hf_xet-*
 fi
