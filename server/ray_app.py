@@ -95,6 +95,7 @@ def run_here(settings: RaySettings) -> None:
 
 if __name__ == "__main__":
     try:
-        run_here(RaySettings.model_validate(dict(argument.split("=", 1) for argument in sys.argv[1:])))
-    except ValidationError as error:
-        sys.exit(str(error))
+        given = {name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}
+        run_here(RaySettings.model_validate(given))
+    except (ValidationError, RuntimeError) as error:  # a replica that cannot start has said why
+        sys.exit(f"error: {error}")

@@ -181,3 +181,12 @@ def test_the_configuration_is_one_that_ray_and_the_service_understand() -> None:
     right, *wrong = json.loads(process.stdout)
     assert right is None
     assert all(name in found for (*_, name), found in zip(errors, wrong, strict=True)), wrong
+
+
+def test_a_wrong_argument_is_named_and_starts_nothing() -> None:
+    command = [sys.executable, "-m", "tessella.server.ray_app", "modl=digits-vit", "port"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 1
+    assert "modl" in process.stderr
+    assert "port" in process.stderr
+    assert "Traceback" not in process.stderr
