@@ -56,6 +56,7 @@ def test_version() -> None:
         ["classify"],
         ["models"],
         ["doctor"],
+        ["explain"],
         ["bench"],
         ["bench", "models"],
         ["bench", "service"],

@@ -1,15 +1,16 @@
 """The training loop: one network, one seed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..config import TNTConfig
+from ..config import Config, TNTConfig
 from ..networks import build
 from ..positions import sincos_table
 from ..preprocess import Preprocessing
@@ -20,6 +21,8 @@ from .digits import Digits, picture
 from .evaluate import network_input, pixels
 from .ink import Ink, trace
 from .recipe import Recipe
+
+Start = Literal["sincos", "small"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +40,38 @@ class Material:
         return cls(plain, trace(digits), torch.from_numpy(digits.labels), preprocessing)
 
 
-def initialise(network: ViT | TNT) -> None:
-    """Glorot's weights and sin-cos positions: networks this narrow start far too slowly from deviations of 0.02."""
-    config = network.config
+def initialise(network: ViT | TNT, *, positions: Start = "sincos") -> None:
+    """Glorot's weights and sin-cos positions: networks this narrow start far too slowly from deviations of 0.02.
+
+    `positions="small"` leaves learned tables at random values of that deviation, as in the papers.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
     tables = dict(network.named_parameters())
     with torch.no_grad():
         tables["prefix" if isinstance(network, ViT) else "class_token"].normal_(std=0.5)
-        places = tables["position_embedding.weight" if isinstance(network, ViT) else "outer_position"]
-        places[-(config.grid**2) :] = sincos_table(config.grid, config.dim)
-        if isinstance(config, TNTConfig):
-            tables["inner_position"].copy_(sincos_table(math.isqrt(config.words), config.inner_dim))
+        if positions == "sincos":
+            _lay_out(network.config, tables)
 
 
-def train(recipe: Recipe, material: Material, seed: int, report: Callable[[int, float], None]) -> nn.Module:
+def _lay_out(config: Config, tables: Mapping[str, Tensor]) -> None:
+    """Whichever of the tables of single places there are: 2-D sin-cos values, which training may change."""
+    for name in ("position_embedding.weight", "outer_position"):
+        if name in tables:
+            tables[name][-(config.grid**2) :] = sincos_table(config.grid, config.dim)
+    if isinstance(config, TNTConfig) and "inner_position" in tables:
+        tables["inner_position"].copy_(sincos_table(math.isqrt(config.words), config.inner_dim))
+
+
+def train(
+    recipe: Recipe, material: Material, seed: int, report: Callable[[int, float], None], *, positions: Start = "sincos"
+) -> ViT | TNT:
     """The averaged network after `recipe.steps` steps. `report(step, loss)` is called after each."""
     torch.manual_seed(seed)
     generator = Generator().manual_seed(seed)
     network = build(recipe.config).train()
-    initialise(network)
+    initialise(network, positions=positions)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
     optimiser = torch.optim.AdamW(
         _groups(network, recipe.weight_decay), recipe.learning_rate, betas=(0.9, 0.99), fused=True
@@ -73,7 +87,8 @@ def train(recipe: Recipe, material: Material, seed: int, report: Callable[[int, 
         schedule.step()
         averaged.update_parameters(network)
         report(step, loss.item())
-    return averaged.module.eval()
+    averaged.module.eval()
+    return cast(ViT | TNT, averaged.module)
 
 
 def _batch(recipe: Recipe, material: Material, progress: float, generator: Generator) -> tuple[Tensor, Tensor]:

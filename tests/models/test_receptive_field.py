@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tessella.benchmarks import timm_import  # noqa: F401  torchvision too
 from tessella.models.receptive_field import Window, reaches, receptive_fields, resnet_blocks
 
 

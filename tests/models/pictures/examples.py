@@ -1,5 +1,6 @@
 """Makes the README's pictures: `python -m tests.models.pictures.examples`, from the repository root."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tessella.cli import app
+from tessella.models.pictures.similarity import draw
 from tessella.models.zoo.digits import load_split, png
+from tessella.models.zoo.positions import FILE
 
 HERE = Path(__file__).parent
 MOST_BYTES = 150_000
@@ -28,6 +31,7 @@ def main() -> None:
             (place / "digits" / str(label)).mkdir(parents=True, exist_ok=True)
             (place / "digits" / str(label) / f"{number}.png").write_bytes(png(image))
         explain(place / "digits", "embedding", "-m", "digits-vit", "-m", "digits-tnt", "--method", "embedding")
+    draw(json.loads(FILE.read_text())["similarity"], HERE / "positions.png")
 
 
 def explain(images: Path, name: str, *options: str) -> None:

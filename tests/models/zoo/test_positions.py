@@ -1,0 +1,91 @@
+"""The position ablation in small: every arm trains, only tables differ, and the README shows what was recorded."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import tessella.models.zoo.positions as command
+from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.networks import build
+from tessella.models.zoo.arms import Arm, arms
+from tessella.models.zoo.digits import Digits, Split, load_split
+from tessella.models.zoo.similarity import cosines, similarities
+from tessella.models.zoo.training import initialise
+
+ROWS = list(arms(steps=1, batch=4))
+README = Path(command.__file__).parents[2] / "README.md"
+
+
+def few(digits: Digits, count: int = 12) -> Digits:
+    return Digits(digits.images[:count], digits.labels[:count], digits.indices[:count])
+
+
+@pytest.mark.parametrize("arm", ROWS, ids=lambda arm: str(arm.name))
+def test_an_arm_has_the_tables_that_it_is_named_after(arm: Arm) -> None:
+    config = arm.recipe.config
+    if isinstance(config, ViTConfig):
+        words = {"none": "none", "learned": "learned", "factorised": "2-D: row", "sincos": "sin-cos"}
+        assert words[config.position] in arm.positions
+    else:
+        assert (config.outer_position, config.inner_position) == ("outer" in arm.positions, "inner" in arm.positions)
+    network = build(config)
+    initialise(network, positions=arm.start)
+    maps = similarities(network)
+    assert set(maps) == {
+        *(["patches"] if "none" not in arm.positions and arm.positions != "inner" else []),
+        *(["words"] if "inner" in arm.positions else []),
+    }
+
+
+def test_arms_of_a_family_differ_in_their_tables_alone() -> None:
+    recipes = [(arm.network, arm.recipe) for arm in ROWS]
+    for network in ("ViT", "TNT"):
+        some = [recipe for name, recipe in recipes if name == network]
+        assert len({repr(one).replace(repr(one.config), "") for one in some}) == 1
+
+
+def test_a_fresh_table_is_random_and_one_from_sin_cos_knows_its_neighbours() -> None:
+    config = TNTConfig(image_size=24, patch_size=4, sub_patch_size=2, dim=96, inner_dim=16, depth=1, heads=3)
+    maps = {}
+    for start in ("small", "sincos"):
+        torch.manual_seed(0)
+        network = build(config)
+        initialise(network, positions=start)
+        maps[start] = torch.tensor(similarities(network)["patches"])
+    middle = 2 * 6 + 2
+    beside, far = maps["sincos"][middle, middle + 1], maps["sincos"][middle, -1]
+    assert beside > far + 0.1
+    assert maps["small"][middle].abs().sort().values[-2] < 0.5
+
+
+def test_cosines() -> None:
+    assert cosines(torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])).tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
+
+
+def test_the_command_trains_every_arm_and_writes_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = load_split()
+    tiny = Split(few(split.train), few(split.validation), few(split.test))
+    monkeypatch.setattr(command, "load_split", lambda: tiny)
+    file, plot = tmp_path / "positions.json", tmp_path / "positions.svg"
+    command.main(["--seeds", "2", "--steps", "1", "--batch", "2", "--output", str(file), "--plot", str(plot)])
+    document = json.loads(file.read_text())
+    assert [arm["positions"] for arm in document["arms"]] == [arm.positions for arm in ROWS]
+    assert len(document["seeds"]) == 2 * len(ROWS)
+    assert document["recipe"]["steps"] == 1
+    assert command.render(document) in capsys.readouterr().out
+    assert "TNT, outer and inner:" in plot.read_text()
+    assert "cosine similarity" in plot.read_text()
+
+
+def test_the_readme_shows_the_record() -> None:
+    document = json.loads(command.FILE.read_text())
+    assert all(sum(one["arm"] == arm.name for one in document["seeds"]) == 3 for arm in ROWS)
+    assert command.render(document) in README.read_text()
+    for arm in document["arms"]:
+        name = f"{arm['network']}, {arm['positions']}"
+        shares = [one["test"] for one in document["seeds"] if one["arm"] == name]
+        assert arm["test"]["mean"] == pytest.approx(sum(shares) / 3, abs=1e-5)
