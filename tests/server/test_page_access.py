@@ -136,7 +136,8 @@ def test_nothing_moves_when_the_answer_arrives(visit: Visit, width: int) -> None
 def test_everything_is_reached_by_keyboard_and_seen_to_be(visit: Visit) -> None:
     visit.draw(SCHOOL.write(0))
     visit.answer()
-    here = ["undo", "clear", "choose", "camera", "pen", "model", "save", "copy", "curl"]
+    visit.page.locator("#method").wait_for()
+    here = ["undo", "clear", "choose", "camera", "pen", "model", "method", "save", "copy", "curl"]
     expected = [*here, "", "tessella", "Classify", "Models", "Benchmarks", "Live", "API"]
     reached = []
     for _ in expected:  # from the sheet to the end, out of the page, and in again from its start

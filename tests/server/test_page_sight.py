@@ -1,12 +1,11 @@
 """The page Classify: pictures from a camera, two chosen models, and what a network looked at."""
 
-from typing import Any
-
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import Route, expect
 
-from .browser import Visit, visit, window
+from .browser import PICTURE, Visit, visit, window
 from .hand import SCHOOL
 
 __all__ = ["visit", "window"]
@@ -70,70 +69,61 @@ def test_two_of_several_models_answer_side_by_side(visit: Visit) -> None:
     visit.expect_failed_requests()  # nobody serves the third
 
 
-def heat(row: int, column: int) -> list[list[float]]:
-    """A layer of digits-vit that looks at one patch."""
-    return [[0.9 if (i, j) == (row, column) else 0.01 for j in range(6)] for i in range(6)]
+def hottest(visit: Visit, image: bytes, layer: int) -> str:
+    """What the caption says of a layer of digits-vit, from the service's own answer."""
+    query = "model=digits-vit&explain=attention"
+    answer = httpx.post(f"{visit.url}/classify?{query}", content=image).json()["results"][0]["explain"]
+    values = np.array(answer["values"][layer - 1])
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    return f"layer {layer} of {answer['layers']}: most at row {row + 1}, column {column + 1}"
 
 
-def described(route: Route) -> dict[str, Any]:
-    """The service's own description, with an `explain` of `/classify`."""
-    document: dict[str, Any] = route.fetch().json()
-    parameters = document["paths"]["/classify"]["post"]["parameters"]
-    parameters[:] = [one for one in parameters if one["name"] != "explain"] + [{"name": "explain", "in": "query"}]
-    return document
-
-
-@pytest.fixture
-def explaining(visit: Visit) -> Visit:
-    """A service whose network looks at known patches."""
-
-    def answer(route: Route) -> None:
-        document = route.fetch(url=route.request.url.split("&explain=")[0]).json()
-        layers = [heat(1, 2), heat(4, 5)]
-        explain = {"method": "attention", "layers": 2, "grid": [6, 6], "values": layers, "overlay_png": ""}
-        document["results"][0]["explain"] = explain
-        route.fulfill(json=document)
-
-    visit.page.route("**/openapi.json", lambda route: route.fulfill(json=described(route)))
-    visit.page.route("**/classify?*explain=*", answer)
-    visit.open().page.locator("#method").wait_for()
-    return visit
-
-
-def test_what_a_network_looked_at_lies_over_its_tiles(explaining: Visit) -> None:
-    page = explaining.page
+def test_what_a_network_looked_at_lies_over_its_tiles(visit: Visit) -> None:
+    page = visit.page
     caption, tiles = page.locator(".card figcaption"), page.locator(".card .tiles")
-    explaining.draw(SCHOOL.write(7))
-    explaining.answer()
+    page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": PICTURE["bytes"]})
+    visit.answer()
     expect(caption).to_have_text("6 × 6 tiles of 4 × 4 pixels")
     plain = tiles.screenshot()
     page.get_by_label("Attention").select_option("attention")
-    expect(caption).to_have_text("layer 2 of 2: most at row 5, column 6")
-    expect(page.locator("#layer-text")).to_have_text("2 of 2")
+    expect(caption).to_have_text(hottest(visit, PICTURE["bytes"], 4))
+    expect(page.locator("#layer-text")).to_have_text("4 of 4")
     last = tiles.screenshot()
     page.get_by_label("Layer").press("ArrowLeft")
-    expect(caption).to_have_text("layer 1 of 2: most at row 2, column 3")
+    expect(caption).to_have_text(hottest(visit, PICTURE["bytes"], 3))
     assert len({plain, last, tiles.screenshot()}) == 3
-    explaining.assert_accessible()
+    visit.assert_accessible()
+    page.get_by_label("Attention").select_option("rollout")
+    expect(caption).to_contain_text("layer 3 of 4")
     page.get_by_label("Attention").select_option("")
     expect(caption).to_have_text("6 × 6 tiles of 4 × 4 pixels")
     assert tiles.screenshot() == plain
 
 
-def test_why_there_is_no_explanation_is_said(explaining: Visit) -> None:
+def test_both_models_show_what_they_looked_at(visit: Visit) -> None:
+    visit.page.get_by_label("Model").select_option(label="All, side by side")
+    visit.page.get_by_label("Attention").select_option("rollout")
+    visit.draw(SCHOOL.write(7))
+    visit.answer()
+    captions = visit.page.locator(".card figcaption")
+    expect(captions.nth(1)).to_contain_text("layer 4 of 4")
+    expect(captions.nth(0)).to_contain_text("layer 4 of 4")
+
+
+def test_why_there_is_no_explanation_is_said(visit: Visit) -> None:
     refusal = {"error": "model 'digits-vit' gives no attention", "error_type": "bad_request"}
-    explaining.page.route("**/classify?*explain=*", lambda route: route.fulfill(status=400, json=refusal))
-    explaining.page.get_by_label("Attention").select_option("rollout")
-    explaining.draw(SCHOOL.write(7))
-    assert explaining.answer() in "0123456789"
-    expect(explaining.page.locator(".card figcaption")).to_have_text("model 'digits-vit' gives no attention")
-    explaining.expect_failed_requests()
+    visit.page.route("**/classify?*explain=*", lambda route: route.fulfill(status=400, json=refusal))
+    visit.page.get_by_label("Attention").select_option("rollout")
+    visit.draw(SCHOOL.write(7))
+    assert visit.answer() in "0123456789"
+    expect(visit.page.locator(".card figcaption")).to_have_text("model 'digits-vit' gives no attention")
+    visit.expect_failed_requests()
 
 
 def test_a_service_that_cannot_explain_is_not_asked_to(visit: Visit) -> None:
     def without(route: Route) -> None:
-        document = described(route)
-        document["paths"]["/classify"]["post"]["parameters"].pop()
+        document = route.fetch().json()
+        document["paths"]["/classify"]["post"]["parameters"].clear()
         route.fulfill(json=document)
 
     visit.page.route("**/openapi.json", without)
