@@ -103,7 +103,7 @@ async def model_infer(request: Request) -> Response:
     """Exactly one of the inputs `image` (BYTES: encoded files of any size), `pixels` (UINT8, what the network sees) and
     `pixel_values` (FP32 or FP16, normalised); outputs `logits` and `probabilities`."""
     service, find = service_of(request), partial(_engine, request)
-    find()  # an unknown model is refused before megabytes are read
+    find().admission.refuse_if_full()  # and an unknown model, before megabytes are read
     asked = await _read(request, service)
     answer = await infer(asked, find, service.settings)
     request.state.context.took(answer.images)
