@@ -28,12 +28,19 @@ from .gated import GatedRunner
 
 
 class Process:
-    """A `tessella serve` of its own, with what it says. `url` is known once it listens."""
+    """A `tessella serve` of its own, with what it says. `url` is known once it listens.
+
+    In float32, unless told otherwise: what `auto` measures may differ between two starts.
+    """
 
     def __init__(self, *options: str, **environment: str) -> None:
         command = [sys.executable, "-m", "tessella.cli", "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, cwd=os.path.dirname(__file__)
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TESSELLA_DTYPE": "float32", **environment},
+            cwd=os.path.dirname(__file__),
         )
         self.said: deque[str] = deque(maxlen=500)
         self._listening = threading.Event()

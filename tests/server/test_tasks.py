@@ -117,7 +117,7 @@ def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_p
 
 
 def test_a_checkpoint_that_runs_as_a_file_still_gives_features() -> None:
-    worker = start_worker("digits-tnt", "digits-tnt", 8, backend="onnxruntime")
+    worker = start_worker("digits-tnt", "digits-tnt", 8, backend="onnxruntime", dtype="float32")
     assert "_plain" not in vars(worker._runner)
     found = run(AsyncEngine(worker, name="digits-tnt"), Task.MEAN_FEATURES)
     np.testing.assert_allclose(found, expected("digits-tnt", Task.MEAN_FEATURES), atol=1e-5)
