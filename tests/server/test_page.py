@@ -50,6 +50,12 @@ def test_what_is_seen_is_what_is_sent(visit: Visit) -> None:
     assert np.asarray(image.convert("L")).std() > 30
 
 
+def assert_alike(one: bytes, other: bytes) -> None:
+    """Two pictures of one thing: a rounded corner may come out a shade lighter."""
+    first, second = (np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.int16) for png in (one, other))
+    assert np.abs(first - second).max() <= 3
+
+
 def test_undo_and_clear(visit: Visit) -> None:
     undo, clear, paper = (visit.page.locator(f"#{name}") for name in ("undo", "clear", "paper"))
     empty = paper.screenshot()
@@ -61,13 +67,14 @@ def test_undo_and_clear(visit: Visit) -> None:
     visit.draw([[(0.3, 0.6), (0.7, 0.6)]])
     visit.page.keyboard.press("Control+z")
     visit.answer()
-    assert paper.screenshot() == one_stroke
+    assert_alike(paper.screenshot(), one_stroke)
     clear.click()
     visit.page.wait_for_selector("#page[data-state=empty]")
     assert visit.page.locator("#invitation").is_visible()
     undo.click()
     visit.answer()
-    assert paper.screenshot() == one_stroke != empty
+    assert_alike(paper.screenshot(), one_stroke)
+    assert one_stroke != empty
 
 
 def test_a_touch_of_the_pen_is_a_dot(visit: Visit) -> None:
