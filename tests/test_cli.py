@@ -71,7 +71,7 @@ def test_help_is_enough(command: list[str]) -> None:
 
 
 def test_classify_gives_the_servers_answer(service: str, picture: Path) -> None:
-    process = run("classify", str(picture), "--json", "--top-k", "3")
+    process = run("classify", str(picture), "--json", "--top-k", "3", "--dtype", "float32")
     assert process.returncode == 0, process.stderr
     (answer,) = json.loads(process.stdout)
     assert answer["file"] == str(picture)
