@@ -15,7 +15,7 @@ from tessella.models.zoo.similarity import cosines, similarities
 from tessella.models.zoo.training import initialise
 
 ROWS = list(arms(steps=1, batch=4))
-README = Path(command.__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 def few(digits: Digits, count: int = 12) -> Digits:
