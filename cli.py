@@ -135,6 +135,9 @@ def export(
     quantize: Annotated[str | None, typer.Option(help="int8: smaller and faster on a CPU, and lossy")] = None,
     softmax: Annotated[bool, typer.Option("--softmax", help="a further output with probabilities")] = False,
     top_k: Annotated[int | None, typer.Option(min=1, help="further outputs with the likeliest classes")] = None,
+    preprocess: Annotated[
+        bool, typer.Option("--preprocess", help="images of any size in, resized in the graph")
+    ] = False,
     ort_fusions: Annotated[bool, typer.Option("--ort-fusions", help="operators only onnxruntime knows")] = False,
     architecture: Architecture = None,
     image_size: ImageSize = None,
@@ -151,6 +154,7 @@ def export(
         softmax=softmax,
         top_k=top_k,
         fusions=ort_fusions,
+        preprocess=preprocess,
     )
     with messages.status("starting") as status:
         try:
@@ -160,7 +164,8 @@ def export(
         except ExportError as error:
             messages.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
-    output.print(f"{made.verdict}", highlight=False, soft_wrap=True)
+    for verdict in filter(None, (made.verdict, made.preprocessing)):
+        output.print(f"{verdict}", highlight=False, soft_wrap=True)
     names = " and ".join(str(file) for file in made.files)
     output.print(f"wrote {names}, {made.bytes / 2**20:.1f} MiB", highlight=False, soft_wrap=True)
 

@@ -17,6 +17,7 @@ from .onnx_graph import Answers, Form, graph_of
 from .onnx_trace import ATTENTION_OPSET, trace
 from .packages import version
 from .precision import DTYPES
+from .preprocess_check import PreprocessVerdict, verify_preprocessing
 from .registry import describe, load_network
 from .sources import Source, locate
 from .tnt import TNT
@@ -34,7 +35,8 @@ class Wishes:
 
     `form`: `folded`, or `plain` as published. `dtype`: of weights and arithmetic; LayerNorms stay float32. `quantise`:
     `int8` makes weights int8 (lossy). `softmax`, `top_k`: further outputs beside the logits. `fusions`: onnxruntime's
-    own operators, which no other runtime reads.
+    own operators, which no other runtime reads. `preprocess`: images of any size enter; the graph resizes and
+    crops them.
     """
 
     opset: int = 20
@@ -44,6 +46,7 @@ class Wishes:
     softmax: bool = False
     top_k: int | None = None
     fusions: bool = False
+    preprocess: bool = False
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -56,6 +59,8 @@ class Wishes:
             raise ValueError(f"quantisation {self.quantise!r} is not one of int8")
         if self.quantise and self.dtype != "float32":
             raise ValueError(f"int8 is made from float32, not from {self.dtype}: leave --dtype out")
+        if self.preprocess and self.dtype == "bfloat16":
+            raise ValueError("--preprocess is verified in onnxruntime, which has no bfloat16: leave one of them out")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k ({self.top_k}) must be at least 1")
 
@@ -67,6 +72,7 @@ class Exported:
     files: tuple[Path, ...]
     bytes: int
     verdict: Verdict
+    preprocessing: PreprocessVerdict | None
 
 
 def export(
@@ -96,16 +102,22 @@ def export(
     description = describe(source, architecture=architecture, image_size=image_size)
     network = load_network(source, architecture, image_size)
     _check_classes(description, wishes)
+    if wishes.preprocess:
+        from .onnx_preprocess import check_preprocessing
+
+        check_preprocessing(description.preprocessing)
     with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
         draft = Path(folder) / output.name
         progress("tracing the network")
         write(draft, network, description, wishes, _facts(files, wishes))
         progress("verifying the file")
+        dtype = wishes.quantise or wishes.dtype
         _check_format(draft)
-        verdict = verify(draft, network, description.preprocessing, wishes.quantise or wishes.dtype)
+        verdict = verify(draft, network, description.preprocessing, dtype)
+        whole = verify_preprocessing(draft, network, description.preprocessing, dtype) if wishes.preprocess else None
         made = sorted(Path(folder).iterdir(), key=lambda file: file.name != output.name)
         written = tuple(Path(shutil.move(file, output.parent / file.name)) for file in made)
-    return Exported(written, sum(file.stat().st_size for file in written), verdict)
+    return Exported(written, sum(file.stat().st_size for file in written), verdict, whole)
 
 
 def require_onnx() -> None:
@@ -123,6 +135,7 @@ def write(path: Path, network: ViT | TNT, description: Description, wishes: Wish
     import onnx_ir as ir
 
     from . import onnx_finish
+    from .onnx_preprocess import prepend_preprocessing
 
     recipe = description.preprocessing
     module = graph_of(network, recipe.mean, recipe.std, form=wishes.form, dtype=DTYPES[wishes.dtype])
@@ -133,6 +146,8 @@ def write(path: Path, network: ViT | TNT, description: Description, wishes: Wish
     model = trace(module, names, description.config.image_size, wishes.opset).model
     if wishes.fusions:
         onnx_finish.fuse_for_onnxruntime(model)
+    if wishes.preprocess:
+        prepend_preprocessing(model, recipe)
     onnx_finish.finish(model, _card(description, wishes, facts).to_metadata())
     external = f"{path.name}.data" if onnx_finish.weight_bytes(model) > INLINE_LIMIT else None
     ir.save(model, path, external_data=external)
@@ -148,6 +163,7 @@ def _card(description: Description, wishes: Wishes, facts: dict[str, Any]) -> Ca
         config=asdict(description.config),
         parameters=costs.parameters(description.config),
         dtype=wishes.quantise or wishes.dtype,
+        preprocesses=wishes.preprocess,
         facts=facts,
     )
 

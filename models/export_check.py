@@ -55,7 +55,7 @@ def verify(path: Path, network: ViT | TNT, preprocessing: Preprocessing, dtype: 
     model = _load(path, dtype)
     pixels, images = photographs(preprocessing, sum(BATCH_SIZES))
     batches = np.split(pixels, np.cumsum(BATCH_SIZES)[:-1])
-    expected = np.concatenate([_published(network, batch, preprocessing) for batch in batches])
+    expected = np.concatenate([published(network, batch, preprocessing) for batch in batches])
     found = np.concatenate([model.logits(batch) for batch in batches])
     verdict = Verdict(
         runtime=model.backend,
@@ -85,7 +85,8 @@ def _load(path: Path, dtype: str) -> OnnxModel:
 
 
 @torch.inference_mode()
-def _published(network: ViT | TNT, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def published(network: ViT | TNT, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """uint8 (B, size, size, 3) -> float32 logits (B, classes) of the network as published."""
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
     logits: np.ndarray = network(normalise(torch.from_numpy(pixels), mean, std, torch.float32)).numpy()
     return logits

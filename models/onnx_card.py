@@ -20,7 +20,10 @@ LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """`facts`: how and of what the file was made; empty in a file of other makers."""
+    """`preprocesses`: the graph resizes and crops by itself.
+
+    `facts`: how and of what the file was made; empty in a file of other makers.
+    """
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
@@ -28,10 +31,11 @@ class Card:
     config: Document = field(default_factory=dict)
     parameters: int = 0
     dtype: str = "float32"
+    preprocesses: bool = False
     facts: Document = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
-        rest = {name: getattr(self, name) for name in ("family", "config", "parameters", "dtype")}
+        rest = {name: getattr(self, name) for name in ("family", "config", "parameters", "dtype", "preprocesses")}
         return {
             LABELS: json.dumps(self.labels, ensure_ascii=False),
             PREPROCESSING: json.dumps(asdict(self.preprocessing)),
@@ -52,6 +56,8 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
     beside = _beside(path, complete=found.keys() >= {LABELS, PREPROCESSING})
+    if facts.get("preprocesses"):
+        beside.pop(PREPROCESSING, None)  # it is in the graph, and no file beside changes that
     preprocessing = _preprocessing(found, beside, signature, path)
     labels = _labels(found, beside, signature, path)
     if preprocessing.size != (signature.size or preprocessing.size):

@@ -13,6 +13,7 @@ from .onnx_signature import Signature
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
+EXPORT_WITHOUT = "choose --backend onnxruntime --device cpu, or export it without --preprocess"
 _LEAST = np.finfo(np.float32).tiny
 
 
@@ -79,6 +80,8 @@ class OnnxModel(ABC):
         self._gives_probabilities = bool((scores >= 0).all() and (abs(scores.sum(axis=1) - 1) < 1e-3).all())
 
     def _scores(self, pixels: Pixels) -> Logits:
+        if self.card.preprocesses:
+            pixels = self.card.preprocessing.surround(pixels)
         images = self.signature.feed(pixels, self.card.preprocessing)
         if self.signature.batch is None:
             return np.asarray(self.call(images), np.float32)

@@ -14,7 +14,7 @@ from . import cpu
 from .errors import CheckpointError
 from .onnx_card import read_card
 from .onnx_gpu import CPU, CUDA, TENSORRT, BoundBatches, Providers, providers
-from .onnx_model import OnnxModel, reason
+from .onnx_model import EXPORT_WITHOUT, OnnxModel, reason
 from .onnx_signature import Port, Signature, read_signature
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class OnnxSession(OnnxModel):
         self.card = read_card(session.get_modelmeta().custom_metadata_map, self.signature, path)
         self._bound = None
         if provider != CPU:
+            if self.card.preprocesses:
+                raise ValueError(f"{path} preprocesses in its graph, which {provider} is not given: {EXPORT_WITHOUT}")
             session = load_session(path, providers(provider, index, path, self.signature, max_batch_size))
             graphs = provider == CUDA
             self._bound = BoundBatches(runtime, session, self.signature, index, max_batch_size, graphs=graphs)
@@ -63,7 +65,7 @@ class OnnxSession(OnnxModel):
         return np.asarray(scores)
 
 
-def load_session(path: Path, wanted: Providers) -> onnxruntime.InferenceSession:
+def load_session(path: Path | bytes, wanted: Providers) -> onnxruntime.InferenceSession:
     """A session on exactly these providers, with as many threads as this process has cores.
 
     Raises:
@@ -71,13 +73,16 @@ def load_session(path: Path, wanted: Providers) -> onnxruntime.InferenceSession:
         ValueError: the first provider did not start; onnxruntime itself would go on without it.
     """
     runtime = require_onnxruntime()
+    name = "a model" if isinstance(path, bytes) else path
     options = runtime.SessionOptions()
     options.intra_op_num_threads = cpu.usable_cores()
     options.log_severity_level = 3
     try:
-        session = runtime.InferenceSession(os.fspath(path), options, providers=wanted)
+        session = runtime.InferenceSession(
+            path if isinstance(path, bytes) else os.fspath(path), options, providers=wanted
+        )
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise CheckpointError(f"onnxruntime {runtime.__version__} cannot load {path}: {reason(error)}") from error
+        raise CheckpointError(f"onnxruntime {runtime.__version__} cannot load {name}: {reason(error)}") from error
     if wanted[0][0] not in session.get_providers():
         raise ValueError(f"{wanted[0][0]} did not start: its libraries are missing or of another version")
     return session

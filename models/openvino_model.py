@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from . import cpu
 from .errors import CheckpointError
 from .onnx_card import read_card
-from .onnx_model import OnnxModel, reason
+from .onnx_model import EXPORT_WITHOUT, OnnxModel, reason
 from .onnx_signature import Port, read_signature
 from .openvino_batches import compile_batches
 
@@ -43,6 +43,8 @@ class OpenVINOModel(OnnxModel):
             raise CheckpointError(f"OpenVINO {openvino.__version__} cannot load {path}: {reason(error)}") from error
         self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
         self.card = read_card(_metadata(model), self.signature, path)
+        if self.card.preprocesses:
+            raise ValueError(f"{path} preprocesses in its graph, which onnxruntime alone is given: {EXPORT_WITHOUT}")
         if self.card.dtype == "int8":
             self.dtype = "int8"
         names = [port.name for port in _ports(model.outputs)]

@@ -1,10 +1,11 @@
 """A few real images that are on this machine already, for checks that noise would pass too easily."""
 
 import importlib.util
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .preprocess import Preprocessing
 
@@ -19,6 +20,13 @@ def photographs(preprocessing: Preprocessing, count: int) -> tuple[NDArray[np.ui
     pictures, origin = _pictures()
     generator = np.random.default_rng(0)
     return np.stack([preprocessing(_crop(pictures[i % len(pictures)], generator)) for i in range(count)]), origin
+
+
+def uncropped(sides: Sequence[tuple[int, int]]) -> tuple[list[Image.Image], str]:
+    """RGB photographs of these (width, height), cut from the middle or enlarged to fit, and where they come from."""
+    pictures, origin = _pictures()
+    chosen = [pictures[index % len(pictures)].convert("RGB") for index in range(len(sides))]
+    return [ImageOps.fit(picture, size) for picture, size in zip(chosen, sides, strict=True)], origin
 
 
 def _pictures() -> tuple[list[Image.Image], str]:

@@ -55,6 +55,12 @@ class Preprocessing:
         left, top = self._margin(width), self._margin(height)
         return np.array(resized.crop((left, top, left + self.size, top + self.size)))
 
+    def surround(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 (B, size, size, 3) -> (B, resize, resize, 3), of which this very preprocessing makes `pixels` again."""
+        before = self._margin(self.resize)
+        after = self.resize - self.size - before
+        return np.pad(pixels, ((0, 0), (before, after), (before, after), (0, 0)))
+
     def _margin(self, side: int) -> int:
         return round((side - self.size) / 2) if self.crop == "even" else (side - self.size) // 2
 
