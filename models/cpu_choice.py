@@ -132,9 +132,10 @@ def _runtime_calls(path: Path, dtype: str) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     session = OnnxSession(path, device="cpu")
     pixels = _pixels(session.card.preprocessing.size)
-    if dtype in ("auto", session.dtype):
+    only = session.card.preprocesses
+    if only or dtype in ("auto", session.dtype):
         calls["onnxruntime"] = lambda: session.logits(pixels)
-    if installed("openvino"):
+    if installed("openvino") and not only:
         model = OpenVINOModel(path, dtype=dtype)
         calls["openvino"] = lambda: model.logits(pixels)
     return calls

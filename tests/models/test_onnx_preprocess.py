@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from tessella.models import onnx_preprocess
+from tessella.models import cpu_choice, onnx_preprocess
 from tessella.models.errors import CheckpointError
 from tessella.models.export import Wishes, export
 from tessella.models.export_check import ExportError
@@ -88,7 +88,11 @@ def test_our_own_runner_serves_such_a_file(file: Path) -> None:
     file.with_suffix(".json").unlink()
 
 
-def test_openvino_does_not(file: Path) -> None:
+def test_openvino_does_not(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where it is asked for, nor where the fastest backend is looked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+    assert cpu_choice.choose_for_file(file, device="cpu", dtype="auto").backend == "onnxruntime"
     with pytest.raises((CheckpointError, ValueError), match="--preprocess"):
         OpenVINOModel(file)
 
