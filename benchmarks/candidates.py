@@ -54,7 +54,12 @@ def make_candidates(
         from .runtimes import runtime_candidates
 
         made |= runtime_candidates(theirs, ours, _described(architecture, ours), kinds)
-    return {name: candidate for name, candidate in made.items() if name.split()[1] in chosen}
+    return {name: candidate for name, candidate in made.items() if engine_of(name) in chosen}
+
+
+def engine_of(candidate: str) -> str:
+    """`timm openvino-apart float32` -> `openvino`."""
+    return candidate.split()[1].partition("-")[0]
 
 
 def _available(device: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from tessella.benchmarks.candidates import ENGINES, engine_of
 from tessella.benchmarks.models import compare
 from tessella.benchmarks.runtimes import runtime_candidates
 from tessella.kernels.reference import normalise
@@ -29,6 +30,7 @@ def test_both_exports_compute_what_timm_computes() -> None:
         *(f"{whose} {engine} float32" for whose in ("timm", "tessella") for engine in ("onnxruntime", "openvino")),
         "timm openvino-apart float32",
     }
+    assert {engine_of(name) for name in candidates} <= set(ENGINES)
     mean, std = torch.tensor(RECIPE.mean), torch.tensor(RECIPE.std)
 
     @torch.inference_mode()
