@@ -14,7 +14,7 @@ from .benchmarks.schemas import Run
 from .channel import Channel, Document
 from .engine_link import EngineLink
 from .errors import NotReady, ServiceError
-from .load import start_worker
+from .load import choices_of, start_worker
 from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings
@@ -79,12 +79,7 @@ class EngineProcess:
                 name,
                 settings.max_batch_size,
                 version=version,
-                device=settings.device,
-                dtype=settings.dtype,
-                backend=settings.backend,
-                batch_invariant=settings.batch_invariant,
-                architecture=settings.architecture,
-                image_size=settings.image_size,
+                **choices_of(settings),
                 max_delay=settings.max_queue_delay_ms / 1e3,
                 metrics=self._metrics,
             )

@@ -11,6 +11,7 @@ from ..models.sources import Said, onnx_file
 from .metrics import Metrics
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runners import Runner, TorchRunner
+from .settings import Settings
 from .tasks import results_of
 from .worker import Worker
 
@@ -24,6 +25,18 @@ class Choices(TypedDict, total=False):
     batch_invariant: bool
     architecture: str | None
     image_size: int | None
+
+
+def choices_of(settings: Settings) -> Choices:
+    """What the service's settings say of it, the same wherever a model is loaded."""
+    return {
+        "device": settings.device,
+        "dtype": settings.dtype,
+        "backend": settings.backend,
+        "batch_invariant": settings.batch_invariant,
+        "architecture": settings.architecture,
+        "image_size": settings.image_size,
+    }
 
 
 def load_runner(

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from .engine import AsyncEngine
 from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
+from .load import choices_of
 from .metrics import Metrics
 from .retirement import Retirement
 from .settings import Settings
@@ -256,12 +257,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             model.source,
             name=model.name,
             version=model.version,
-            device=settings.device,
-            dtype=settings.dtype,
-            backend=settings.backend,
-            batch_invariant=settings.batch_invariant,
-            architecture=settings.architecture,
-            image_size=settings.image_size,
+            **choices_of(settings),
             max_batch_size=settings.max_batch_size,
             max_delay=settings.max_queue_delay_ms / 1e3,
             max_queue=settings.max_queue,
