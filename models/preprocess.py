@@ -1,7 +1,7 @@
 """From a decoded image to the uint8 pixels a network sees: resize and crop, exactly as the checkpoint was evaluated."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,13 @@ CropRounding = Literal["even", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 LARGEST_RESIZED_PIXELS = 64_000_000
+
+
+class Placement(NamedTuple):
+    """`resized`: (width, height) that the whole image gets. `corner`: (left, top) of the crop in it. Pixels."""
+
+    resized: tuple[int, int]
+    corner: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +52,24 @@ class Preprocessing:
         Raises:
             ValueError: so extreme an aspect ratio that the resized image would be huge.
         """
-        width, height = self.resized_size(*image.size)
-        if width * height > LARGEST_RESIZED_PIXELS:
+        placement = self.placement(*image.size)
+        resized = image.resize(placement.resized, Image.Resampling[self.interpolation.upper()])
+        left, top = placement.corner
+        return np.array(resized.crop((left, top, left + self.size, top + self.size)))
+
+    def placement(self, width: int, height: int) -> Placement:
+        """Where the crop of an image of this size lies, without its pixels.
+
+        Raises:
+            ValueError: as for the image itself.
+        """
+        resized = self.resized_size(width, height)
+        if resized[0] * resized[1] > LARGEST_RESIZED_PIXELS:
             raise ValueError(
-                f"an image of {image.width}×{image.height} pixels would be {width}×{height} after the resize; "
+                f"an image of {width}×{height} pixels would be {resized[0]}×{resized[1]} after the resize; "
                 "crop it to a less extreme aspect ratio"
             )
-        resized = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
-        left, top = self._margin(width), self._margin(height)
-        return np.array(resized.crop((left, top, left + self.size, top + self.size)))
+        return Placement(resized, (self._margin(resized[0]), self._margin(resized[1])))
 
     def surround(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 (B, size, size, 3) -> (B, resize, resize, 3), of which this very preprocessing makes `pixels` again."""

@@ -35,6 +35,9 @@ class RunnerInfo:
     buckets: dict[Task, tuple[int, ...]] = field(default_factory=dict)
     """Sizes of batch that a task is compiled for, ascending; without them any size runs as it comes."""
 
+    resizes: bool = False
+    """Images of any size may be handed in: it resizes and crops them itself."""
+
     def __post_init__(self) -> None:
         if not self.results:
             object.__setattr__(self, "results", {Task.LOGITS: (len(self.labels),)})

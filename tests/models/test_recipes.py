@@ -105,6 +105,22 @@ def test_the_pixels_are_writable_bytes() -> None:
 def test_a_photograph_too_thin_to_resize_is_refused() -> None:
     with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
         from_timm({})(Image.new("RGB", (20_000, 1)))
+    with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
+        from_timm({}).placement(20_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "resized", "corner"),
+    [
+        (Preprocessing(size=224, resize=256), (341, 256), (58, 16)),
+        (Preprocessing(size=224, resize=256, crop="floor"), (341, 256), (58, 16)),
+        (Preprocessing(size=31, resize=34), (45, 34), (7, 2)),
+        (Preprocessing(size=31, resize=34, crop="floor"), (45, 34), (7, 1)),
+        (Preprocessing(size=24, resize=30, mode="squash"), (30, 30), (3, 3)),
+    ],
+)
+def test_where_the_crop_lies(recipe: Preprocessing, resized: tuple[int, int], corner: tuple[int, int]) -> None:
+    assert recipe.placement(640, 480) == (resized, corner)
 
 
 def test_another_size_keeps_the_share_that_the_crop_keeps() -> None:

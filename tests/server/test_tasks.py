@@ -1,9 +1,11 @@
 """Tasks other than logits: what a model announces, what it gives, in this process and across the socket."""
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -131,6 +133,11 @@ def test_a_network_announces_what_it_has() -> None:
     assert Task.LOGITS not in results_of(ViTConfig(num_classes=0))
     assert results_of(ViTConfig(pooling="token_mean"))[Task.FEATURES] == (1536,)
     assert results_of(TNTConfig())[Task.MEAN_FEATURES] == (384,)
+
+
+def test_what_is_announced_crosses_a_socket_whole(workers: list[Worker]) -> None:
+    info = replace(workers[0].info, resizes=True)
+    assert RunnerInfo.from_document(json.loads(json.dumps(info.to_document()))) == info
 
 
 def test_a_slot_fits_the_largest_result(workers: list[Worker]) -> None:
