@@ -19,3 +19,16 @@ class Frame(NamedTuple):
 
 Frames = NDArray[np.uint8] | Sequence[Frame]
 """A batch: (B, H, W, 3), all of them ready, or one frame for each image."""
+
+
+def stacked(frames: Frames) -> NDArray[np.uint8]:
+    """(B, H, W, 3), for those who take what the network sees.
+
+    Raises:
+        ValueError: a frame is still to be resized.
+    """
+    if isinstance(frames, np.ndarray):
+        return frames
+    if not all(frame.ready for frame in frames):
+        raise ValueError("an image was handed over that is still to be resized, to a runner that does not do that")
+    return np.stack([frame.pixels for frame in frames])

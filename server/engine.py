@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Self, TypedDict, TypeVar, Unpack
 
+from ..models.frames import Frame
 from .admission import Admission
 from .decoders import Decoders
 from .errors import DeadlineExceeded, ServiceError, TaskNotGiven, raise_first
 from .explanations import Explanation
-from .images import DEFAULT_MAX_PIXELS
+from .images import DEFAULT_GPU_RESIZE_PIXELS, DEFAULT_MAX_PIXELS
 from .load import start_worker
 from .metrics import Metrics
 from .predictions import Answer, Classification, Function, Output
@@ -30,6 +31,7 @@ class Limits(TypedDict, total=False):
     decode_threads: int | None
     max_pixels: int
     scaled_decode: bool
+    gpu_resize_pixels: int
     metrics: Metrics | None
 
 
@@ -46,6 +48,7 @@ class AsyncEngine:
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
         scaled_decode: large JPEGs are decoded at a fraction of their size: quicker, and pixels differ a little.
+        gpu_resize_pixels: largest image that a model which can resizes itself; larger ones are resized in the threads.
         metrics: where requests are counted; default: nowhere that anybody sees.
     """
 
@@ -59,6 +62,7 @@ class AsyncEngine:
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         scaled_decode: bool = False,
+        gpu_resize_pixels: int = DEFAULT_GPU_RESIZE_PIXELS,
         metrics: Metrics | None = None,
     ) -> None:
         self.name = name
@@ -68,7 +72,10 @@ class AsyncEngine:
         self.max_queue = max_queue
         self._port = port
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
-        self._decoders = Decoders(port.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode)
+        left = gpu_resize_pixels if port.info.resizes else 0
+        self._decoders = Decoders(
+            port.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode, left=left
+        )
         self.admission = Admission(name, max_queue, self._recorder)
 
     @classmethod
@@ -255,11 +262,11 @@ class AsyncEngine:
     ) -> Output | ServiceError:
         explanation: Explanation | None = None
         try:
-            decoded = await self._decoders.pixels(image)
-            inference = await self._infer(decoded.pixels, task, priority, deadline)
+            decoded = await self._decoders.frame(image, ready=explain is not None)
+            inference = await self._infer(decoded.frame, task, priority, deadline)
             if explain is not None:  # after the answer: an image takes one place at a time
-                attended = await self._infer(decoded.pixels, explain, priority, deadline)
-                explanation = await self._decoders.draw(explain, decoded.pixels, attended.values)
+                attended = await self._infer(decoded.frame, explain, priority, deadline)
+                explanation = await self._decoders.draw(explain, decoded.frame.pixels, attended.values)
         except ServiceError as error:
             return error
         return Output(
@@ -272,8 +279,8 @@ class AsyncEngine:
             explanation=explanation,
         )
 
-    async def _infer(self, pixels: Pixels, task: Task, priority: int, deadline: float | None) -> Inference:
-        return await asyncio.wrap_future(self._port.submit(pixels, priority=priority, task=task, deadline=deadline))
+    async def _infer(self, frame: Frame, task: Task, priority: int, deadline: float | None) -> Inference:
+        return await asyncio.wrap_future(self._port.submit(frame, priority=priority, task=task, deadline=deadline))
 
     async def _output_of(
         self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import cast
 
+from ..models.frames import Frame
 from .errors import DeadlineExceeded
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring
@@ -53,9 +54,9 @@ class EngineLink(asyncio.Protocol):
 
     def _submit(self, request: Request) -> None:
         worker = self._workers[request.model]
-        pixels = self._ring.pixels(request.slot, worker.info.preprocessing.size)
+        frame = Frame(self._ring.pixels(request.slot, request.height, request.width), bool(request.ready))
         future = worker.submit(
-            pixels, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
+            frame, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
         )
         self._running[request.id] = future
         future.add_done_callback(partial(self._reply, request))

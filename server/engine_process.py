@@ -88,7 +88,8 @@ class EngineProcess:
             return False
         self._workers[number] = worker
         info = worker.info
-        announced = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": info.slot_bytes}
+        slot_bytes = info.slot_bytes(settings.gpu_resize_pixels)
+        announced = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": slot_bytes}
         announced["info"] = info.to_document()
         self._channel.send({"kind": "model", **told, **announced})
         return True

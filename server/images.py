@@ -5,12 +5,14 @@ from typing import Final
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import ImageError, RequestTooLarge
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 DEFAULT_MAX_PIXELS: Final = 50_000_000
+DEFAULT_GPU_RESIZE_PIXELS: Final = 400_000
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,6 +36,24 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | N
         ImageError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
         RequestTooLarge: the header announces more than `max_pixels` pixels; nothing was decoded.
     """
+    return _upright(*_decoded(data, max_pixels, enough))
+
+
+def decode_pixels(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> NDArray[np.uint8]:
+    """As `decode`, uint8 (H, W, 3), for those who do not go on with Pillow: a JPEG never passes through it."""
+    decoded, orientation = _decoded(data, max_pixels, enough)
+    if isinstance(decoded, np.ndarray) and orientation not in _UPRIGHT:
+        return decoded
+    return np.asarray(_upright(decoded, orientation))
+
+
+def _upright(decoded: Image.Image | NDArray[np.uint8], orientation: int | None) -> Image.Image:
+    rgb = Image.fromarray(decoded) if isinstance(decoded, np.ndarray) else decoded
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Image | NDArray[np.uint8], int | None]:
+    """As the file has it, and its EXIF orientation."""
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     image = _open(data)
@@ -43,12 +63,12 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | N
         )
     try:
         orientation = image.getexif().get(_ORIENTATION)
-        rgb = _decode_jpeg(data, image, enough) or _to_rgb(image)
+        jpeg = _decode_jpeg(data, image, enough)
+        return _to_rgb(image) if jpeg is None else jpeg, orientation
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise ImageError(f"the {image.format} image is damaged: {error}") from error
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
 def _open(data: bytes) -> Image.Image:
@@ -63,15 +83,16 @@ def _open(data: bytes) -> Image.Image:
         ) from error
 
 
-def _decode_jpeg(data: bytes, image: Image.Image, enough: int | None) -> Image.Image | None:
+def _decode_jpeg(data: bytes, image: Image.Image, enough: int | None) -> NDArray[np.uint8] | None:
     """The fast path for plain JPEGs: libjpeg-turbo with the settings Pillow uses. None where Pillow must do it."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     smaller = {"min_width": enough, "min_height": enough, "min_factor": 2} if enough else {}
     try:
-        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **smaller))
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **smaller)
     except ValueError:
         return None
+    return pixels
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -45,10 +45,15 @@ class Record:
 class Request(Record):
     """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; only then is its slot free."""
 
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIBBBd")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIIIBBBBd")
     id: int
     slot: int
     model: int
+    height: int
+    width: int
+    """Of the pixels in the slot."""
+    ready: int
+    """1: they are what the network sees; 0: they are still to be resized and cropped."""
     kind: int
     priority: int
     task: int

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.frames import Frames, stacked
 from ..models.onnx_model import OnnxModel
 from .runners import Runner, RunnerInfo
 from .tasks import Shape, Task
@@ -48,8 +49,8 @@ class OnnxRunner:
             buckets={Task.LOGITS: model.buckets} if model.buckets else {},
         )
 
-    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        return self._model.logits(pixels) if task == Task.LOGITS else self._plain.run(pixels, task)
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        return self._model.logits(stacked(frames)) if task == Task.LOGITS else self._plain.run(frames, task)
 
     @cached_property
     def _plain(self) -> Runner:

@@ -8,12 +8,13 @@ from typing import cast
 
 import numpy as np
 
+from ..models.frames import Frame
 from .errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, ServiceError
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring, SlotPool
 from .runners import RunnerInfo
 from .tasks import Shape, Task
-from .worker import Inference, Pixels
+from .worker import Inference
 
 
 @dataclass(slots=True)
@@ -59,23 +60,30 @@ class EngineConnection(asyncio.Protocol):
             _resolve(request.future, NotReady("the engine that had this image has died; send it again"))
 
     def submit(
-        self, model: int, pixels: Pixels, shape: Shape, *, priority: int, task: Task, deadline: float | None
+        self, model: int, frame: Frame, shape: Shape, *, priority: int, task: Task, deadline: float | None
     ) -> "Future[Inference]":
-        """Puts the pixels into a slot and tells the engine. `shape`: of the result.
+        """Puts the frame into a slot and tells the engine. `shape`: of the result.
 
         Raises:
             NotReady: the engine has gone.
             Overloaded: no slot is free.
+            ValueError: the frame is larger than a slot.
         """
         if self._transport is None:
             raise NotReady("the engine is being restarted")
         slot = self._slots.take()
         if slot is None:
             raise Overloaded(f"all {self._ring.slots} slots for images are in use")
-        self._ring.pixels(slot, len(pixels))[...] = pixels
+        height, width, _ = frame.pixels.shape
+        try:
+            self._ring.pixels(slot, height, width)[...] = frame.pixels
+        except ValueError:
+            self._slots.give_back(slot)
+            raise
         number = next(self._ids)
         request = self._pending[number] = _Pending(slot, shape)
-        self._transport.write(Request(number, slot, model, Kind.RUN, priority, task, deadline or 0.0).pack())
+        message = Request(number, slot, model, height, width, frame.ready, Kind.RUN, priority, task, deadline or 0.0)
+        self._transport.write(message.pack())
         request.future.add_done_callback(lambda future: self._cancel(number) if future.cancelled() else None)
         return request.future
 
@@ -95,7 +103,7 @@ class EngineConnection(asyncio.Protocol):
 
     def _cancel(self, number: int) -> None:
         if self._transport is not None and number in self._pending:
-            self._transport.write(Request(number, 0, 0, Kind.CANCEL, 0, 0, 0.0).pack())
+            self._transport.write(Request(number, 0, 0, 0, 0, 0, Kind.CANCEL, 0, 0, 0.0).pack())
 
 
 def _outcome(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
@@ -138,7 +146,7 @@ class RemoteModel:
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
     def submit(
-        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """As ModelPort.
 
@@ -151,7 +159,7 @@ class RemoteModel:
             raise NotReady(f"the engine of model {self.name!r} is being restarted")
         connection, model = min(living, key=lambda replica: replica[0].in_flight)
         shape = self.info.results[task]
-        return connection.submit(model, pixels, shape, priority=priority, task=task, deadline=deadline)
+        return connection.submit(model, frame, shape, priority=priority, task=task, deadline=deadline)
 
     def close(self) -> None:
         """Nothing to end here: the engine ends when the supervisor says so."""

@@ -120,6 +120,7 @@ class RemoteModels:
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
             scaled_decode=settings.scaled_decode,
+            gpu_resize_pixels=settings.gpu_resize_pixels,
             metrics=self._metrics,
         )
 

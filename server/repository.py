@@ -264,6 +264,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             decode_threads=settings.decode_threads,
             max_pixels=settings.max_pixels,
             scaled_decode=settings.scaled_decode,
+            gpu_resize_pixels=settings.gpu_resize_pixels,
             metrics=metrics,
         )
         _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)

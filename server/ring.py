@@ -2,7 +2,6 @@
 
 import mmap
 import os
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +30,16 @@ class Ring:
         self._memory = mmap.mmap(descriptor, slots * slot_bytes)
         os.close(descriptor)
 
-    def pixels(self, slot: int, side: int) -> NDArray[np.uint8]:
-        """The slot as (side, side, 3) pixels; what is written there, other processes see.
+    def pixels(self, slot: int, height: int, width: int) -> NDArray[np.uint8]:
+        """The slot as (height, width, 3) pixels; what is written there, other processes see.
 
         Raises:
             ValueError: they do not fit.
         """
-        size = side * side * 3
+        size = height * width * 3
         if size > self.slot_bytes:
-            raise ValueError(f"{side}×{side} pixels need {size} bytes, a slot has {self.slot_bytes}")
-        return np.frombuffer(self._memory, np.uint8, size, slot * self.slot_bytes).reshape(side, side, 3)
+            raise ValueError(f"{width}×{height} pixels need {size} bytes, a slot has {self.slot_bytes}")
+        return np.frombuffer(self._memory, np.uint8, size, slot * self.slot_bytes).reshape(height, width, 3)
 
     def write(self, slot: int, content: bytes) -> int:
         """Puts `content`, cut to the slot's size, at its beginning; returns how many bytes that were."""
@@ -57,14 +56,14 @@ class SlotPool:
     """Which slots of a ring are free. Belongs to one thread."""
 
     def __init__(self, slots: int) -> None:
-        self._free = deque(range(slots))
+        self._free = list(reversed(range(slots)))
 
     def __len__(self) -> int:
         return len(self._free)
 
     def take(self) -> int | None:
-        """A free slot, the one unused longest; None where there is none."""
-        return self._free.popleft() if self._free else None
+        """A free slot, the one used last, so that memory is touched only as load needs it; None where there is none."""
+        return self._free.pop() if self._free else None
 
     def give_back(self, slot: int) -> None:
         self._free.append(slot)

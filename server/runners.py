@@ -1,4 +1,4 @@
-"""What runs a model, seen from the engine: pixels in, results out. The only place of the service that knows torch."""
+"""What runs a model, seen from the engine: images in, results out. The only place of the service that knows torch."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.compiles import watch_triton
+from ..models.frames import Frames, stacked
 from ..models.packages import installed
 from ..models.preprocess import Preprocessing
 from ..models.sources import Said
@@ -42,10 +43,14 @@ class RunnerInfo:
         if not self.results:
             object.__setattr__(self, "results", {Task.LOGITS: (len(self.labels),)})
 
-    @property
-    def slot_bytes(self) -> int:
-        """What an image's pixels, and the largest of its results after them, need in shared memory."""
-        return max(self.preprocessing.size**2 * 3, result_bytes(self.results))
+    def slot_bytes(self, largest: int) -> int:
+        """What an image, and the largest of its results after it, need in shared memory.
+
+        Args:
+            largest: image, in pixels, that is left to the runner to resize, if it does.
+        """
+        pixels = max(self.preprocessing.size**2, largest if self.resizes else 0)
+        return max(pixels * 3, result_bytes(self.results))
 
     def to_document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -75,8 +80,11 @@ class Runner(Protocol):
     @property
     def info(self) -> RunnerInfo: ...
 
-    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        """(B, H, W, 3) pixels -> (B, …), one result of the announced shape for each image. `task` is announced too."""
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """B images -> (B, …), one result of the announced shape for each. `task` is announced too.
+
+        All of them are `ready`, unless it has announced that it resizes.
+        """
         ...
 
 
@@ -91,7 +99,7 @@ class PipelinedRunner(Runner, Protocol):
     @property
     def depth(self) -> int: ...
 
-    def start(self, pixels: NDArray[np.uint8], task: Task) -> Any:
+    def start(self, frames: Frames, task: Task) -> Any:
         """As `run`, but returns before it is done, with what `finish` takes."""
         ...
 
@@ -108,8 +116,8 @@ class Direct:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def start(self, pixels: NDArray[np.uint8], task: Task) -> NDArray[np.float32]:
-        return self._runner.run(pixels, task)
+    def start(self, frames: Frames, task: Task) -> NDArray[np.float32]:
+        return self._runner.run(frames, task)
 
     def finish(self, call: NDArray[np.float32]) -> NDArray[np.float32]:
         return call
@@ -170,8 +178,8 @@ class TorchRunner:
 
             self._staging = Staging(self._model.device)
 
-    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = self._functions[task](pixels).numpy(force=True)
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = self._functions[task](stacked(frames)).numpy(force=True)
         return result
 
     @property
@@ -179,9 +187,11 @@ class TorchRunner:
         """As PipelinedRunner."""
         return 1 if self._staging is None else self._staging.depth
 
-    def start(self, pixels: NDArray[np.uint8], task: Task) -> Any:
+    def start(self, frames: Frames, task: Task) -> Any:
         """As PipelinedRunner; on a CPU it is done then."""
-        return self.run(pixels, task) if self._staging is None else self._staging.start(self._functions[task], pixels)
+        if self._staging is None:
+            return self.run(frames, task)
+        return self._staging.start(self._functions[task], stacked(frames))
 
     def finish(self, call: Any) -> NDArray[np.float32]:
         """As PipelinedRunner."""

@@ -14,7 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from .images import DEFAULT_MAX_PIXELS
+from .images import DEFAULT_GPU_RESIZE_PIXELS, DEFAULT_MAX_PIXELS
 from .logs import LogFormat
 from .wanted import Versions
 
@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="largest image, in pixels")
     scaled_decode: bool = Field(
         default=False, description="decode large JPEGs at a half, a quarter or an eighth: quicker, other pixels"
+    )
+    gpu_resize_pixels: int = Field(
+        default=DEFAULT_GPU_RESIZE_PIXELS,
+        ge=0,
+        description="largest image, in pixels, that backend triton resizes on its device; 0: none",
     )
     decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; by default one per core")
     timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")

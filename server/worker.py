@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.compiles import told
+from ..models.frames import Frame
 from .batcher import Batch, Batcher, Entry
 from .errors import InferenceFailed
 from .metrics import Metrics
@@ -39,7 +40,7 @@ class Inference:
 
 
 class ModelPort(Protocol):
-    """Where an engine hands in pixels: a worker of this process, or one behind a socket."""
+    """Where an engine hands in images: a worker of this process, or one behind a socket."""
 
     info: RunnerInfo
     max_batch_size: int
@@ -55,11 +56,12 @@ class ModelPort(Protocol):
         ...
 
     def submit(
-        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """(H, W, 3) pixels -> a future of the image's result. ServiceError where there will be none.
+        """A future of the image's result; ServiceError where there will be none.
 
         Args:
+            frame: `ready`, unless `info.resizes`.
             task: one that the model has announced.
             deadline: of `time.monotonic`, which is one for all processes: DeadlineExceeded if its turn comes later.
 
@@ -100,7 +102,7 @@ class Worker:
         self.max_batch_size = max_batch_size
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
-        self._batcher = Batcher[Pixels | Errand, Any]()
+        self._batcher = Batcher[Frame | Errand, Any]()
         self._unwrapped = runner
         self._runner = runner if isinstance(runner, PipelinedRunner) else Direct(runner)
         self._ended = 0.0
@@ -130,10 +132,10 @@ class Worker:
         return len(self._batcher)
 
     def submit(
-        self, pixels: Pixels, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """As ModelPort; InferenceFailed where the model call raised."""
-        return self._batcher.submit(pixels, priority=priority, group=task, deadline=deadline)
+        return self._batcher.submit(frame, priority=priority, group=task, deadline=deadline)
 
     def errand(self, work: Callable[[Runner], T]) -> "Future[T]":
         """Runs `work` in the model's thread, in its turn between two batches: it waits for the images before it and
@@ -184,7 +186,7 @@ class Worker:
         call = _Call(batch, Task(batch.entries[0].group), started)
         try:
             with told(self._compiled):
-                call.handle = self._runner.start(np.stack([entry.payload for entry in batch.entries]), call.task)
+                call.handle = self._runner.start([entry.payload for entry in batch.entries], call.task)
         except Exception as error:
             call.error = error
         return call

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from tessella.models.frames import Frames, stacked
 from tessella.models.preprocess import Preprocessing
 from tessella.server.metrics import Metrics
 from tessella.server.runners import RunnerInfo
@@ -44,7 +45,8 @@ class GatedRunner:
             pass
         return worker
 
-    def run(self, pixels: NDArray[np.uint8], task: Task = Task.LOGITS) -> NDArray[np.float32]:
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        pixels = stacked(frames)
         self.batches.append(len(pixels))
         self.begun.release()
         assert self.gate.wait(30)

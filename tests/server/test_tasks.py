@@ -82,7 +82,7 @@ def test_an_engine_gives_what_the_model_gives(workers: list[Worker], index: int,
 
 
 def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(workers: list[Worker]) -> None:
-    slot_bytes = max(worker.info.slot_bytes for worker in workers)
+    slot_bytes = max(worker.info.slot_bytes(0) for worker in workers)
     memory = memory_file(SLOTS * slot_bytes)
     rings = [Ring(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
 
@@ -142,5 +142,5 @@ def test_what_is_announced_crosses_a_socket_whole(workers: list[Worker]) -> None
 
 def test_a_slot_fits_the_largest_result(workers: list[Worker]) -> None:
     info = RunnerInfo.from_document(workers[0].info.to_document() | {"results": {"ATTENTION": (12, 64, 64)}})
-    assert info.slot_bytes == 12 * 64 * 64 * 4
-    assert workers[0].info.slot_bytes == info.preprocessing.size**2 * 3
+    assert info.slot_bytes(0) == 12 * 64 * 64 * 4
+    assert workers[0].info.slot_bytes(0) == info.preprocessing.size**2 * 3
