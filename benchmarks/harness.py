@@ -31,13 +31,16 @@ def interleave(
     *,
     seconds: float,
     least_rounds: int = 5,
+    settling: int = 0,
     synchronise: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
     """Runs every candidate once a round, each round beginning with another one, until the time is over.
 
     Args:
         candidates: by name; each is called without arguments, first twice without being timed.
-        seconds: of timed work in all; at least `least_rounds` rounds are made.
+        seconds: of work in all; at least `least_rounds` rounds are made.
+        settling: calls before each one that is timed. On a CPU the threads of the candidate before spin for a while,
+            in wait for work that does not come, and take cores from this one.
         synchronise: waits until the device has finished; called before each reading of the clock.
     """
     for candidate in candidates.values():
@@ -48,6 +51,8 @@ def interleave(
     first = 0
     while len(next(iter(times.values()))) < least_rounds or time.perf_counter() < end:
         for name in islice(cycle(candidates), first, first + len(candidates)):
+            for _ in range(settling):
+                candidates[name]()
             synchronise()
             started = time.perf_counter()
             candidates[name]()

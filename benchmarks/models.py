@@ -133,9 +133,11 @@ def _time(
     pixels: Tensor,
     seconds: float,
 ) -> list[Row]:
-    synchronise = torch.cuda.synchronize if pixels.is_cuda else lambda: None
+    synchronise, settling = (
+        (torch.cuda.synchronize, 0) if pixels.is_cuda else (lambda: None, 2 if len(pixels) == 1 else 1)
+    )
     calls = {name: partial(candidate, pixels) for name, candidate in candidates.items()}
-    timings = interleave(calls, seconds=seconds, synchronise=synchronise)
+    timings = interleave(calls, seconds=seconds, settling=settling, synchronise=synchronise)
     best_peer = min(timing.median for name, timing in timings.items() if not name.startswith("tessella"))
     return [
         Row(

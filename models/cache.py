@@ -10,8 +10,15 @@ class CacheError(ValueError):
 
 
 def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/tessella/<kind>`, by default below `~/.cache`; not made yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tessella" / kind
+    """`$XDG_CACHE_HOME/tessella/<kind>`, by default below `~/.cache`; not made yet.
+
+    Raises:
+        CacheError: this user has no home, and the variable is not set.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tessella" / kind
+    except RuntimeError as error:
+        raise CacheError("there is no place for the cache, as this user has no home: set XDG_CACHE_HOME") from error
 
 
 def make_cache(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:

@@ -1,7 +1,6 @@
 """A checkpoint becomes an .onnx file that any runtime serves; it is verified against PyTorch before it is there."""
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -115,8 +114,8 @@ def export(
         _check_format(draft)
         verdict = verify(draft, network, description.preprocessing, dtype)
         whole = verify_preprocessing(draft, network, description.preprocessing, dtype) if wishes.preprocess else None
-        made = sorted(Path(folder).iterdir(), key=lambda file: file.name != output.name)
-        written = tuple(Path(shutil.move(file, output.parent / file.name)) for file in made)
+        made = sorted(Path(folder).iterdir(), key=lambda file: file.name == output.name)  # data first: whole once there
+        written = tuple(file.replace(output.parent / file.name) for file in made)[::-1]
     return Exported(written, sum(file.stat().st_size for file in written), verdict, whole)
 
 
@@ -185,6 +184,8 @@ def _facts(source: Source, wishes: Wishes) -> dict[str, Any]:
 def _check_output(output: Path) -> None:
     if output.suffix != ".onnx":
         raise ValueError(f"{output} must end in .onnx")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder")
     if not output.parent.is_dir():
         raise ValueError(f"{output}: there is no folder {output.parent}")
 

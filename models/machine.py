@@ -5,7 +5,7 @@ import os
 import platform
 
 from .cpu import has_bfloat16, usable_cores
-from .cpu_choice import remembered
+from .cpu_memory import remembered
 from .packages import installed, version
 from .registry import load_model, shipped
 

@@ -2,14 +2,16 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Unpack
+from typing import TypeVar, Unpack
 
-from .cache import cache_folder, make_cache
+from .cache import CacheError, cache_folder, make_cache
 from .errors import CheckpointError
 from .packages import version
 from .sources import Said, locate
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -21,22 +23,51 @@ def exported(source: str, *, dtype: str = "auto", **said: Unpack[Said]) -> Path:
         dtype: of the file; `auto` is float32.
 
     Raises:
-        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported, or not be kept.
+        CacheError: it cannot be kept.
+        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported.
     """
+    path = _path(source, dtype, said)
+    if not path.is_file():
+        _export(source, path, dtype, said)
+    return path
+
+
+def open_exported(source: str, load: Callable[[Path], T], *, dtype: str = "auto", **said: Unpack[Said]) -> T:
+    """What `load` makes of the .onnx file of a checkpoint; a kept file that does not load is made once more.
+
+    Raises as `exported`, and what `load` raises.
+    """
+    path = _path(source, dtype, said)
+    if path.is_file():
+        try:
+            return load(path)
+        except (CheckpointError, OSError) as error:
+            _log.warning("what the cache holds of %s is damaged, and made anew: %s", source, error)
+    _export(source, path, dtype, said)
+    return load(path)
+
+
+def _export(source: str, path: Path, dtype: str, said: Said) -> None:
+    """In place of the file that is there, if one is, once the new one is whole."""
     from .export import Wishes, export
     from .export_check import ExportError
 
-    wishes = Wishes(dtype="float32" if dtype == "auto" else dtype)
-    folder = cache_folder("onnx") / _fingerprint(source, wishes.dtype, said)
-    path = folder / "model.onnx"
-    if not path.is_file():
-        make_cache(folder)
-        _log.info("exporting %s to %s: once, then it is kept", source, path)
-        try:
-            export(source, path, wishes, **said)
-        except ExportError as error:
-            raise CheckpointError(f"{source} cannot be served from ONNX: {error}") from error
-    return path
+    make_cache(path.parent)
+    _log.info("exporting %s to %s: once, then it is kept", source, path)
+    try:
+        export(source, path, Wishes(dtype=_file_dtype(dtype)), **said)
+    except ExportError as error:
+        raise CheckpointError(f"{source} cannot be served from ONNX: {error}") from error
+    except OSError as error:
+        raise CacheError(f"{source} cannot be kept as {path}: {error.strerror or error}") from error
+
+
+def _path(source: str, dtype: str, said: Said) -> Path:
+    return cache_folder("onnx") / _fingerprint(source, _file_dtype(dtype), said) / "model.onnx"
+
+
+def _file_dtype(dtype: str) -> str:
+    return "float32" if dtype == "auto" else dtype
 
 
 def _fingerprint(source: str, dtype: str, said: Said) -> str:

@@ -13,7 +13,6 @@ from .onnx_signature import Signature
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
-EXPORT_WITHOUT = "choose --backend onnxruntime --device cpu, or export it without --preprocess"
 _LEAST = np.finfo(np.float32).tiny
 
 
@@ -90,6 +89,12 @@ class OnnxModel(ABC):
                 f"{self.path} takes exactly {self.signature.batch} images: export it with a free batch"
             )
         return np.concatenate([np.asarray(self.call(images[i : i + 1]), np.float32) for i in range(len(images))])
+
+
+def bytes_of(path: Path) -> int:
+    """Of a file, with the external data that an export of ours has beside it."""
+    data = path.with_name(f"{path.name}.data")
+    return path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
 
 
 def reason(error: Exception) -> str:

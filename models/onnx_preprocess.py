@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from .onnx_signature import PIXELS
 from .preprocess import Preprocessing
 
-IMAGES, PIXELS = "images", "pixels"
-"""The graph's input, and the value that holds the cropped pixels."""
+IMAGES = "images"
+"""The graph's input."""
 _MODES: dict[str, dict[str, Any]] = {
     "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5},
     "bilinear": {"mode": "linear"},

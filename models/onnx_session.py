@@ -14,7 +14,7 @@ from . import cpu
 from .errors import CheckpointError
 from .onnx_card import read_card
 from .onnx_gpu import CPU, CUDA, TENSORRT, BoundBatches, Providers, providers
-from .onnx_model import EXPORT_WITHOUT, OnnxModel, reason
+from .onnx_model import OnnxModel, reason
 from .onnx_signature import Port, Signature, read_signature
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class OnnxSession(OnnxModel):
         self._bound = None
         if provider != CPU:
             if self.card.preprocesses:
-                raise ValueError(f"{path} preprocesses in its graph, which {provider} is not given: {EXPORT_WITHOUT}")
+                raise ValueError(
+                    f"{path} preprocesses in its graph, which {provider} is not given: choose --backend auto "
+                    "--device cpu, or export it without --preprocess"
+                )
             session = load_session(path, providers(provider, index, path, self.signature, max_batch_size))
             graphs = provider == CUDA
             self._bound = BoundBatches(runtime, session, self.signature, index, max_batch_size, graphs=graphs)

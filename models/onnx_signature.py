@@ -14,6 +14,8 @@ Layout = Literal["NHWC", "NCHW"]
 Shape = tuple[int | None, ...]
 DTYPES = ("uint8", "float32", "float16")
 LOGITS = "logits"
+PIXELS = "pixels"
+"""What the network itself takes: the input of a file of ours, or the value after the preprocessing in its graph."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CheckpointError
-from .onnx_model import reason
+from .onnx_model import bytes_of, reason
 
 SMALL_BYTES = 8 * 2**20
 """Of an .onnx file: below, an image takes less than handing it to a core, and batches run as one."""
@@ -79,7 +79,7 @@ def compile_batches(core: Any, model: Any, output: int, settings: Settings, path
         CheckpointError: OpenVINO cannot compile the file.
     """
     free = model.inputs[0].get_partial_shape()[0].is_dynamic
-    several = free and settings["INFERENCE_NUM_THREADS"] > 1 and _bytes(path) >= SMALL_BYTES
+    several = free and settings["INFERENCE_NUM_THREADS"] > 1 and bytes_of(path) >= SMALL_BYTES
     try:
         return (SideBySide if several else FreeBatch)(core, model, output, settings)
     except Exception as error:  # OpenVINO raises RuntimeError and its own
@@ -88,9 +88,3 @@ def compile_batches(core: Any, model: Any, output: int, settings: Settings, path
 
 def _streaming(settings: Settings, streams: int) -> Settings:
     return {name: value for name, value in settings.items() if name != "PERFORMANCE_HINT"} | {"NUM_STREAMS": streams}
-
-
-def _bytes(path: Path) -> int:
-    """With external data, which lies beside it."""
-    data = path.with_name(f"{path.name}.data")
-    return path.stat().st_size + (data.stat().st_size if data.is_file() else 0)

@@ -1,5 +1,6 @@
 """An .onnx file in OpenVINO, on the CPU. Knows no torch."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from . import cpu
 from .errors import CheckpointError
 from .onnx_card import read_card
-from .onnx_model import EXPORT_WITHOUT, OnnxModel, reason
-from .onnx_signature import Port, read_signature
+from .onnx_model import OnnxModel, reason
+from .onnx_signature import PIXELS, Port, read_signature
 from .openvino_batches import compile_batches
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -44,7 +45,9 @@ class OpenVINOModel(OnnxModel):
         self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
         self.card = read_card(_metadata(model), self.signature, path)
         if self.card.preprocesses:
-            raise ValueError(f"{path} preprocesses in its graph, which onnxruntime alone is given: {EXPORT_WITHOUT}")
+            model = _after_preprocessing(openvino, model, self.card.preprocessing.size, path)
+            self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
+            self.card = replace(self.card, preprocesses=False)
         if self.card.dtype == "int8":
             self.dtype = "int8"
         names = [port.name for port in _ports(model.outputs)]
@@ -87,6 +90,20 @@ def settings(precision: str) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": cpu.usable_cores(),
         "PERFORMANCE_HINT": "LATENCY",
     }
+
+
+def _after_preprocessing(openvino: Any, model: Any, size: int, path: Path) -> Any:
+    """The graph from the network's pixels on. OpenVINO widens no cubic filter when it makes an image smaller, so its
+    resize would give other pixels; and here images are resized before they come to a model.
+    """
+    ports = [port for node in model.get_ordered_ops() for port in node.outputs() if PIXELS in port.get_names()]
+    if not ports:
+        raise CheckpointError(f"{path} says that it preprocesses, and has no value {PIXELS!r} where that ends")
+    entry = openvino.opset13.parameter([-1, size, size, 3], np.uint8, name=PIXELS)
+    entry.output(0).set_names({PIXELS})
+    for user in ports[0].get_target_inputs():
+        user.replace_source_output(entry.output(0))
+    return openvino.Model(model.get_results(), [entry], model.get_friendly_name())
 
 
 def _metadata(model: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from .export_check import TOLERANCE, ExportError, published
 from .onnx_gpu import CPU
 from .onnx_session import load_session
-from .onnx_signature import LOGITS
+from .onnx_signature import LOGITS, PIXELS
 from .photographs import uncropped
 from .preprocess import Preprocessing
 from .tnt import TNT
@@ -81,7 +81,7 @@ def _sizes(resize: int) -> list[tuple[int, int]]:
 
 def _run(path: Path, images: list[Image.Image]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Pixels (B, size, size, 3) and logits (B, classes), each image run twice in one batch."""
-    from .onnx_preprocess import IMAGES, PIXELS
+    from .onnx_preprocess import IMAGES
 
     whole = load_session(path, [(CPU, {})])
     prefix = load_session(_prefix(path), [(CPU, {})])
@@ -98,7 +98,7 @@ def _prefix(path: Path) -> bytes:
     import onnx
     from onnx.utils import Extractor
 
-    from .onnx_preprocess import IMAGES, PIXELS
+    from .onnx_preprocess import IMAGES
 
     model = onnx.load(path, load_external_data=False)
     return Extractor(model).extract_model([IMAGES], [PIXELS]).SerializeToString()

@@ -35,9 +35,6 @@ class Limits(TypedDict, total=False):
     metrics: Metrics | None
 
 
-DEFAULT_MAX_BATCH_SIZE = 32
-
-
 class AsyncEngine:
     """One model behind a batching queue, for use from one event loop.
 
@@ -91,7 +88,7 @@ class AsyncEngine:
         batch_invariant: bool = False,
         architecture: str | None = None,
         image_size: int | None = None,
-        max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
+        max_batch_size: int | None = None,
         max_delay: float = 0.0,
         **limits: Unpack[Limits],
     ) -> Self:

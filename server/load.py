@@ -1,10 +1,18 @@
 """A model's source -> the runner that serves it: the backend that was asked for, or the one measured fastest here."""
 
+import logging
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from ..models.cpu_choice import Choice, choose_for_checkpoint, choose_for_file
+from ..models.cache import CacheError
+from ..models.cpu_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
+from ..models.cpu_memory import RUNTIMES
+from ..models.cpu_rates import Choice
+from ..models.errors import CheckpointError
+from ..models.onnx_exports import open_exported
 from ..models.packages import installed
 from ..models.registry import describe
 from ..models.sources import Said, onnx_file
@@ -14,6 +22,9 @@ from .runners import Runner, TorchRunner
 from .settings import Settings
 from .tasks import results_of
 from .worker import Worker
+
+DEFAULT_MAX_BATCH_SIZE = 32
+_log = logging.getLogger(__name__)
 
 
 class Choices(TypedDict, total=False):
@@ -45,7 +56,7 @@ def load_runner(
     device: str = "auto",
     dtype: str = "auto",
     backend: str = "auto",
-    max_batch_size: int = 32,
+    max_batch_size: int | None = None,
     batch_invariant: bool = False,
     architecture: str | None = None,
     image_size: int | None = None,
@@ -54,6 +65,7 @@ def load_runner(
 
     Args:
         source: a shipped name, a file (`.onnx` too), a folder or a hub id.
+        max_batch_size: without one it is measured, once, whether batches gain on a CPU.
         device, dtype, backend, batch_invariant, architecture, image_size: as in `tessella serve`.
 
     Raises:
@@ -73,16 +85,15 @@ def load_runner(
     choice = Choice(backend, "")
     if backend == "auto" and not batch_invariant:
         choice = choose_for_checkpoint(source, device=device, dtype=dtype, **said)
-    if choice.backend not in BACKENDS:
-        return TorchRunner(
+    runner: OnnxRunner | TorchRunner | None = None
+    if choice.backend in BACKENDS:
+        runner, choice = _exported(source, choice, backend, device=device, dtype=dtype, limit=max_batch_size, **said)
+    if runner is None:
+        runner = TorchRunner(
             source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant, **said
         )
-    from ..models.onnx_exports import exported
-
-    file = exported(source, dtype=dtype if choice.backend != "openvino" else "float32", **said)
-    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
-    plain = partial(TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **said)
-    return OnnxRunner(model, choice.reason, plain=plain, results=results_of(describe(source, **said).config))
+    measure = partial(batches_of_checkpoint, source, backend=runner.info.backend, dtype=dtype, **said)
+    return _told(runner, choice, measure, max_batch_size)
 
 
 def _said(architecture: str | None, image_size: int | None) -> Said:
@@ -95,18 +106,50 @@ def _said(architecture: str | None, image_size: int | None) -> Said:
     return said
 
 
-def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int) -> Runner:
+def _exported(
+    source: str, choice: Choice, asked: str, *, device: str, dtype: str, limit: int | None, **said: Unpack[Said]
+) -> tuple[OnnxRunner | None, Choice]:
+    """A checkpoint in a runtime for ONNX; None, and torch, where that was not asked for and its file cannot be had."""
+    load = partial(
+        open_onnx, backend=choice.backend, device=device, dtype=dtype, max_batch_size=limit or DEFAULT_MAX_BATCH_SIZE
+    )
+    try:
+        model = open_exported(source, load, dtype=dtype if choice.backend != "openvino" else "float32", **said)
+    except (CheckpointError, CacheError) as error:
+        if asked != "auto":
+            raise
+        _log.warning("%s runs on torch, not on %s, which was fastest here: %s", source, choice.backend, error)
+        return None, Choice("torch", f"{choice.backend}, which was fastest here, could not be had")
+    plain = partial(TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **said)
+    return OnnxRunner(model, plain=plain, results=results_of(describe(source, **said).config)), choice
+
+
+def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
     choice = Choice(backend, "")
     if backend == "auto":
         choice = choose_for_file(file, device=device, dtype=dtype)
-    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=max_batch_size)
-    return OnnxRunner(model, choice.reason)
+    limit = max_batch_size or DEFAULT_MAX_BATCH_SIZE
+    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=limit)
+    measure = partial(batches_of_file, file, backend=model.backend, dtype=dtype)
+    return _told(OnnxRunner(model), choice, measure, max_batch_size)
+
+
+def _told(
+    runner: OnnxRunner | TorchRunner, choice: Choice, measure: Callable[..., Choice], max_batch_size: int | None
+) -> Runner:
+    """The runner, whose information has what was measured of it; `measure` is called where that is still open."""
+    measurable = runner.info.device == "cpu" and runner.info.backend in RUNTIMES
+    if measurable and max_batch_size is None and not choice.reason:
+        choice = measure(runner.run, size=runner.info.preprocessing.size)
+    told = "; ".join(filter(None, (runner.info.choice.rstrip("."), choice.reason)))
+    runner.info = replace(runner.info, choice=told, preferred_batch=choice.preferred_batch)
+    return runner
 
 
 def start_worker(
     source: str,
     name: str,
-    max_batch_size: int,
+    max_batch_size: int | None = None,
     *,
     version: int = 1,
     max_delay: float = 0.0,
@@ -115,12 +158,14 @@ def start_worker(
 ) -> Worker:
     """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
 
+    Args:
+        max_batch_size: by default what was measured to pay, on a CPU, else DEFAULT_MAX_BATCH_SIZE.
+
     Raises:
         LookupError, ValueError: the model cannot be found or loaded.
     """
     runner = load_runner(source, max_batch_size=max_batch_size, **choices)
-    worker = Worker(
-        runner, name=name, version=version, max_batch_size=max_batch_size, max_delay=max_delay, metrics=metrics
-    )
+    largest = max_batch_size or runner.info.preferred_batch or DEFAULT_MAX_BATCH_SIZE
+    worker = Worker(runner, name=name, version=version, max_batch_size=largest, max_delay=max_delay, metrics=metrics)
     worker.start()
     return worker

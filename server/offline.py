@@ -8,6 +8,7 @@ from typing import Any
 
 from .engine import AsyncEngine
 from .errors import ServiceError
+from .load import DEFAULT_MAX_BATCH_SIZE
 from .predictions import Classification
 
 
@@ -38,6 +39,7 @@ def classify_files(
         batch_invariant=batch_invariant,
         architecture=architecture,
         image_size=image_size,
+        max_batch_size=DEFAULT_MAX_BATCH_SIZE,  # nobody waits for one image of a batch
         max_queue=len(images),
     )
     return asyncio.run(_classify(paths, images, top_k, load))

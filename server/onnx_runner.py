@@ -19,7 +19,6 @@ class OnnxRunner:
     """A loaded file.
 
     Args:
-        choice: a sentence on why this backend, where it was chosen and not asked for.
         plain: loads the checkpoint that was exported, when something other than logits is first asked for.
         results: what it then gives.
     """
@@ -27,7 +26,6 @@ class OnnxRunner:
     def __init__(
         self,
         model: OnnxModel,
-        choice: str = "",
         *,
         plain: Callable[[], Runner] | None = None,
         results: dict[Task, Shape] | None = None,
@@ -44,7 +42,7 @@ class OnnxRunner:
             backend=model.backend,
             device=model.device,
             dtype=model.dtype,
-            choice=f"{model.choice}. {choice}".strip(". ") + ".",
+            choice=model.choice,
             results=results or {},
             buckets={Task.LOGITS: model.buckets} if model.buckets else {},
         )

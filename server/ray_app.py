@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from ray import serve
 
 from .app import create_app
+from .load import DEFAULT_MAX_BATCH_SIZE
 from .logs import configure
 from .metrics import Metrics
 from .repository import ModelRepository, local_loader
@@ -33,7 +34,9 @@ class RaySettings(Settings):
     cores: float = Field(default=1, gt=0, description="CPU cores of one replica")
     gpus: float = Field(default=0, ge=0, description="GPUs of one replica")
     target_requests: float | None = Field(
-        default=None, gt=0, description="requests at once for which a replica is there; by default a full batch"
+        default=None,
+        gt=0,
+        description="requests at once per replica; by default max_batch_size, or 32",
     )
 
 
@@ -63,7 +66,7 @@ def application(settings: RaySettings) -> serve.Application:
         autoscaling_config={
             "min_replicas": fewest,
             "max_replicas": max(fewest, settings.max_replicas),
-            "target_ongoing_requests": settings.target_requests or settings.max_batch_size,
+            "target_ongoing_requests": settings.target_requests or settings.max_batch_size or DEFAULT_MAX_BATCH_SIZE,
         },
         max_ongoing_requests=2 * settings.max_queue,
         graceful_shutdown_timeout_s=settings.drain_timeout,

@@ -33,6 +33,9 @@ class RunnerInfo:
     results: dict[Task, Shape] = field(default_factory=dict)
     """What it can be asked for, each with the shape of one image's result. By default: logits, one for each label."""
 
+    preferred_batch: int | None = None
+    """Largest batch that was measured to pay on this CPU; None where that was not measured."""
+
     buckets: dict[Task, tuple[int, ...]] = field(default_factory=dict)
     """Sizes of batch that a task is compiled for, ascending; without them any size runs as it comes."""
 

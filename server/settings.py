@@ -56,7 +56,11 @@ class Settings(BaseSettings):
     )
     architecture: str | None = Field(default=None, description="timm's name, for checkpoints that do not say theirs")
     image_size: int | None = Field(default=None, ge=1, description="of the square, in pixels; by default each model's")
-    max_batch_size: int = Field(default=32, ge=1, description="most images of one model call")
+    max_batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="most images of one model call; by default 32, and on a CPU what was measured to gain",
+    )
     max_queue_delay_ms: float = Field(
         default=0, ge=0, description="longest time an image may be held back so that a batch grows; 0: never"
     )

@@ -14,6 +14,13 @@ def test_candidates_take_turns_and_each_round_begins_with_another() -> None:
     assert {len(timing.rounds) for timing in timings.values()} == {4}
 
 
+def test_calls_that_settle_are_not_timed() -> None:
+    calls: list[str] = []
+    timings = interleave({name: partial(calls.append, name) for name in "ab"}, seconds=0, least_rounds=2, settling=2)
+    assert calls == list("aabb" + "aaabbb" + "bbbaaa")
+    assert {len(timing.rounds) for timing in timings.values()} == {2}
+
+
 def test_it_goes_on_until_the_time_is_over() -> None:
     assert len(interleave({"a": lambda: None}, seconds=0.05, least_rounds=1)["a"].rounds) > 10
 

@@ -1,18 +1,24 @@
 """The fastest backend of a CPU: measured once, remembered by what decides it, and not measured where it is idle."""
 
 import json
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import TensorProto
 
+from tessella.models import cache as caches
 from tessella.models import cpu_choice, onnx_exports
-from tessella.models.cpu_choice import choose_for_checkpoint, choose_for_file, fastest, remembered
+from tessella.models.cache import CacheError
+from tessella.models.cpu_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
+from tessella.models.cpu_memory import remembered
+from tessella.models.errors import CheckpointError
 from tessella.models.machine import examine
 
 from .exports import VIT, write_checkpoint, write_foreign
 from .test_onnx_session import write_sidecar
+
+ON_CPU: Any = {"device": "cpu", "dtype": "auto"}
 
 
 @pytest.fixture(autouse=True)
@@ -21,69 +27,147 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "tessella" / "choices"
 
 
-def test_the_fastest_wins_and_says_by_how_much() -> None:
-    choice = fastest({"slow": lambda: time.sleep(0.02), "quick": lambda: None})
-    assert choice.backend == "quick"
-    assert choice.milliseconds is not None
-    assert choice.milliseconds["slow"] >= 20
-    assert "quick 0.0 ms, slow 2" in choice.reason
-
-
-def test_a_large_checkpoint_is_measured_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
-    assert choose_for_checkpoint(source, device="cpu", dtype="auto").backend == "auto"
-    assert not cache.exists(), "a small network is not worth measuring"
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_choice, "SMALL_MACS", 0)
+    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return str(write_checkpoint(tmp_path / "v.safetensors", VIT))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_sidecar(write_foreign(tmp_path / "m.onnx"))
+
+
+def test_small_ones_are_not_measured(source: str, file: Path, cache: Path) -> None:
+    def run(_: object) -> None:
+        pytest.fail("measured")
+
+    assert choose_for_checkpoint(source, **ON_CPU).backend == "auto"
+    assert choose_for_file(file, **ON_CPU).backend == "onnxruntime"
+    single: Any = {"size": 32, "backend": "torch", "dtype": "auto"}
+    assert batches_of_checkpoint(source, run, **single).preferred_batch is None
+    assert batches_of_file(file, run, **single).preferred_batch is None
+    assert not cache.exists()
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_large_checkpoint_is_measured_once(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = write_foreign(tmp_path / "m.onnx", ("n", 32, 32, 3), kind=TensorProto.UINT8)
     stand_in.with_suffix(".json").write_text(json.dumps({"labels": list("abcd")}))
-    monkeypatch.setattr(onnx_exports, "exported", lambda _, **said: stand_in)
-    measured = choose_for_checkpoint(source, device="cpu", dtype="auto")
-    assert measured.milliseconds is not None
-    assert set(measured.milliseconds) == {"torch", "onnxruntime", "openvino"}
-    assert measured.backend == min(measured.milliseconds, key=lambda name: (measured.milliseconds or {})[name])
-    monkeypatch.setattr(cpu_choice, "_checkpoint_calls", lambda *_: pytest.fail("measured again"))
-    assert choose_for_checkpoint(source, device="cpu", dtype="auto") == measured
+    monkeypatch.setattr(onnx_exports, "_path", lambda *_: stand_in)
+    measured = choose_for_checkpoint(source, **ON_CPU)
+    assert set(measured.rates) == {"torch", "onnxruntime", "openvino"}
+    assert measured.preferred_batch in (1, 8)
+    monkeypatch.setattr(cpu_choice, "_checkpoint_runs", lambda *_: pytest.fail("measured again"))
+    assert choose_for_checkpoint(source, **ON_CPU) == measured
     assert remembered() == [f"v: {measured.reason}"]
     assert ("remembered", f"v: {measured.reason}") in examine()
     with pytest.raises(pytest.fail.Exception):  # another dtype is another question
         choose_for_checkpoint(source, device="cpu", dtype="float32")
 
 
-def test_a_file_is_measured_only_where_there_is_a_choice(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
-    assert choose_for_file(file, device="cpu", dtype="auto").backend == "onnxruntime"
-    assert not cache.exists()
-    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
-    assert set(choose_for_file(file, device="cpu", dtype="auto").milliseconds or ()) == {"onnxruntime", "openvino"}
+@pytest.mark.usefixtures("small_is_large")
+def test_a_file_is_measured_only_where_there_is_a_choice(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
     monkeypatch.setattr(cpu_choice, "installed", lambda package: package == "openvino")
-    assert choose_for_file(file, device="cpu", dtype="auto").backend == "openvino"
+    assert choose_for_file(file, **ON_CPU).backend == "openvino"
 
 
-def test_a_damaged_memory_is_measured_anew(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
-    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
-    choose_for_file(file, device="cpu", dtype="auto")
+@pytest.mark.usefixtures("small_is_large")
+def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -> None:
+    """Where a backend was asked for, or is alone: each is a question of its own."""
+    sizes: list[int] = []
+    for backend in ("torch", "torch", "openvino"):
+        choice = batches_of_checkpoint(
+            source, lambda pixels: sizes.append(len(pixels)), size=32, backend=backend, dtype="auto"
+        )
+        assert (choice.backend, set(choice.rates)) == (backend, {backend})
+    assert (sizes.count(8), max(sizes)) == (2 * 9, 8)
+    batches_of_file(file, lambda pixels: sizes.append(len(pixels)), size=8, backend="openvino", dtype="auto")
+    assert sizes.count(8) == 3 * 9
+
+
+@pytest.mark.usefixtures("small_is_large")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        "[]",
+        '{"network": "m", "backend": "openvino", "reason": "", "milliseconds": {"openvino": 1.5}}',
+        '{"network": "m", "backend": "cuda", "reason": "", "rates": {"cuda": [1, 2]}, "preferred_batch": 1}',
+        '{"network": "m", "backend": "openvino", "reason": "", "rates": {"openvino": [1, 2]}, "preferred_batch": null}',
+        '{"network": "m", "backend": "openvino", "reason": "", "rates": {}, "preferred_batch": 1, "later": 1}',
+    ],
+)
+def test_an_old_or_damaged_memory_is_measured_anew(damage: str, file: Path, cache: Path) -> None:
+    choose_for_file(file, **ON_CPU)
     (memory,) = cache.iterdir()
-    memory.write_text("{")
-    assert choose_for_file(file, device="cpu", dtype="auto").milliseconds
-    assert json.loads(memory.read_text())["network"] == "m"
+    memory.write_text(damage)
+    assert remembered() == []
+    assert choose_for_file(file, **ON_CPU).rates
+    document = json.loads(memory.read_text())
+    assert document["network"] == "m"
+    assert document["preferred_batch"] in (1, 8)
+    assert list(cache.iterdir()) == [memory], "no drafts are left"
 
 
+@pytest.mark.usefixtures("small_is_large")
 def test_a_cache_that_cannot_be_written_stops_no_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    source: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (blocked := tmp_path / "blocked").touch()  # root may write anywhere, but not below a file
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    monkeypatch.setattr(cpu_choice, "SMALL_MACS", 0)
-    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
-    source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
-    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
-    for choice in (
-        choose_for_checkpoint(source, device="cpu", dtype="auto"),
-        choose_for_file(file, device="cpu", dtype="auto"),
+    for choice, backend in (
+        (choose_for_checkpoint(source, **ON_CPU), "auto"),
+        (choose_for_file(file, **ON_CPU), "onnxruntime"),
     ):
-        assert (choice.backend, choice.milliseconds) == ("auto", None)
-    assert "not measured which backend is fastest" in caplog.text
+        assert (choice.backend, choice.rates, choice.preferred_batch) == (backend, {}, None)
+    assert "not measured how fast v is" in caplog.text
     assert "cannot be written" in caplog.text
+
+
+@pytest.mark.usefixtures("small_is_large")
+@pytest.mark.parametrize("failure", [CheckpointError("no"), RuntimeError("no"), CacheError("full")], ids=type)
+def test_what_cannot_be_exported_is_torchs(
+    failure: Exception, source: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For good; but a disk that is full may be emptied, and is not remembered."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(cpu_choice, "open_exported", fail)
+    choice = choose_for_checkpoint(source, **ON_CPU)
+    if isinstance(failure, CacheError):
+        assert (choice.backend, choice.rates, list(cache.iterdir())) == ("auto", {}, [])
+    else:
+        assert (choice.backend, set(choice.rates), len(list(cache.iterdir()))) == ("torch", {"torch"}, 1)
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_disk_that_is_full_forgets(
+    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert choose_for_file(file, **ON_CPU).rates
+    assert "not remembered: [Errno 28] No space left" in caplog.text
+    assert list(cache.iterdir()) == []
+
+
+def test_without_a_home_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert remembered() == []
+    with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
+        caches.cache_folder("choices")

@@ -88,13 +88,27 @@ def test_our_own_runner_serves_such_a_file(file: Path) -> None:
     file.with_suffix(".json").unlink()
 
 
-def test_openvino_does_not(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where it is asked for, nor where the fastest backend is looked for."""
+def test_openvino_begins_after_the_preprocessing(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its resize has no wide filter, and it is not asked for one; so it may be the fastest for such a file too."""
+    plain = load_model(str(file.parent / "vit.safetensors"), dtype="float32")
+    images = pixels(32, 5)
+    model = OpenVINOModel(file, dtype="float32")
+    assert str(model.signature.input) == "pixels uint8 (?, 32, 32, 3)"
+    assert model.card.preprocessing == plain.preprocessing
+    assert np.abs(model.logits(images.numpy()) - plain.logits(images).numpy()).max() <= 1e-5
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
-    assert cpu_choice.choose_for_file(file, device="cpu", dtype="auto").backend == "onnxruntime"
-    with pytest.raises((CheckpointError, ValueError), match="--preprocess"):
-        OpenVINOModel(file)
+    assert set(cpu_choice.choose_for_file(file, device="cpu", dtype="auto").rates) == {"onnxruntime", "openvino"}
+
+
+def test_what_says_that_it_preprocesses_and_does_not_is_refused(file: Path, tmp_path: Path) -> None:
+    model = onnx.load(file)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["other" if name == "pixels" else name for name in names]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CheckpointError, match="no value 'pixels'"):
+        OpenVINOModel(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize(

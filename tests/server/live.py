@@ -18,6 +18,7 @@ import uvicorn
 
 from tessella.server.app import create_app
 from tessella.server.engine import AsyncEngine
+from tessella.server.load import DEFAULT_MAX_BATCH_SIZE
 from tessella.server.metrics import Metrics
 from tessella.server.repository import ModelRepository, ServedModel
 from tessella.server.serve import listen
@@ -124,7 +125,7 @@ def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
     metrics = Metrics()
 
     async def load(model: ServedModel) -> AsyncEngine:
-        worker = runner.worker(settings.max_batch_size, metrics)
+        worker = runner.worker(settings.max_batch_size or DEFAULT_MAX_BATCH_SIZE, metrics)
         return AsyncEngine(worker, name=model.name, max_queue=settings.max_queue, metrics=metrics)
 
     repository = ModelRepository(settings, load)
