@@ -1,59 +1,58 @@
 """The operators before and after a network: an image's resize and crop, and the likeliest classes of its logits."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from . import checks, library, reference
 from .options import DEFAULT, Options
-from .resampling import taps, vertical_first
+from .resize_plan import Crop, Plan, plan
 
 
 def resize_crop(
-    image: Tensor,
-    resized: tuple[int, int],
-    corner: tuple[int, int],
-    size: int,
-    interpolation: str = "bicubic",
-    *,
-    options: Options = DEFAULT,
+    packed: Tensor, crops: Sequence[Crop], size: int, interpolation: str = "bicubic", *, options: Options = DEFAULT
 ) -> Tensor:
-    """Pillow's antialiased resize and a crop from it, byte for byte, computing only what the crop shows.
+    """Pillow's antialiased resize and a crop from it of every image, byte for byte, computing only what the crops show.
+
+    An image whose resized size is its own, cropped from its corner, stays as it is.
 
     Args:
-        image: uint8 (H, W, 3).
-        resized: (width, height) that the whole image would get.
-        corner: (left, top) of the crop in it.
-        size: side of the crop.
+        packed: uint8 (n,), the images (height, width, 3) one after another.
+        crops: what becomes of each.
+        size: side of the crops.
         interpolation: `bicubic` or `bilinear`.
 
     Returns:
-        uint8 (size, size, 3).
+        uint8 (B, size, size, 3).
+
+    Raises:
+        ValueError: as `resize_plan.plan`; or `packed` has another type or length.
     """
-    checks.shape("image", image, "H", "W", 3)
-    checks.dtype("image", image, torch.uint8)
-    for side, length, start in zip(("width", "height"), resized, corner, strict=True):
-        if start < 0 or start + size > length:
-            raise ValueError(f"a crop of {size} from {start} does not lie within the resized {side} of {length}")
-    height, width, _ = image.shape
-    across = taps(width, resized[0], corner[0], size, interpolation)
-    down = taps(height, resized[1], corner[1], size, interpolation)
-    if vertical_first((width, height), resized):
-        return _pass(_pass(image, down, True, 0, size, options), across, False, 0, size, options)
-    first, last = int(down[0][0]), min(height, int(down[0][-1]) + down[1].shape[1])
-    lines = _pass(image, across, False, first, last - first, options)
-    return _pass(lines, down, True, first, size, options)
-
-
-def _pass(
-    image: Tensor, taps: tuple[Tensor, Tensor], vertical: bool, first: int, count: int, options: Options
-) -> Tensor:
-    """As `reference.resize_pass`, by the chosen implementation."""
-    starts, weights = (x.to(image.device) for x in taps)
-    if not options.uses_triton(image):
-        return reference.resize_pass(image, starts, weights, vertical, first, count)
-    out = torch.empty((count, image.shape[1] if vertical else len(starts), 3), dtype=torch.uint8, device=image.device)
-    library.resize_pass(image.contiguous(), starts, weights, vertical, first, out)
+    made = plan(crops, size, interpolation)
+    scratch = torch.empty(made.scratch, dtype=torch.uint8, device=packed.device)
+    out = torch.empty(len(crops), size, size, 3, dtype=torch.uint8, device=packed.device)
+    resize_planned(packed, made, torch.from_numpy(made.words).to(packed.device), scratch, out, options=options)
     return out
+
+
+def resize_planned(
+    packed: Tensor, made: Plan, words: Tensor, scratch: Tensor, out: Tensor, *, options: Options = DEFAULT
+) -> None:
+    """As `resize_crop`, into `out`, with what it takes on the device already: two launches.
+
+    Args:
+        words: the plan's.
+        scratch: uint8, at least the plan's number of bytes.
+        out: uint8 (B, size, size, 3), contiguous.
+    """
+    checks.shape("packed", packed, made.bytes)
+    checks.dtype("packed", packed, torch.uint8)
+    if not options.uses_triton(packed):
+        out.copy_(reference.resize_crop(packed, made.crops, made.size, made.interpolation))
+        return
+    for source, (programs, count), target in zip((packed, scratch), made.programs, (scratch, out), strict=True):
+        library.resize_pass(source, words, programs, count, made.size, target)
 
 
 def top_k(logits: Tensor, k: int, *, options: Options = DEFAULT) -> tuple[Tensor, Tensor]:

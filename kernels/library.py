@@ -135,11 +135,11 @@ def top_k(logits: Tensor, scores: Tensor, indices: Tensor) -> None:
 
 
 @torch.library.custom_op("tessella::resize_pass", mutates_args=("out",))
-def resize_pass(image: Tensor, starts: Tensor, taps: Tensor, vertical: bool, first: int, out: Tensor) -> None:
-    require(image)
+def resize_pass(source: Tensor, words: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
+    require(source)
     from .resize_crop import resize_pass as launch
 
-    launch(image, starts, taps, vertical, first, out)
+    launch(source, words, programs, count, size, out)
 
 
 for _operator in (

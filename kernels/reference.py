@@ -7,10 +7,14 @@ part per
 tile (merged as in Chan, Golub, LeVeque 1983); everything here writes one part.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .resampling import taps, vertical_first
+from .resize_plan import Crop
 from .weights import NormWeights
 
 
@@ -184,16 +188,23 @@ def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return scores[:, :k], indices[:, :k]
 
 
-def resize_pass(image: Tensor, starts: Tensor, taps: Tensor, vertical: bool, first: int, count: int) -> Tensor:
-    """One of Pillow's passes over bytes (lines, width, 3): along lines `first` to `first + count`, or across them.
+def resize_crop(packed: Tensor, crops: Sequence[Crop], size: int, interpolation: str) -> Tensor:
+    """Pillow's resize, and a square out of it, of images (height, width, 3) one after another -> (B, size, size, 3)."""
+    squares = []
+    for crop, image in zip(crops, packed.split([crop.bytes for crop in crops]), strict=True):
+        lines = image.view(crop.source[1], crop.source[0], 3)
+        for side in (0, 1) if vertical_first(crop.source, crop.resized) else (1, 0):
+            axis = 1 - side  # sizes are (width, height)
+            table = taps(crop.source[axis], crop.resized[axis], crop.corner[axis], size, interpolation)
+            lines = resize_pass(lines, torch.tensor(table.words, device=packed.device), side)
+        squares.append(lines)
+    return torch.stack(squares)
 
-    Across lines `first` is the source line that the image begins with, and `count` the lines of the result.
-    """
-    if vertical:
-        picked = starts[:, None] - first + torch.arange(taps.shape[1], device=image.device)
-        weighed = torch.einsum("ot,otwc->owc", taps.long(), image[picked.clamp(0, len(image) - 1)].long())
-    else:
-        picked = starts[:, None] + torch.arange(taps.shape[1], device=image.device)
-        columns = image[first : first + count][:, picked.clamp(max=image.shape[1] - 1)].long()  # (count, out, taps, 3)
-        weighed = torch.einsum("ot,lotc->loc", taps.long(), columns)
-    return ((weighed + (1 << 21)) >> 22).clamp(0, 255).to(torch.uint8)
+
+def resize_pass(image: Tensor, table: Tensor, side: int) -> Tensor:
+    """One of Pillow's two passes over bytes (height, width, 3), along side 0 or 1; `table` as `resampling.Taps`."""
+    lines = image.movedim(side, 0).int()
+    weighed = torch.full((table.shape[1], *lines.shape[1:]), 1 << 21, dtype=torch.int32, device=image.device)
+    for tap, weights in enumerate(table[1:]):
+        weighed += weights[:, None, None] * lines[(table[0] + tap).clamp(max=len(lines) - 1)]
+    return (weighed >> 22).clamp(0, 255).to(torch.uint8).movedim(0, side)

@@ -1,75 +1,47 @@
-"""`resize_pass`: one of Pillow's two integer passes over bytes."""
+"""`resize_pass`: one of Pillow's two integer passes over bytes, for a batch of images of any sizes in one launch."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from .launch import launch
+from .resize_plan import BLOCK
 from .tuning import Tile
 
+_GIVEN = ("source_ptr", "words_ptr", "out_ptr", "programs", "size")
 
-@triton.jit
-def resize_pass_kernel(
-    image_ptr,
-    starts_ptr,
-    taps_ptr,
-    out_ptr,
-    lanes,
-    image_lines,
-    image_lanes,
-    first,
-    line_stride,
-    TAPS: tl.constexpr,
-    VERTICAL: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """One program per line of the result and BLOCK of its `lanes` bytes (pixels times 3).
 
-    image_ptr: uint8, `image_lines` of `image_lanes` bytes. starts_ptr (count,), taps_ptr (count, TAPS): int32, for each
-    column of the result, or for each line where VERTICAL. first: as in `reference.resize_pass`.
+@triton.jit(do_not_specialize=_GIVEN, do_not_specialize_on_alignment=_GIVEN)
+def resize_pass_kernel(source_ptr, words_ptr, out_ptr, programs, size, BLOCK: tl.constexpr):
+    """One program per BLOCK bytes of an image's result.
+
+    source_ptr, out_ptr: uint8. words_ptr: int32, a `resize_plan.Plan`'s; from `programs` on, where each program finds
+    its image's fields. size: columns of a table. Nothing is specialised: all batches share one compiled kernel.
     """
-    line = tl.program_id(0)
-    lane = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = lane < lanes
-    total = tl.full((BLOCK,), 1 << 21, tl.int32)
-    if VERTICAL:
-        start = tl.load(starts_ptr + line)
-        for tap in range(TAPS):
-            weight = tl.load(taps_ptr + line * TAPS + tap)
-            source = tl.minimum(start - first + tap, image_lines - 1).to(tl.int64) * line_stride
-            pixels = tl.load(image_ptr + source + lane, mask=inside, other=0)
-            total += weight * pixels.to(tl.int32)
-    else:
-        column = lane // 3
-        start = tl.load(starts_ptr + column, mask=inside, other=0)
-        source = (line + first).to(tl.int64) * line_stride
-        for tap in range(TAPS):
-            weight = tl.load(taps_ptr + column * TAPS + tap, mask=inside, other=0)
-            offset = (start + tap) * 3 + lane % 3
-            pixels = tl.load(image_ptr + source + offset, mask=inside & (offset < image_lanes), other=0)
-            total += weight * pixels.to(tl.int32)
-    value = tl.minimum(tl.maximum(total >> 22, 0), 255)
-    tl.store(out_ptr + line.to(tl.int64) * lanes + lane, value.to(tl.uint8), mask=inside)
+    program = tl.program_id(0)
+    fields = words_ptr + tl.load(words_ptr + programs + program)
+    source = source_ptr + tl.load(fields).to(tl.int64)
+    target = out_ptr + tl.load(fields + 1).to(tl.int64)
+    total, lanes, pitch = tl.load(fields + 2), tl.load(fields + 3), tl.load(fields + 4)
+    table, taps, last = words_ptr + tl.load(fields + 5), tl.load(fields + 6), tl.load(fields + 7)
+    vertical = tl.load(fields + 8) != 0
+    index = (program - tl.load(fields + 9)) * BLOCK + tl.arange(0, BLOCK)
+    inside = index < total
+    line, lane = index // lanes, index % lanes
+    entry = table + tl.where(vertical, line, lane // 3)
+    fixed = tl.where(vertical, lane, line * pitch + lane % 3)
+    step = tl.where(vertical, pitch, 3)
+    start = tl.load(entry, mask=inside, other=0)
+    sums = tl.full((BLOCK,), 1 << 21, tl.int32)
+    for tap in range(taps):
+        weight = tl.load(entry + (1 + tap) * size, mask=inside, other=0)
+        pixel = tl.load(source + (fixed + tl.minimum(start + tap, last) * step), mask=inside, other=0)
+        sums += weight * pixel.to(tl.int32)
+    value = tl.minimum(tl.maximum(sums >> 22, 0), 255)
+    tl.store(target + index, value.to(tl.uint8), mask=inside)
 
 
-def resize_pass(image: Tensor, starts: Tensor, taps: Tensor, vertical: bool, first: int, out: Tensor) -> None:
-    """Launches over uint8 lines: image (lines, width, 3), out (lines, width, 3)."""
-    lines, lanes = out.shape[0], out.shape[1] * 3
-    tile = Tile(1, 256, warps=4, stages=1)
-    launch(
-        resize_pass_kernel,
-        (lines, triton.cdiv(lanes, tile.block_n)),
-        tile,
-        image,
-        starts,
-        taps,
-        out,
-        lanes,
-        image.shape[0],
-        image.shape[1] * 3,
-        first,
-        image.stride(0),
-        TAPS=taps.shape[1],
-        VERTICAL=vertical,
-        BLOCK=tile.block_n,
-    )
+def resize_pass(source: Tensor, words: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
+    """Launches the `count` programs that a plan's words list from `programs` on; all tensors are flat."""
+    tile = Tile(1, BLOCK, warps=4, stages=1)
+    launch(resize_pass_kernel, (count,), tile, source, words, out, programs, size, BLOCK=tile.block_n)

@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..kernels.options import Options
 from ..kernels.reference import normalise
+from ..kernels.resampling import resizes
 from .checkpoint import Description
 from .config import Config, ViTConfig
+from .device_resize import DeviceResize
 from .executor import Captured, Executor
 from .explain import Method, maps
+from .frames import Frames, all_ready, stacked
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
@@ -76,6 +80,28 @@ class Classifier:
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB image of any size -> uint8 (H, W, 3), ready to be batched."""
         return self.preprocessing(image)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether frames of any size may be gathered: its kernels resize and crop them as `preprocess` does."""
+        return self.backend == "triton" and resizes(self.preprocessing.interpolation)
+
+    @cached_property
+    def resize(self) -> DeviceResize | None:
+        """What resizes frames where it `resizes`. Its kernels are compiled when first asked for it."""
+        return DeviceResize(self.preprocessing, self.device, Options("triton")) if self.resizes else None
+
+    def gather(self, frames: Frames) -> Tensor:
+        """A batch -> uint8 (B, H, W, 3) on `device`, resized and cropped there where frames are not ready.
+
+        Raises:
+            ValueError: frames that are not ready, where it does not resize; or as `DeviceResize.parcels`.
+        """
+        if isinstance(frames, np.ndarray) or all_ready(frames):
+            return self._batch(stacked(frames))
+        if self.resize is None:
+            raise ValueError(f"{self.name} does not resize: it takes frames that are ready, as `preprocess` makes them")
+        return self.resize(frames)
 
     @torch.inference_mode()
     def logits(self, pixels: Pixels) -> Tensor:

@@ -17,6 +17,8 @@ class Frame(NamedTuple):
     ready: bool = True
 
 
+LARGEST_SIDE = 65_535
+LARGEST_BYTES = 250_000_000
 Frames = NDArray[np.uint8] | Sequence[Frame]
 """A batch: (B, H, W, 3), all of them ready, or one frame for each image."""
 
@@ -29,6 +31,31 @@ def stacked(frames: Frames) -> NDArray[np.uint8]:
     """
     if isinstance(frames, np.ndarray):
         return frames
-    if not all(frame.ready for frame in frames):
+    if not all_ready(frames):
         raise ValueError("an image was handed over that is still to be resized, to a runner that does not do that")
     return np.stack([frame.pixels for frame in frames])
+
+
+def all_ready(frames: Sequence[Frame]) -> bool:
+    return all(frame.ready for frame in frames)
+
+
+def ready_pixels(frames: Frames) -> list[NDArray[np.uint8]]:
+    """The images of a batch of which all are ready, of one shape.
+
+    Raises:
+        ValueError: no image, or images of several shapes.
+    """
+    images = list(frames) if isinstance(frames, np.ndarray) else [frame.pixels for frame in frames]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) != 1:
+        raise ValueError(f"expected images of one shape, got {len(shapes)}: {', '.join(map(str, shapes))}")
+    return images
+
+
+def resizable(width: int, height: int) -> bool:
+    """Whether an image of this size is worth handing over unready where a model resizes.
+
+    Others would hold up all that come after them: by their tables, which grow with the longer side, or by their bytes.
+    """
+    return max(width, height) <= LARGEST_SIDE and width * height * 3 <= LARGEST_BYTES

@@ -3,7 +3,8 @@
 Written to PyTorch's documentation and not yet run on a GPU: unverified and unmeasured until someone has.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -11,6 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from .device_resize import DeviceResize
+from .frames import Frame, Frames, all_ready, ready_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,36 +27,39 @@ class Passage:
 
 
 class Staging:
-    """Runs passes on a GPU, at most `depth` between `start` and `finish`. One thread, in order."""
+    """Runs passes on a GPU, at most `depth` between `start` and `finish`. One thread, in order.
+
+    Args:
+        resize: for frames that are not ready; without it a batch of such is refused.
+
+    What is copied at once is bounded as in `device_resize`: each of `depth` buffers here and there grows to 256 MiB at
+    most, or to what a batch of ready frames takes.
+    """
 
     depth = 2
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, resize: DeviceResize | None = None) -> None:
         self._device = device
+        self._resize = resize
         self._arriving, self._leaving = torch.cuda.Stream(device), torch.cuda.Stream(device)
         self._slots = cycle(range(self.depth))
-        self._pinned: dict[tuple[int, str], Tensor] = {}
-        self._pixels: dict[int, Tensor] = {}
+        self._sent: dict[int, Tensor] = {}
+        self._received: dict[int, Tensor] = {}
+        self._landings: dict[int, Tensor] = {}
 
     @torch.inference_mode()
-    def start(self, run: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8]) -> Passage:
-        """Begins `run` over uint8 (B, H, W, 3) and returns at once.
+    def start(self, run: Callable[[Tensor], Tensor], frames: Frames) -> Passage:
+        """Begins `run` over a batch, which it gets as uint8 (B, H, W, 3) on the GPU, and returns at once.
 
         A buffer is used again by the batch after the next, whose start comes after this one's finish.
+
+        Raises:
+            ValueError: frames that are not ready and cannot be resized here, or as `DeviceResize.parcels`.
         """
-        slot, batch = next(self._slots), len(pixels)
-        sent = self._buffer(slot, "pixels", pixels.shape, torch.uint8)
-        sent.copy_(torch.from_numpy(np.require(pixels, requirements="W")))
-        if slot not in self._pixels or len(self._pixels[slot]) < batch:
-            self._pixels[slot] = torch.empty_like(sent, device=self._device)
-        received = self._pixels[slot][:batch]
-        computing = torch.cuda.current_stream(self._device)
-        with torch.cuda.stream(self._arriving):
-            received.copy_(sent, non_blocking=True)
-        computing.wait_stream(self._arriving)
-        result = run(received).float()
+        slot, computing = next(self._slots), torch.cuda.current_stream(self._device)
+        result = run(self._gathered(slot, frames)).float()
         self._leaving.wait_stream(computing)
-        landing = self._buffer(slot, "result", result.shape, torch.float32)
+        landing = self._landing(slot, result.shape)
         with torch.cuda.stream(self._leaving):
             landing.copy_(result, non_blocking=True)
             landed = torch.cuda.Event()
@@ -65,9 +72,48 @@ class Staging:
         result: NDArray[np.float32] = passage.landing.numpy().copy()
         return result
 
-    def _buffer(self, slot: int, purpose: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def _gathered(self, slot: int, frames: Frames) -> Tensor:
+        if not (isinstance(frames, np.ndarray) or all_ready(frames)):
+            return self._resized(slot, frames)
+        images = ready_pixels(frames)
+        shape = (len(images), *images[0].shape)
+
+        def fill(buffer: NDArray[np.uint8]) -> None:
+            for place, image in zip(buffer.reshape(shape), images, strict=True):
+                np.copyto(place, image)
+
+        return self._send(slot, math.prod(shape), fill).view(shape)
+
+    def _resized(self, slot: int, frames: Sequence[Frame]) -> Tensor:
+        """Parts of a batch share the slot's buffers, so each waits for the one before."""
+        if self._resize is None:
+            raise ValueError("frames that are not ready are resized by the Triton backend alone")
+        parts: list[Tensor] = []
+        for parcel in self._resize.parcels(frames):
+            if parts:
+                self._arriving.synchronize()
+                self._arriving.wait_stream(torch.cuda.current_stream(self._device))
+            parts.append(self._resize.unpack(parcel, self._send(slot, parcel.bytes, parcel.fill)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _send(self, slot: int, count: int, fill: Callable[[NDArray[np.uint8]], None]) -> Tensor:
+        """uint8 (count,) on the GPU, as `fill` writes it; the computing stream waits for it."""
+        computing = torch.cuda.current_stream(self._device)
+        if slot not in self._sent or len(self._sent[slot]) < count:
+            room = 1 << (count - 1).bit_length()
+            self._sent[slot] = torch.empty(room, dtype=torch.uint8, pin_memory=True)
+            self._received[slot] = torch.empty(room, dtype=torch.uint8, device=self._device)
+            self._arriving.wait_stream(computing)  # which may still use that memory
+        sent, received = self._sent[slot][:count], self._received[slot][:count]
+        fill(sent.numpy())
+        with torch.cuda.stream(self._arriving):
+            received.copy_(sent, non_blocking=True)
+        computing.wait_stream(self._arriving)
+        return received
+
+    def _landing(self, slot: int, shape: tuple[int, ...]) -> Tensor:
         """(B, …) of pinned memory, of a buffer that only grows."""
-        kept = self._pinned.get((slot, purpose))
+        kept = self._landings.get(slot)
         if kept is None or kept.shape[1:] != shape[1:] or len(kept) < shape[0]:
-            kept = self._pinned[slot, purpose] = torch.empty(shape, dtype=dtype, pin_memory=True)
+            kept = self._landings[slot] = torch.empty(shape, dtype=torch.float32, pin_memory=True)
         return kept[: shape[0]]

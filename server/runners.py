@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.compiles import watch_triton
-from ..models.frames import Frames, stacked
+from ..models.frames import Frames
 from ..models.packages import installed
 from ..models.preprocess import Preprocessing
 from ..models.sources import Said
@@ -165,6 +165,7 @@ class TorchRunner:
             choice=self._model.choice,
             results=results_of(self._model.config),
             buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
+            resizes=self._model.resizes,
         )
         self._functions: dict[Task, Callable[[Any], Any]] = {
             Task.LOGITS: self._model.logits,
@@ -175,14 +176,16 @@ class TorchRunner:
             Task.ROLLOUT: partial(self._model.attended, method="rollout"),
         }
 
+        resize = self._model.resize  # its kernels are compiled now
         self._staging = None
         if self._model.device.type == "cuda":
             from ..models.staging import Staging
 
-            self._staging = Staging(self._model.device)
+            self._staging = Staging(self._model.device, resize)
 
     def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = self._functions[task](stacked(frames)).numpy(force=True)
+        """As Runner; frames need not be ready where the model resizes."""
+        result: NDArray[np.float32] = self._functions[task](self._model.gather(frames)).numpy(force=True)
         return result
 
     @property
@@ -191,10 +194,8 @@ class TorchRunner:
         return 1 if self._staging is None else self._staging.depth
 
     def start(self, frames: Frames, task: Task) -> Any:
-        """As PipelinedRunner; on a CPU it is done then."""
-        if self._staging is None:
-            return self.run(frames, task)
-        return self._staging.start(self._functions[task], stacked(frames))
+        """As PipelinedRunner and `run`; on a CPU it is done then."""
+        return self.run(frames, task) if self._staging is None else self._staging.start(self._functions[task], frames)
 
     def finish(self, call: Any) -> NDArray[np.float32]:
         """As PipelinedRunner."""

@@ -8,6 +8,7 @@ the budget of the installed version of triton in aot_budget.json.
 import argparse
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ os.environ["TRITON_INTERPRET"] = "0"
 
 from tessella.kernels.tables import Table, triton_version
 
-from .aot_compiler import compile_launch, label
+from .aot_compiler import bind, compile_launch, label
 from .aot_launches import GPUS, Launch, of_heuristic, of_table
 
 BUDGET = Path(__file__).with_name("aot_budget.json")
@@ -25,9 +26,12 @@ COLUMNS = ("registers", "spills", "shared")
 
 
 def compiled(launches: list[Launch], arch: int) -> Iterator[dict[str, Any]]:
-    """Launches of one label are compiled once."""
-    for launch in {label(launch): launch for launch in launches}.values():
-        yield compile_launch(launch, arch)
+    """Launches of one label are compiled once; `variants`: as how many kernels Triton would keep them."""
+    groups = defaultdict(list)
+    for launch in launches:
+        groups[label(launch)].append(launch)
+    for group in groups.values():
+        yield compile_launch(group[-1], arch) | {"variants": len({str(bind(launch, arch).key) for launch in group})}
 
 
 def write_budget(rows: list[dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Compiles a recorded launch for a GPU that is not here and reads what the assembler says of it."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -12,21 +12,33 @@ from triton.runtime.jit import create_function_from_signature
 from .aot_launches import Launch
 
 
-def compile_launch(launch: Launch, arch: int) -> dict[str, Any]:
-    """Through triton's own binding of arguments, as a launch would: what it uses, and what its PTX holds."""
+class Bound(NamedTuple):
+    """A launch as Triton compiles it; launches of one key share a kernel."""
+
+    source: ASTSource
+    options: dict[str, Any]
+    key: object
+
+
+def bind(launch: Launch, arch: int) -> Bound:
+    """Through triton's own binding of arguments, as a launch would."""
     kernel, tile, arguments, constants = launch
-    target = GPUTarget("cuda", arch, 32)
-    compiler = make_backend(target)
+    compiler = make_backend(GPUTarget("cuda", arch, 32))
     keywords = dict(constants, num_warps=tile.warps, num_stages=tile.stages, enable_fp_fusion=True)
     if tile.pdl:
         keywords["launch_pdl"] = True
     binder = create_function_from_signature(kernel.signature, kernel.params, compiler)
     bound, specialization, rest = binder(*arguments, **keywords)
     options, signature, constexprs, attributes = kernel._pack_args(compiler, keywords, bound, specialization, rest)
-    source = ASTSource(kernel, signature, constexprs, attributes)
+    return Bound(ASTSource(kernel, signature, constexprs, attributes), options.__dict__, specialization)
+
+
+def compile_launch(launch: Launch, arch: int) -> dict[str, Any]:
+    """What a launch uses, and what its PTX holds."""
+    bound = bind(launch, arch)
     try:
         with _reporting():
-            compiled = triton.compile(source, target=target, options=options.__dict__)
+            compiled = triton.compile(bound.source, target=GPUTarget("cuda", arch, 32), options=bound.options)
     except RuntimeError as error:
         raise RuntimeError(f"sm_{arch}: {label(launch)}") from error
     return {"arch": arch, "label": label(launch), **_read(compiled)}

@@ -18,6 +18,7 @@ from tessella.kernels import backend, ends, ops, tables, tnt_ops, tuning
 from tessella.kernels import launch as launch_module
 from tessella.kernels.devices import Gpu, assume
 from tessella.kernels.options import Options, Workspace
+from tessella.kernels.resize_plan import Crop
 from tessella.kernels.tables import Table
 from tessella.kernels.tuning import Tile
 from tessella.kernels.weights import LinearWeights
@@ -122,8 +123,7 @@ def _run_vits(arch: int) -> None:
     """A ViT-B at a large batch and a small one; on Hopper also other forms and formats, and what the tuner tries."""
     for batch in (256, 1):
         _run(BASE, torch.bfloat16, batch)
-    image = torch.empty(480, 640, 3, dtype=torch.uint8)
-    ends.resize_crop(image, (341, 256), (58, 16), 224, options=TRITON)
+    _run_resize()
     if arch in (80, 90):
         _run(SMALL, torch.float32, 64)
     if arch != 90:
@@ -138,6 +138,18 @@ def _run_vits(arch: int) -> None:
     ):
         with _replaced(lambda *_, tile=tile: tile):
             _multiply(50432, 3072, 768, torch.bfloat16, "gelu", folded=True)
+
+
+def _run_resize() -> None:
+    """Batches that have no number in common, nor a divisor, nor an alignment: they must share what is compiled."""
+    batches = [
+        ([Crop((640, 480), (341, 256), (58, 16))] * 16, 224),
+        ([Crop((1, 1), (1, 1), (0, 0))], 1),
+        ([Crop((37, 901), (25, 608), (3, 300)), Crop((19, 19), (19, 19), (0, 0))], 19),
+    ]
+    for crops, size in batches:
+        packed = torch.empty(1 + sum(crop.bytes for crop in crops), dtype=torch.uint8)
+        ends.resize_crop(packed[size % 2 :][: len(packed) - 1], crops, size, options=TRITON)
 
 
 def _run_tnts(arch: int) -> None:

@@ -78,6 +78,7 @@ def test_the_launches_for_a_gpu(compiled: dict[int, Rows], arch: int) -> None:
         assert row["shared"] <= (min(shared, SHARED_MEMORY[arch]) if own else SHARED_MEMORY[arch]), row
         check_precision(row)
         check_instructions(arch, row)
+    assert [row["variants"] for row in rows if row["label"].startswith("resize_pass_kernel")] == [1]
 
 
 def check_precision(row: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import torch
 from tessella.kernels import ends
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
+from tessella.kernels.resize_plan import Crop
 from tessella.models.config import ViTConfig
 from tessella.models.executor import Captured, fused
 from tessella.models.fold import fold
@@ -104,10 +105,18 @@ def test_nothing_compiles_after_ready() -> None:
 
 
 def test_pixels_and_classes() -> None:
-    image = torch.randint(0, 256, (480, 641, 3), dtype=torch.uint8, device="cuda")
-    arguments = ((342, 256), (59, 16), 224)
-    found = ends.resize_crop(image, *arguments, options=Options("triton"))
-    assert torch.equal(found.cpu(), ends.resize_crop(image.cpu(), *arguments, options=Options("torch")))
+    crops = [
+        Crop((641, 480), (342, 256), (59, 16)),
+        Crop((224, 224), (224, 224), (0, 0)),
+        Crop((33, 1201), (256, 9316), (16, 4546)),
+        Crop((1999, 77), (256, 256), (16, 16)),
+        Crop((300, 2400), (256, 2048), (16, 912)),
+    ] * 3
+    packed = torch.randint(0, 256, (sum(crop.bytes for crop in crops),), dtype=torch.uint8, device="cuda")
+    for interpolation in ("bicubic", "bilinear"):
+        found = ends.resize_crop(packed, crops, 224, interpolation, options=Options("triton"))
+        expected = ends.resize_crop(packed.cpu(), crops, 224, interpolation, options=Options("torch"))
+        assert torch.equal(found.cpu(), expected)
     logits = torch.randn(33, 1000, device="cuda")
     scores, indices = ends.top_k(logits, 5, options=Options("triton"))
     torch.testing.assert_close(scores, ends.top_k(logits, 5, options=Options("torch"))[0])
