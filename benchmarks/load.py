@@ -32,6 +32,13 @@ class Sample:
     reason: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
     """What the server says it spent, in milliseconds."""
+    held_back: bool = False
+    """It was sent late because as many as may be were under way, which is the server's doing."""
+
+    @property
+    def reply_seconds(self) -> float:
+        """What the server is to answer for: from `sent`; from `due` where it was held back."""
+        return self.seconds if self.held_back else self.seconds - (self.sent - self.due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,12 @@ class Load:
 
 
 def summarise_load(load: Load) -> dict[str, Any]:
-    """As JSON values: counts, latencies of what was accepted and of what was rejected, where the time went."""
+    """As JSON values: counts, latencies of what was accepted and of what was rejected, where the time went.
+
+    `latency_ms`, of what was accepted, counts from when it was due. `rejection_ms` counts from when it was sent: on a
+    busy machine the client is late by itself, by `client_lag_ms`, and nothing of the server delays an open loop's
+    sending. What was held back because too much was under way counts from when it was due there too.
+    """
     accepted, rejected = load.of("accepted"), load.of("rejected")
     document: dict[str, Any] = {
         "requests": len(load.samples),
@@ -71,9 +83,10 @@ def summarise_load(load: Load) -> dict[str, Any]:
         "latency_ms": summarise([sample.seconds for sample in accepted]),
         "stages_ms": _stages(accepted),
         "client_lag_ms": summarise([sample.sent - sample.due for sample in load.samples]),
+        "held_back": sum(sample.held_back for sample in load.samples),
         "client_cores": load.client_seconds / load.seconds if load.seconds else 0.0,
     }
-    return document | ({"rejection_ms": summarise([sample.seconds for sample in rejected])} if rejected else {})
+    return document | ({"rejection_ms": summarise([sample.reply_seconds for sample in rejected])} if rejected else {})
 
 
 def _stages(samples: Sequence[Sample]) -> dict[str, float]:
@@ -150,17 +163,18 @@ async def open_loop(
         sender = _Sender(session, url, expected or {})
         free = asyncio.Semaphore(most_open)
 
-        async def visitor(photo: Photo, due: float) -> None:
+        async def visitor(photo: Photo, due: float, held_back: bool) -> None:
             try:
-                await sender.send(photo, due)
+                await sender.send(photo, due, held_back=held_back)
             finally:
                 free.release()
 
         async with asyncio.TaskGroup() as group:
             for photo, due in zip(cycle(photos), arrivals(rate, seconds, seed), strict=False):
                 await asyncio.sleep(max(0.0, due - sender.now()))
+                full = free.locked()
                 await free.acquire()
-                group.create_task(visitor(photo, due))
+                group.create_task(visitor(photo, due, full))
         return sender.load()
 
 
@@ -195,7 +209,7 @@ class _Sender:
     def load(self) -> Load:
         return Load(tuple(self._samples), self.now(), time.process_time() - self._processor_started)
 
-    async def send(self, photo: Photo, due: float) -> Verdict:
+    async def send(self, photo: Photo, due: float, *, held_back: bool = False) -> Verdict:
         sent = self.now()
         stages: dict[str, float] = {}
         try:
@@ -204,7 +218,7 @@ class _Sender:
             verdict, reason, stages = self._judge(response.status, body, photo)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             verdict, reason = "failed", type(error).__name__
-        self._samples.append(Sample(due, sent, self.now() - due, verdict, reason, stages))
+        self._samples.append(Sample(due, sent, self.now() - due, verdict, reason, stages, held_back))
         return verdict
 
     def _judge(self, status: int, body: bytes, photo: Photo) -> tuple[Verdict, str, dict[str, float]]:

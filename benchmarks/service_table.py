@@ -72,13 +72,21 @@ def _ratios(document: dict[str, Any]) -> Table:
 
 
 def _claims(document: dict[str, Any]) -> Table:
-    made = Table("scenario", "promise", "measured", "limit", "")
+    notes = [_note(name, scenario) for name, scenario in document["scenarios"].items() if "client_lag_ms" in scenario]
+    made = Table("scenario", "promise", "measured", "limit", "", caption="\n".join(notes) or None)
     for name, scenario in document["scenarios"].items():
         for claim in scenario["claims"]:
             measured = f"{_number(claim['measured'])} ({claim['unit']})"
             kept = Text("kept", style="green") if claim["holds"] else Text("broken", style="red")
             made.add_row(name, claim["claim"], measured, _number(claim["limit"]), kept)
     return made
+
+
+def _note(name: str, scenario: dict[str, Any]) -> str:
+    """How late the client was by itself, which no promise of the server's covers."""
+    lag = scenario["client_lag_ms"]
+    held_back = f"; {scenario['held_back']} requests were held back" if scenario["held_back"] else ""
+    return f"{name}: the client itself sent late, p99 {_number(lag['p99'])} ms, at most {_number(lag['max'])} ms{held_back}"
 
 
 def _load(row: dict[str, Any]) -> str:

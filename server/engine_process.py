@@ -12,6 +12,7 @@ from .benchmarks.desk import news
 from .benchmarks.remote import CANCEL, START, refusal
 from .benchmarks.schemas import Run
 from .channel import Channel, Document
+from .collector import spare_what_is_here
 from .engine_link import EngineLink
 from .errors import NotReady, ServiceError
 from .load import choices_of, start_worker
@@ -59,6 +60,7 @@ class EngineProcess:
         for row in self._models:
             if not await self._load(row):
                 return
+        spare_what_is_here()
         self._channel.send({"kind": "loaded"})
         while True:
             order = await self._orders.get()

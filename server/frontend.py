@@ -10,6 +10,7 @@ from .app import create_app
 from .beat import beat
 from .benchmarks.remote import RemoteBenchmarks
 from .channel import Channel, Document
+from .collector import spare_what_is_here
 from .metrics import Metrics, Snapshot
 from .remote import EngineConnection
 from .remote_models import RemoteModels, Row
@@ -63,6 +64,7 @@ class FrontEnd:
             task.cancel()
 
     def _on_loaded(self) -> None:
+        spare_what_is_here()
         self._channel.send({"kind": "ready"})
 
     def _on_document(self, document: Document, descriptors: list[int]) -> None:

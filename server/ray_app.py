@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from ray import serve
 
 from .app import create_app
+from .collector import spare_what_is_here
 from .load import DEFAULT_MAX_BATCH_SIZE
 from .logs import configure
 from .metrics import Metrics
@@ -51,6 +52,7 @@ class Replica:
         await repository.start()
         if repository.failures:
             raise RuntimeError("; ".join(repository.failures))
+        spare_what_is_here()
         self._service = Service(settings, repository, metrics)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

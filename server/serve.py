@@ -12,6 +12,7 @@ import uvicorn
 from ..models.cpu import usable_cores
 from .access import read_keys
 from .app import create_app
+from .collector import spare_what_is_here
 from .frontend import server_config
 from .member import run
 from .metrics import Metrics
@@ -78,6 +79,7 @@ def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> i
         if repository.failures:
             server.should_exit = True
         else:
+            spare_what_is_here()
             _log.info(READY, address)
 
     _log.info("listening on %s; loading %s", address, ", ".join(repository.models))

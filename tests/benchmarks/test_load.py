@@ -76,7 +76,23 @@ def test_latency_counts_from_when_a_request_was_due_not_from_when_it_was_sent() 
     for number, sample in enumerate(load.samples):
         assert sample.due + sample.seconds >= (number + 1) * pause * 0.95
         assert sample.seconds >= sample.sent - sample.due
-    assert summarise_load(load)["client_lag_ms"]["max"] > 100
+    found = summarise_load(load)
+    assert found["client_lag_ms"]["max"] > 100
+    assert 0 < found["held_back"] < found["requests"]
+
+
+def test_a_rejection_counts_from_its_sending_unless_the_server_delayed_that() -> None:
+    late_by_itself = Sample(1.0, 1.5, 0.51, "rejected")
+    held_back = Sample(1.0, 1.5, 0.51, "rejected", held_back=True)
+    assert late_by_itself.reply_seconds == pytest.approx(0.01)
+    assert held_back.reply_seconds == pytest.approx(0.51)
+    found = summarise_load(Load((late_by_itself,), 2.0))
+    assert found["rejection_ms"]["max"] == pytest.approx(10)
+    assert found["client_lag_ms"]["max"] == pytest.approx(500)
+    assert found["held_back"] == 0
+    assert summarise_load(Load((held_back,), 2.0))["rejection_ms"]["max"] == pytest.approx(510)
+    accepted = summarise_load(Load((Sample(1.0, 1.5, 0.51, "accepted"),), 2.0))
+    assert accepted["latency_ms"]["max"] == pytest.approx(510), "what was accepted counts from when it was due"
 
 
 def test_every_kind_of_outcome_is_counted_under_its_name() -> None:

@@ -38,6 +38,8 @@ def test_an_overload_is_borne_when_rejections_are_quick_answers_bounded_and_noth
 
     slow = [sample(number, 0.06, "429") for number in range(200)]
     assert held(scenarios._judge_overload(2.0, Load((*answers, *slow), 100.0))) == [False, True, True]
+    sent_late = [Sample(number, number + 0.05, 0.06, "rejected", "status 429") for number in range(200)]
+    assert held(scenarios._judge_overload(2.0, Load((*answers, *sent_late), 100.0))) == [True, True, True]
     late = [sample(number, bound * 1.01, "200") for number in range(200)]
     assert held(scenarios._judge_overload(2.0, Load((*late, *refusals), 100.0))) == [True, False, True]
     failing = (*answers, *refusals, sample(0, 0.1, "500"))
