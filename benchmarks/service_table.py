@@ -86,7 +86,8 @@ def _note(name: str, scenario: dict[str, Any]) -> str:
     """How late the client was by itself, which no promise of the server's covers."""
     lag = scenario["client_lag_ms"]
     held_back = f"; {scenario['held_back']} requests were held back" if scenario["held_back"] else ""
-    return f"{name}: the client itself sent late, p99 {_number(lag['p99'])} ms, at most {_number(lag['max'])} ms{held_back}"
+    late = f"p99 {_number(lag['p99'])} ms, at most {_number(lag['max'])} ms"
+    return f"{name}: the client itself sent late, {late}{held_back}"
 
 
 def _load(row: dict[str, Any]) -> str:
