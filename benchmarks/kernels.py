@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from ..models.config import Config, ViTConfig
-from . import gpu_clock, halves, operators
+from . import gpu_clock, halves, operators, resize
 from .report import circumstances, give_up
 from .roofline import Ceiling, config_of
 
@@ -36,7 +36,7 @@ Maker = Callable[[], Callable[[], Tensor]]
 
 
 class Work(Protocol):
-    """What is measured: halves.Half, operators.Operator."""
+    """What is measured: halves.Half, operators.Operator, resize.Resize."""
 
     @property
     def name(self) -> str: ...
@@ -127,13 +127,17 @@ def measure(
 
 def operators_of(config: Config) -> tuple[str, ...]:
     """What is measured of a network: the composites first; of a TNT, what its outer stack does not share with a ViT."""
-    return (*(halves.COMPOSITES if isinstance(config, ViTConfig) else ()), *operators.names_of(config))
+    if isinstance(config, ViTConfig):
+        return (*halves.COMPOSITES, *operators.names_of(config), resize.NAME)
+    return operators.names_of(config)
 
 
 def _work(operator: str, config: Config, batch: int, dtype: torch.dtype, device: torch.device) -> Work:
     if operator in halves.COMPOSITES:
         assert isinstance(config, ViTConfig)
         return halves.make(operator, config, batch, dtype, device)
+    if operator == resize.NAME:
+        return resize.make(config.image_size, batch, dtype, device)
     return operators.make(operator, config, batch, dtype, device)
 
 
