@@ -17,6 +17,7 @@ from .cache import CacheError
 from .cpu_memory import remembered_or
 from .cpu_rates import Choice, Run, batch_size, fastest
 from .onnx_exports import open_exported
+from .onnx_gpu import CUDA
 from .onnx_model import OnnxModel, bytes_of
 from .packages import installed
 from .sources import Said
@@ -142,6 +143,6 @@ def _has_gpu(device: str) -> bool:
 
 
 def _has_cuda_provider(device: str) -> bool:
-    import onnxruntime
+    from .onnx_session import require_onnxruntime
 
-    return device == "auto" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return device == "auto" and CUDA in require_onnxruntime().get_available_providers()

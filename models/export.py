@@ -13,6 +13,7 @@ from .errors import CheckpointError
 from .export_check import ExportError, Verdict, verify
 from .onnx_card import Card
 from .onnx_graph import Answers, Form, graph_of
+from .onnx_session import require_onnxruntime
 from .onnx_trace import ATTENTION_OPSET, trace
 from .packages import version
 from .precision import DTYPES
@@ -121,9 +122,9 @@ def export(
 
 def require_onnx() -> None:
     """Raises ValueError where the packages that write ONNX are not installed."""
+    require_onnxruntime()
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(f"exporting needs {error.name}: pip install 'tessella[onnx]'") from error

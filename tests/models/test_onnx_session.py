@@ -1,6 +1,9 @@
 """Files of other makers, and broken ones: what is not said is read beside them or refused, always when loading."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,3 +225,23 @@ def test_tensorrt_gets_profiles_for_every_batch_and_keeps_its_engines(
     assert settings["trt_profile_max_shapes"] == "pixels:16x224x224x3"
     assert settings["trt_engine_cache_path"].startswith(str(tmp_path))
     assert settings["device_id"] == "1"
+
+
+@pytest.mark.parametrize("told", [{}, {"ORT_DISABLE_TELEMETRY": "0"}], ids=["by default", "who wants it"])
+def test_onnxruntime_tells_its_makers_nothing(told: dict[str, str], tmp_path: Path) -> None:
+    """It keeps what it would send, and an identity, in the user's cache; here it does not begin to."""
+    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
+    lines = (
+        "import os",
+        "from pathlib import Path",
+        "from tessella.models.onnx_session import OnnxSession",
+        f"OnnxSession(Path({str(file)!r}), device='cpu')",
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])",
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    variables = {**clean, **told, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    said = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=variables, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert said.stdout.split() == [told.get("ORT_DISABLE_TELEMETRY", "1")]
+    assert told or not (tmp_path / "cache").exists()
