@@ -32,8 +32,8 @@ class Staging:
     Args:
         resize: for frames that are not ready; without it a batch of such is refused.
 
-    What is copied at once is bounded as in `device_resize`: each of `depth` buffers here and there grows to 256 MiB at
-    most, or to what a batch of ready frames takes.
+    Each of `depth` buffers on either side grows to what a batch takes, and for frames that are resized to 256 MiB at most,
+    unless a single one takes more: a larger batch arrives in parts.
     """
 
     depth = 2

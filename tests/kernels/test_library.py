@@ -6,6 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tessella.kernels import library, ops
 from tessella.kernels.composites import fused_qkv_attention, layernorm_mlp
 from tessella.kernels.options import Options
+from tessella.kernels.resize_plan import Crop, plan
 from tessella.kernels.weights import LinearWeights
 
 TRITON = Options(implementation="triton")
@@ -58,3 +59,8 @@ def test_schemas() -> None:
     torch.library.opcheck(library.grouped_linear, (x, torch.randn(2, 16, 8), out, False))
     logits = torch.randn(2, 10)
     torch.library.opcheck(library.top_k, (logits, torch.empty(2, 3), torch.empty(2, 3, dtype=torch.int64)))
+    made = plan([Crop((5, 4), (6, 5), (1, 1)), Crop((3, 3), (3, 3), (0, 0))], 3, "bicubic")
+    packed, scratch = torch.zeros(made.bytes, dtype=torch.uint8), torch.empty(made.scratch, dtype=torch.uint8)
+    torch.library.opcheck(
+        library.resize_pass, (packed, torch.from_numpy(made.words), *made.programs[0], made.size, scratch)
+    )

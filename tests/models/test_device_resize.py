@@ -11,7 +11,8 @@ from tessella.models import device_resize
 from tessella.models.device_resize import DeviceResize
 from tessella.models.frames import LARGEST_SIDE, Frame, all_ready, ready_pixels, resizable
 from tessella.models.preprocess import Preprocessing
-from tessella.models.registry import load_model
+from tessella.models.recipes import assumed, from_hugging_face, from_timm
+from tessella.models.registry import describe, load_model
 
 TRITON, TORCH = Options("triton"), Options("torch")
 CPU = torch.device("cpu")
@@ -41,6 +42,26 @@ def test_many_sizes_at_once(name: str) -> None:
         assert np.array_equal(pixels, recipe(Image.fromarray(image))), image.shape
     quick = DeviceResize(recipe, CPU, TRITON)(frames[:12]).numpy()
     assert np.array_equal(quick, found[:12])
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        describe("digits-vit").preprocessing,
+        describe("digits-tnt").preprocessing,
+        from_timm({}),
+        from_timm({"input_size": (3, 384, 384), "crop_pct": 1.0, "interpolation": "bilinear", "crop_mode": "squash"}),
+        from_hugging_face({"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}}),
+        from_hugging_face({"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, "resample": 3}),
+        assumed("vit_base_patch14_dinov2", 518),
+    ],
+    ids=["digits-vit", "digits-tnt", "timm", "squash", "vit", "bit", "dinov2"],
+)
+def test_the_recipes_of_checkpoints(recipe: Preprocessing) -> None:
+    images = [image for image in photographs(12, 700, seed=5) if min(image.shape[:2]) > 3]
+    found = DeviceResize(recipe, CPU, TORCH)([Frame(image, ready=False) for image in images]).numpy()
+    for image, pixels in zip(images, found, strict=True):
+        assert np.array_equal(pixels, recipe(Image.fromarray(image))), image.shape
 
 
 @pytest.mark.parametrize("options", [TORCH, TRITON], ids=["torch", "triton"])
