@@ -32,7 +32,7 @@ class Staging:
     Args:
         resize: for frames that are not ready; without it a batch of such is refused.
 
-    Each of `depth` buffers on either side grows to what a batch takes, and for frames that are resized to 256 MiB at most,
+    Each of `depth` buffers on either side grows to what a batch takes; where frames are resized, to 256 MiB at most
     unless a single one takes more: a larger batch arrives in parts.
     """
 
