@@ -1,11 +1,16 @@
 """How many images one engine has at once: the rest is refused before any work is done for it. Knows no HTTP."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import NotReady, Overloaded
 from .recorder import RequestRecorder
+
+_REMEMBERED = 64
+_RECENT_SECONDS = 30.0
 
 
 class Admission:
@@ -21,9 +26,26 @@ class Admission:
         self._limit = limit
         self._recorder = recorder
         self._held = 0
+        self._left = deque[tuple[float, int]](maxlen=_REMEMBERED)
+        """When images have left, and how many."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = True
+
+    @property
+    def full(self) -> bool:
+        """Whether not one more image could be accepted now."""
+        return self._held >= self._limit
+
+    @property
+    def clears_in(self) -> float | None:
+        """Seconds in which all that is held will have left, at the rate of late; None while that is not known."""
+        now = time.monotonic()
+        recent = [(at, count) for at, count in self._left if now - at < _RECENT_SECONDS]
+        if not recent:
+            return None
+        rate = sum(count for _, count in recent) / max(now - recent[0][0], 1e-3)
+        return self._held / rate
 
     def refuse_if_full(self) -> None:
         """Before the images are even read.
@@ -55,6 +77,7 @@ class Admission:
             yield
         finally:
             self._held -= count
+            self._left.append((time.monotonic(), count))
             self._recorder.pending(-count)
             if not self._held:
                 self._idle.set()
@@ -66,4 +89,5 @@ class Admission:
 
     def _check_room(self, count: int) -> None:
         if self._held + count > self._limit:
-            raise Overloaded(f"{self._held} images are in the queue, at most {self._limit} are accepted")
+            message = f"{self._held} images are in the queue, at most {self._limit} are accepted"
+            raise Overloaded(message, self.clears_in)

@@ -74,6 +74,8 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
     engine = service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
     if request.headers.get("content-type", "").startswith(_NAME_NO_MODEL):
         engine.admission.refuse_if_full()
+    else:
+        service.repository.refuse_if_full()
     inputs = await _read(request, service)
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
     images = await service.urls.replace(inputs.images)

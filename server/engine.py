@@ -8,6 +8,7 @@ from typing import Self, TypedDict, TypeVar, Unpack
 
 from ..models.frames import Frame
 from .admission import Admission
+from .apart import apart
 from .decoders import Decoders
 from .errors import DeadlineExceeded, ServiceError, TaskNotGiven, raise_first
 from .explanations import Explanation
@@ -18,7 +19,7 @@ from .predictions import Answer, Classification, Function, Output
 from .recorder import RequestRecorder
 from .tasks import Task
 from .tracing import record_stages
-from .worker import Inference, ModelPort, Pixels
+from .worker import Inference, ModelPort, Pixels, Worker
 
 A = TypeVar("A", bound=Answer)
 E = TypeVar("E")
@@ -94,6 +95,8 @@ class AsyncEngine:
     ) -> Self:
         """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
 
+        Cancelled, it goes on in a thread of its own, and what it has loaded in the end is closed.
+
         Raises:
             LookupError, ValueError: the model cannot be found or loaded.
         """
@@ -113,7 +116,8 @@ class AsyncEngine:
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )
-        return cls(await asyncio.to_thread(load), name=name, version=version, **limits)
+        worker = await apart(load, Worker.close)
+        return cls(worker, name=name, version=version, **limits)
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""

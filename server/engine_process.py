@@ -5,7 +5,9 @@ import logging
 import socket
 import time
 from collections.abc import Coroutine
+from functools import partial
 
+from .apart import apart, given_up_after
 from .beat import beat
 from .benchmarks.bench import Bench
 from .benchmarks.desk import news
@@ -65,17 +67,18 @@ class EngineProcess:
         while True:
             order = await self._orders.get()
             if order["kind"] == "load":
-                await self._load(order["model"])
+                await self._load(order["model"], self._settings.load_timeout)
             for number in order.get("numbers", ()):
                 if worker := self._workers.pop(number, None):
                     await asyncio.to_thread(worker.close)
                     _log.info("model number %d has left %s", number, self._settings.device)
 
-    async def _load(self, row: Row) -> bool:
+    async def _load(self, row: Row, within: float | None = None) -> bool:
         number, name, version, source = row
+        started = time.monotonic()
         settings, told = self._settings, {"number": number, "model": f"{name}:{version}"}
         try:
-            worker = await asyncio.to_thread(
+            load = partial(
                 start_worker,
                 source,
                 name,
@@ -85,6 +88,7 @@ class EngineProcess:
                 max_delay=settings.max_queue_delay_ms / 1e3,
                 metrics=self._metrics,
             )
+            worker = await given_up_after(within, apart(load, Worker.close))
         except Exception as error:
             self._channel.send({"kind": "failed", "reason": str(error) or repr(error), **told})
             return False
@@ -92,7 +96,7 @@ class EngineProcess:
         info = worker.info
         slot_bytes = info.slot_bytes(settings.gpu_resize_pixels)
         announced = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": slot_bytes}
-        announced["info"] = info.to_document()
+        announced |= {"info": info.to_document(), "load_seconds": time.monotonic() - started}
         self._channel.send({"kind": "model", **told, **announced})
         return True
 

@@ -8,6 +8,11 @@ class ServiceError(Exception):
 
     error_type = "service_error"
 
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which the same request is likely to be answered, where that can be told."""
+
 
 class BadRequest(ServiceError):
     """The request itself is malformed."""
@@ -104,4 +109,4 @@ def raise_first(results: Sequence[object]) -> None:
     for place, result in enumerate(results):
         if isinstance(result, ServiceError):
             where = f"image {place}: " if len(results) > 1 else ""
-            raise type(result)(f"{where}{result}") from result
+            raise type(result)(f"{where}{result}", result.retry_after) from result

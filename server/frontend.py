@@ -100,8 +100,11 @@ class FrontEnd:
 
     async def _link(self, document: Document, connection: int, memory: int) -> None:
         ring = Ring(memory, document["slots"], document["slot_bytes"])
+        restart = sum(model["load_seconds"] for model in document["models"])
         loop = asyncio.get_running_loop()
-        _, link = await loop.connect_accepted_socket(partial(EngineConnection, ring), socket.socket(fileno=connection))
+        _, link = await loop.connect_accepted_socket(
+            partial(EngineConnection, ring, restart), socket.socket(fileno=connection)
+        )
         self._models.attach(document["engine"], link, document["models"])
 
 

@@ -35,8 +35,8 @@ class Member:
 
     @property
     def settled(self) -> bool:
-        """Whether it loads nothing at the moment."""
-        return self.loaded and self.ordered <= self.models.keys()
+        """Whether it loads nothing at the moment; of a front end, whether its models are there."""
+        return self.ready if self.kind == "frontend" else self.loaded and self.ordered <= self.models.keys()
 
 
 class Members(set[Member]):

@@ -28,10 +28,14 @@ class EngineConnection(asyncio.Protocol):
     """The front end's end of a connection with one engine. Used from the event loop only.
 
     A slot is taken with the request and given back with the engine's reply, not earlier: the engine may read it.
+
+    Args:
+        restart_seconds: what the engine will need to be back, should it die.
     """
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: Ring, restart_seconds: float = 0.0) -> None:
         self.available = True
+        self.restart_seconds = restart_seconds
         self._ring = ring
         self._slots = SlotPool(ring.slots)
         self._pending: dict[int, _Pending] = {}
@@ -57,7 +61,8 @@ class EngineConnection(asyncio.Protocol):
         self.available = False
         pending, self._pending = self._pending, {}
         for request in pending.values():
-            _resolve(request.future, NotReady("the engine that had this image has died; send it again"))
+            died = NotReady("the engine that had this image has died; send it again", self.restart_seconds)
+            _resolve(request.future, died)
 
     def submit(
         self, model: int, frame: Frame, shape: Shape, *, priority: int, task: Task, deadline: float | None
@@ -70,7 +75,7 @@ class EngineConnection(asyncio.Protocol):
             ValueError: the frame is larger than a slot.
         """
         if self._transport is None:
-            raise NotReady("the engine is being restarted")
+            raise NotReady("the engine is being restarted", self.restart_seconds)
         slot = self._slots.take()
         if slot is None:
             raise Overloaded(f"all {self._ring.slots} slots for images are in use")
@@ -156,7 +161,8 @@ class RemoteModel:
         """
         living = [replica for replica in self._replicas.values() if replica[0].available]
         if not living:
-            raise NotReady(f"the engine of model {self.name!r} is being restarted")
+            soonest = min((connection.restart_seconds for connection, _ in self._replicas.values()), default=None)
+            raise NotReady(f"the engine of model {self.name!r} is being restarted", soonest)
         connection, model = min(living, key=lambda replica: replica[0].in_flight)
         shape = self.info.results[task]
         return connection.submit(model, frame, shape, priority=priority, task=task, deadline=deadline)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from .apart import given_up_after
 from .engine import AsyncEngine
 from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
 from .load import choices_of
@@ -81,6 +82,10 @@ class ModelRepository:
         changes: Changes | None = None,
     ) -> None:
         self._load_engine = load
+        self._load_timeout = settings.load_timeout
+        self._loading_since = time.monotonic()
+        self._took: float | None = None
+        """Seconds of the last load."""
         self._changes = changes
         self.aliases = dict(settings.aliases)
         found = wanted_models(settings.model, settings.models, settings.aliases)
@@ -144,15 +149,28 @@ class ModelRepository:
         if model.unloaded:
             raise ModelNotServed(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
         if model.engine is None:
-            raise NotReady(f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}")
+            message = f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}"
+            left = None if self._took is None else self._took - (time.monotonic() - self._loading_since)
+            raise NotReady(message, left)
         return model.engine
+
+    def refuse_if_full(self) -> None:
+        """For a request whose body is not read yet and may name any model: refused where all of them are full.
+
+        Raises:
+            Overloaded: by the default model, where that is loaded.
+        """
+        engines = [model.engine for model in self.versions if model.engine]
+        if engines and all(engine.admission.full for engine in engines):
+            engine = self.find(None).engine or engines[0]
+            engine.admission.refuse_if_full()
 
     async def start(self) -> None:
         """Loads every model that is not there yet, one after the other. One that fails takes no other with it."""
         async with self._changing:
             for model in [model for model in self.versions if model.engine is None and not model.unloaded]:
                 try:
-                    model.engine = await self._load_engine(model)
+                    model.engine = await self._timed_load(model)
                 except Exception as error:
                     model.reason = str(error) or repr(error)
                     _log.error("model %s could not be loaded: %s", model.name, model.reason)
@@ -181,7 +199,7 @@ class ModelRepository:
         async with self._changing:
             model = ServedModel(wanted.name, wanted.source, wanted.version)
             try:
-                model.engine = await self._load_engine(model)
+                model.engine = await given_up_after(self._load_timeout, self._timed_load(model))
             except Exception as error:
                 _log.error("model %s could not be loaded: %s", wanted, error)
                 raise LoadFailed(f"model {wanted} could not be loaded: {error or repr(error)}") from error
@@ -224,6 +242,12 @@ class ModelRepository:
         """Answers what was accepted, then ends every engine."""
         await asyncio.gather(*(model.engine.close() for model in self.versions if model.engine))
         await self.retirement.close()
+
+    async def _timed_load(self, model: ServedModel) -> AsyncEngine:
+        self._loading_since = time.monotonic()
+        engine = await self._load_engine(model)
+        self._took = time.monotonic() - self._loading_since
+        return engine
 
     def _newest(self, name: str) -> ServedModel:
         versions = [model for model in self.versions if model.name == name]

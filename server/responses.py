@@ -1,5 +1,6 @@
 """Errors as HTTP: which status each kind has, its one JSON shape, and how /docs describes it."""
 
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -28,7 +29,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InferenceFailed: 503,
     errors.DeadlineExceeded: 504,
 }
-RETRY_AFTER_SECONDS = {429: "1", 503: "2"}
+RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+"""Where nothing is known that tells better."""
+MOST_RETRY_AFTER_SECONDS = 60
 _HTTP_TYPES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -65,11 +68,16 @@ OPENAI_PATHS = ("/v1/embeddings",)
 """Where errors have the shape whose message OpenAI's clients show."""
 
 
-def failure(status: int, message: str, error_type: str, path: str = "") -> JSONResponse:
-    """An error's response. `path`: of the request, which has a say in the shape."""
+def failure(
+    status: int, message: str, error_type: str, path: str = "", retry_after: float | None = None
+) -> JSONResponse:
+    """An error's response. `path`: of the request, which has a say in the shape. `retry_after`: in seconds."""
     document = failure_document(message, error_type, path)
-    headers = {"retry-after": RETRY_AFTER_SECONDS[status]} if status in RETRY_AFTER_SECONDS else None
-    return JSONResponse(document, status, headers)
+    if status not in RETRY_AFTER_SECONDS:
+        return JSONResponse(document, status)
+    seconds = RETRY_AFTER_SECONDS[status] if retry_after is None else math.ceil(retry_after)
+    whole = min(max(1, seconds), MOST_RETRY_AFTER_SECONDS)
+    return JSONResponse(document, status, {"retry-after": str(whole)})
 
 
 def failure_document(message: str, error_type: str, path: str = "") -> dict[str, Any]:
@@ -83,7 +91,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.ServiceError)
-        return failure(STATUS[type(error)], str(error), error.error_type, request.url.path)
+        return failure(STATUS[type(error)], str(error), error.error_type, request.url.path, error.retry_after)
 
     async def invalid_parameters(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

@@ -107,8 +107,11 @@ class Settings(BaseSettings):
     frontends: int | None = Field(
         default=None, ge=0, le=64, description="front-end processes; 0: one process does all, as it is on a CPU"
     )
+    load_timeout: float = Field(
+        default=600, gt=0, description="seconds after which a load is given up that was asked for at run time"
+    )
     drain_delay: float = Field(default=0, ge=0, description="seconds it still serves, not ready, before it stops")
-    hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent engine is restarted")
+    hang_timeout: float = Field(default=60, gt=0, description="seconds after which a silent process is restarted")
     drain_timeout: float = Field(default=30, ge=0, description="seconds that accepted requests get on shutdown")
 
     @field_validator("model", "api_key", "cors_origin", "image_url_host", mode="before")

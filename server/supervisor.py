@@ -171,16 +171,16 @@ class Supervisor:
             end.close()
 
     async def _watch(self) -> None:
-        """Kills an engine that has not been heard of, or whose model call has not ended, for `hang_timeout`."""
+        """Kills a process that has not been heard of, or whose model call has not ended, for `hang_timeout`."""
         limit = self._settings.hang_timeout
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            for engine in self._members.engines:
-                silent = time.monotonic() - engine.heard_at
-                if max(silent, engine.busy_seconds) > (limit if engine.settled else max(limit, _LOAD_SECONDS)):
-                    _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", engine, silent, engine.busy_seconds)
-                    engine.heard_at = time.monotonic()
-                    engine.process.kill()
+            for member in list(self._members):
+                silent = time.monotonic() - member.heard_at
+                if max(silent, member.busy_seconds) > (limit if member.settled else max(limit, _LOAD_SECONDS)):
+                    _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", member, silent, member.busy_seconds)
+                    member.heard_at = time.monotonic()
+                    member.process.kill()
 
     async def _drain(self) -> None:
         """Not ready, still serving for `drain_delay`; then front ends finish what they accepted; then engines end."""

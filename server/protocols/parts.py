@@ -47,12 +47,14 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read_json(request: Request, form: type[Body]) -> Body:
-    """The body as `form`, parsed in a thread: it may be megabytes of base64.
+    """The body as `form`, parsed in a thread: it may be megabytes of base64. It names the model that is to answer.
 
     Raises:
         BadRequest: it is not of that form.
-        UnsupportedMediaType, RequestTooLarge, Overloaded: as `read_body`.
+        Overloaded: every model is full, and nothing was read; or as `read_body`.
+        UnsupportedMediaType, RequestTooLarge: as `read_body`.
     """
+    service_of(request).repository.refuse_if_full()
     body = await read_body(request)
     try:
         return await asyncio.to_thread(form.model_validate_json, body)

@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -121,6 +123,28 @@ def test_processes_that_are_started_again_have_what_is_served_now() -> None:
         assert families(url) == expected
         assert change(url, "load", "birds")["family"] == "vit"
         assert httpx.post(f"{url}/classify?model=birds", content=PNG).status_code == 200
+    finally:
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize("frontends", ["0", "1"])
+def test_a_load_that_never_ends_is_given_up_and_others_go_on(tmp_path: Path, frontends: str) -> None:
+    endless = tmp_path / "endless.pth"
+    os.mkfifo(endless)  # whoever opens it waits for somebody who writes
+    options = ("--frontends", frontends, "--backend", "torch", "--load-timeout", "2")
+    process = Process("--model", "cats=digits-vit", *options).ready()
+    try:
+        url = process.url
+        with ThreadPoolExecutor(1) as pool:
+            load = pool.submit(httpx.post, f"{url}/models/cats/load", json={"source": str(endless)}, timeout=60)
+            while not load.done():
+                assert httpx.post(f"{url}/classify?model=cats", content=PNG, timeout=60).status_code == 200
+            failed = load.result()
+        assert (failed.status_code, failed.json()["error_type"]) == (422, "load_failed")
+        assert "was not there after 2 s and was given up" in failed.json()["error"]
+        assert change(url, "load", "dogs", source="digits-tnt")["family"] == "tnt"
+        assert families(url) == {"cats": "vit", "dogs": "tnt"}
+        assert process.members("engine") == process.members("engine")[:1]
     finally:
         assert process.stop() == 0
 

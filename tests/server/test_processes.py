@@ -4,8 +4,10 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,6 +195,24 @@ def test_a_hanging_engine_is_noticed_killed_and_replaced(process: Process) -> No
     assert (response.status_code, response.json()["error_type"]) == (503, "not_ready")
     process.ready()
     assert len(process.members("engine")) == 2
+
+
+@pytest.mark.parametrize("process", [("--hang-timeout", "3")], indirect=True)
+def test_a_hanging_front_end_is_noticed_killed_and_replaced_while_the_other_serves(process: Process) -> None:
+    victim, other = process.members("frontend")
+    os.kill(victim, signal.SIGSTOP)
+    answered, deadline = 0, time.monotonic() + 60
+    while len(process.members("frontend")) < 3:
+        assert time.monotonic() < deadline, "".join(process.said)
+        with suppress(httpx.TransportError):  # the kernel deals some connections to the one that hangs
+            answered += httpx.post(f"{process.url}/classify", content=IMAGES[0], timeout=2).status_code == 200
+        time.sleep(0.1)
+    assert answered > 0
+    assert f"(process {victim}) hangs" in "".join(process.said)
+    os.kill(other, 0)  # raises where it has ended
+    assert len(process.members("engine")) == 1
+    process.ready()
+    assert {httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code for _ in range(8)} == {200}
 
 
 def test_a_dead_front_end_is_replaced_and_the_other_serves_on(process: Process) -> None:

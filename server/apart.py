@@ -1,0 +1,62 @@
+"""Work that may take for ever, such as a load: in a thread of its own, which can be given up. Knows no model."""
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+T = TypeVar("T")
+_running: set["Future[object]"] = set()
+"""What is under way and not given up."""
+_AT_EXIT_SECONDS = 10.0
+
+
+async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
+    """What `work` returns or raises. It takes no thread from others, and does not hold up the process's end for long.
+
+    Args:
+        late: is called, in that thread, with what it returns after the caller has been cancelled.
+    """
+    future = Future[T]()
+
+    def run() -> None:
+        future.set_running_or_notify_cancel()
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    _running.add(future)  # type: ignore[arg-type]
+    future.add_done_callback(_running.discard)
+    threading.Thread(target=run, name="apart", daemon=True).start()
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        _running.discard(future)
+        future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
+        raise
+
+
+async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
+    """What `work` returns or raises.
+
+    Raises:
+        TimeoutError: it has not ended in time, and is cancelled.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout") from error
+
+
+@atexit.register
+def _wait_a_little() -> None:
+    """A process that ends under a thread which computes may crash."""
+    wait(list(_running), timeout=_AT_EXIT_SECONDS)

@@ -1,0 +1,53 @@
+"""Work that never ends is given up, takes nobody's thread, and what it gives in the end is put away."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tessella.server.apart import apart, given_up_after
+
+
+def fail() -> int:
+    raise LookupError("nothing there")
+
+
+def ask(seconds: float | None, work: Callable[[], int]) -> int:
+    async def wait() -> int:
+        return await given_up_after(seconds, apart(work, print))
+
+    return asyncio.run(wait())
+
+
+def test_what_it_returns_and_raises_is_the_callers() -> None:
+    assert ask(30, lambda: 5) == 5
+    assert ask(None, lambda: 6) == 6
+    with pytest.raises(LookupError, match="nothing there"):
+        ask(30, fail)
+
+
+def test_what_comes_late_is_put_away() -> None:
+    gate, put_away = threading.Event(), queue.Queue[int]()
+
+    def work() -> int:
+        assert gate.wait(30)
+        return 7
+
+    async def give_up() -> None:
+        await given_up_after(0.05, apart(work, put_away.put))
+
+    with pytest.raises(TimeoutError, match=r"not there after 0\.05 s and was given up"):
+        asyncio.run(give_up())
+    assert put_away.empty()
+    gate.set()
+    assert put_away.get(timeout=30) == 7
+
+
+def test_a_timeout_of_the_work_itself_is_told_as_it_is() -> None:
+    def work() -> int:
+        raise TimeoutError("the disk is slow")
+
+    with pytest.raises(TimeoutError, match="the disk is slow"):
+        ask(30, work)
