@@ -14,7 +14,7 @@ Launch = Callable[..., None]
 
 
 def launch(kernel: Any, grid: tuple[int, ...], tile: Tile, *arguments: object, **constants: object) -> None:
-    """Runs `kernel` over `grid`.
+    """Runs `kernel` over `grid`, on the GPU that its tensors are on: by itself Triton takes the thread's current one.
 
     Floating-point contraction is asked for by name: it is triton's default only up to 3.9.
     """
@@ -23,7 +23,8 @@ def launch(kernel: Any, grid: tuple[int, ...], tile: Tile, *arguments: object, *
         options["enable_fp_fusion"] = True
         if tile.pdl and constants.get("PDL"):  # a kernel that does not wait for the one before must not overtake it
             options["launch_pdl"] = True
-    kernel[grid](*arguments, **constants, **options)
+    with torch.cuda.device_of(next(argument for argument in arguments if isinstance(argument, torch.Tensor))):
+        kernel[grid](*arguments, **constants, **options)
 
 
 def precision(x: torch.Tensor, tf32: bool) -> str:

@@ -83,6 +83,7 @@ class Graphs:
                 forward(pixels)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other models run on meanwhile
+        # the stream says which GPU captures; other models run on meanwhile
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = forward(pixels)
         return Capture(graph, pixels, result, forward)

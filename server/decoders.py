@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..models.cpu import usable_cores
-from ..models.frames import Frame
+from ..models.frames import Frame, resizable
 from ..models.preprocess import Preprocessing
 from .errors import RequestTooLarge
 from .explanations import Explanation
@@ -87,7 +87,7 @@ class Decoders:
 
     def _leave(self, pixels: NDArray[np.uint8], left: int) -> Frame:
         height, width, _ = pixels.shape
-        if width * height > left:
+        if width * height > left or not resizable(width, height):
             return Frame(self._recipe(Image.fromarray(pixels)))
         self._recipe.placement(width, height)
         return Frame(pixels, ready=False)

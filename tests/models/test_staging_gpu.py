@@ -57,6 +57,16 @@ def test_pixels_resized_on_the_gpu_are_the_recipes() -> None:
         assert np.array_equal(found, np.stack([model.preprocess(Image.fromarray(image)) for image in images]))
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second GPU")
+def test_a_model_computes_on_its_own_gpu_whatever_the_threads_current_one_is() -> None:
+    first, second = (load_model("digits-vit", device=f"cuda:{index}", backend="triton") for index in range(2))
+    pixels = np.random.default_rng(3).integers(0, 256, (5, *[first.preprocessing.size] * 2, 3), np.uint8)
+    assert torch.cuda.current_device() == 0
+    found = second.logits(pixels)
+    assert found.device.index == 1
+    assert_close([found.numpy(force=True)], [first.logits(pixels).numpy(force=True)])
+
+
 def in_turns(staging: Staging, model: Classifier, batches: Sequence[Frames]) -> list[NDArray[np.float32]]:
     """Logits, with as many batches under way as there may be."""
     found, under_way = [], deque[Passage]()

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tessella.models.frames import Frame, Frames
+from tessella.models.frames import LARGEST_SIDE, Frame, Frames
 from tessella.models.preprocess import Preprocessing
 from tessella.server.decoders import Decoders
 from tessella.server.engine import AsyncEngine
@@ -86,6 +86,12 @@ def test_an_image_is_left_to_the_model_up_to_a_size(
     values = answer(worker, data, most)
     assert runner.seen == [seen]
     assert np.array_equal(values, RECIPE(decode(data)))
+
+
+def test_an_image_that_is_too_long_for_the_model_is_not_left_to_it() -> None:
+    runner = ResizingRunner()
+    answer(runner.worker(4), pictures.encode(Image.new("RGB", (LARGEST_SIDE + 1, 40))), 10**7)
+    assert runner.seen == [((SIDE, SIDE, 3), True)]
 
 
 def test_pixels_that_a_client_prepared_stay_as_they_are() -> None:
