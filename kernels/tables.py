@@ -11,6 +11,7 @@ import logging
 import warnings
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ SOURCES = (
 
 _NUMBERS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m"}
 _FLAGS = {"warp_specialize", "pdl"}
-_DOCUMENT = ("gpu", "triton", "sources", "entries", "choices")
+_DOCUMENT = ("gpu", "triton", "sources", "entries", "choices", "buckets")
 _CHOICES = {"triton", "torch", "ahead", "beside"}
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class Table:
     """What was measured on one GPU.
 
     `entries`: by key, the launch configuration. `choices`: by key, the quicker of `triton` and `torch` for a composite,
-    of `ahead` and `beside` for the words of a TNT.
+    of `ahead` and `beside` for the words of a TNT. `buckets`: sizes of batch that are worth a CUDA graph of their own,
+    ascending; none: powers of two. `tessella tune` leaves them alone: they are not the batches it tunes for, between
+    which a batch would be filled up to several times its size.
     """
 
     gpu: str
@@ -64,6 +67,7 @@ class Table:
     sources: str
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
+    buckets: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Writes through a neighbouring file, so that a reader never sees half a table."""
@@ -91,6 +95,12 @@ def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) ->
     """Which way was measured quicker for a composite at this shape; None where none was."""
     table = of(gpu)
     return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
+
+
+def buckets(gpu: Gpu) -> tuple[int, ...]:
+    """Sizes of batch that the table names, ascending; none where it names none."""
+    table = of(gpu)
+    return () if table is None else tuple(table.buckets)
 
 
 def prefers_torch(gpu: Gpu, dtype: torch.dtype) -> bool:
@@ -160,7 +170,7 @@ def source_hash() -> str:
 
 def _read(path: Path, gpu: Gpu) -> Table:
     document = json.loads(path.read_text())
-    if not isinstance(document, dict) or set(document) != set(_DOCUMENT):
+    if not isinstance(document, dict) or set(document) | {"buckets"} != set(_DOCUMENT):
         raise TableError("it is not a table of configurations")
     table = Table(**document)
     for what, found, wanted in (
@@ -178,7 +188,17 @@ def _read(path: Path, gpu: Gpu) -> Table:
     for name, choice in table.choices.items():
         if choice not in _CHOICES:
             raise TableError(f"choice {name!r} is {choice!r}, not one of {', '.join(sorted(_CHOICES))}")
+    if not _are_buckets(table.buckets):
+        raise TableError(f"its buckets are {table.buckets!r}, not ascending sizes of batch")
     return table
+
+
+def _are_buckets(sizes: object) -> bool:
+    return (
+        isinstance(sizes, list)
+        and all(type(size) is int and size > 0 for size in sizes)
+        and all(less < more for less, more in pairwise(sizes))
+    )
 
 
 def _is_configuration(entry: object) -> bool:

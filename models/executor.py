@@ -15,7 +15,7 @@ from .fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from .fold_tnt import fold_tnt
 from .fused import FusedViT
 from .fused_tnt import FusedTNT
-from .graphs import Graphs
+from .graphs import BUCKETS, Graphs
 from .tnt import TNT
 from .vit import ViT
 
@@ -81,8 +81,9 @@ class Captured:
     """An executor whose passes are CUDA graphs: one thread at a time."""
 
     def __init__(self, run: "Folded", options: Options, image_size: int, device: torch.device) -> None:
-        self._logits = Graphs(lambda: run(_with_buffers(options)), image_size, device)
-        self._features = Graphs(lambda: run(_with_buffers(options)).features, image_size, device)
+        buckets = tables.buckets(gpu_of(device)) or BUCKETS
+        self._logits = Graphs(lambda: run(_with_buffers(options)), image_size, device, buckets)
+        self._features = Graphs(lambda: run(_with_buffers(options)).features, image_size, device, buckets)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return self._logits(pixels)

@@ -10,6 +10,7 @@ from torch import Tensor
 from .compiles import compiled
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Where the GPU's table names no others: no batch is filled up to twice its size."""
 _WARM_UP_PASSES = 2
 
 Forward = Callable[[Tensor], Tensor]

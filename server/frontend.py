@@ -25,6 +25,7 @@ class FrontEnd:
     Args:
         control: this process's end of the line to the supervisor, which says where engines are and when to stop.
         models: number, name, version and source of each; without a number it is unloaded.
+        aliases: as they are now.
         accounts: the memory file of the keys' rates, where those are limited.
     """
 
@@ -34,11 +35,12 @@ class FrontEnd:
         listener: socket.socket,
         settings: Settings,
         models: list[Row],
+        aliases: dict[str, str],
         accounts: int | None = None,
     ) -> None:
         self._listener = listener
         metrics = Metrics()
-        self._models = RemoteModels(settings, models, metrics, lambda document: self._channel.send(document))
+        self._models = RemoteModels(settings, models, aliases, metrics, lambda document: self._channel.send(document))
         self._benchmarks = RemoteBenchmarks(lambda document: self._channel.send(document))
         self._service = Service(
             settings,

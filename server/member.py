@@ -33,7 +33,7 @@ async def _front_end(control: socket.socket, settings: Settings, start: Document
     from .frontend import FrontEnd
 
     listener = socket.socket(fileno=start["listener"])
-    await FrontEnd(control, listener, settings, start["models"], start["accounts"]).run()
+    await FrontEnd(control, listener, settings, start["models"], start["aliases"], start["accounts"]).run()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ its client is told. What it replaces leaves the engines when no front end has a 
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from .channel import Document
 from .errors import LoadFailed, NotReady, ServiceError
@@ -24,10 +24,17 @@ class ModelChanges:
         connect: gives a front end and an engine a new connection, over which every model of the engine is reached.
     """
 
-    def __init__(self, wanted: Iterable[Wanted], members: Members, connect: Callable[[Member, Member], None]) -> None:
+    def __init__(
+        self,
+        wanted: Iterable[Wanted],
+        aliases: Mapping[str, str],
+        members: Members,
+        connect: Callable[[Member, Member], None],
+    ) -> None:
         self._numbers = itertools.count()
         self.models = {next(self._numbers): one for one in wanted}
         self._unloaded: list[Wanted] = []
+        self._aliases = dict(aliases)
         self._members = members
         self._connect = connect
         self._turns = itertools.count()
@@ -39,12 +46,19 @@ class ModelChanges:
     def document(self) -> Document:
         """Everything, for a process that knows nothing yet. Unloaded models have no number."""
         numbered = [(number, one.name, one.version, one.source) for number, one in self.models.items()]
-        return {"models": numbered + [(None, one.name, one.version, one.source) for one in self._unloaded]}
+        unloaded = [(None, one.name, one.version, one.source) for one in self._unloaded]
+        return {"models": numbered + unloaded, "aliases": self._aliases}
 
     def on_order(self, front_end: Member, document: Document) -> None:
         """A client of this front end wants a change."""
-        wanted = [Wanted(*row) for row in document["models"]]
-        work = self._load(wanted[0]) if document["kind"] == "load" else self._unload(wanted)
+        wanted = [Wanted(*row) for row in document.get("models", ())]
+        match document["kind"]:
+            case "load":
+                work = self._load(wanted[0])
+            case "unload":
+                work = self._unload(wanted)
+            case _:
+                work = self._name(document["alias"], document["target"])
         self._start(self._answer(front_end, document["ticket"], work))
 
     def on_model(self, engine: Member, document: Document) -> None:
@@ -102,6 +116,17 @@ class ModelChanges:
         old = self._drop(models)
         self._unloaded += models
         await self._switch(old)
+
+    async def _name(self, alias: str, target: str | None) -> None:
+        """The front end has checked it; what has changed since is an error that a second try makes clear."""
+        if target is None:
+            self._aliases.pop(alias, None)
+        else:
+            names = {name for one in self.models.values() for name in (one.name, str(one))}
+            if alias in names or target not in names:
+                raise NotReady(f"the models have just changed: {alias!r} cannot mean {target!r}; look and try again")
+            self._aliases[alias] = target
+        await self._switch([])
 
     async def _switch(self, old: list[int]) -> None:
         turn = next(self._turns)

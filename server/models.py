@@ -8,7 +8,7 @@ from .access import require_admin
 from .errors import NotReady
 from .repository import ModelRepository, ServedModel
 from .responses import ERRORS
-from .schemas import LoadBody, ModelAnswer, ModelsAnswer
+from .schemas import AliasBody, LoadBody, ModelAnswer, ModelsAnswer
 from .state import service_of
 from .tasks import Task
 
@@ -56,6 +56,29 @@ async def unload(request: Request, name: str) -> list[ModelAnswer]:
     """All versions of `name`, or the one that `name:version` names. What they have accepted they finish."""
     repository = service_of(request).repository
     return [_describe(model, repository) for model in await repository.unload(name)]
+
+
+@router.put(
+    "/models/aliases/{alias:path}",
+    summary="Change what an alias means",
+    dependencies=[Depends(require_admin)],
+    responses=ERRORS.only(400, 401, 403, 404, 503),
+)
+async def set_alias(request: Request, alias: str, body: AliasBody) -> dict[str, str]:
+    """Answers with all aliases once every new request gets the new meaning. `default` is what answers where none is
+    named."""
+    return await service_of(request).repository.name(alias, body.model)
+
+
+@router.delete(
+    "/models/aliases/{alias:path}",
+    summary="Take an alias away",
+    dependencies=[Depends(require_admin)],
+    responses=ERRORS.only(401, 403, 404, 503),
+)
+async def delete_alias(request: Request, alias: str) -> dict[str, str]:
+    """Answers with the aliases that are left."""
+    return await service_of(request).repository.name(alias, None)
 
 
 def _describe(model: ServedModel, repository: ModelRepository) -> ModelAnswer:

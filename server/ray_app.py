@@ -17,9 +17,10 @@ from ray import serve
 from .app import create_app
 from .collector import spare_what_is_here
 from .load import DEFAULT_MAX_BATCH_SIZE
+from .local_loader import local_loader
 from .logs import configure
 from .metrics import Metrics
-from .repository import ModelRepository, local_loader
+from .repository import ModelRepository
 from .settings import Settings
 from .state import Service
 

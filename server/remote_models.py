@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from .channel import Document
 from .engine import AsyncEngine
@@ -23,11 +23,17 @@ class RemoteModels:
 
     Args:
         models: number, name, version and source of each; without a number it is unloaded.
+        aliases: as they are now.
         send: takes a document to the supervisor.
     """
 
     def __init__(
-        self, settings: Settings, models: Iterable[Row], metrics: Metrics, send: Callable[[Document], None]
+        self,
+        settings: Settings,
+        models: Iterable[Row],
+        aliases: Mapping[str, str],
+        metrics: Metrics,
+        send: Callable[[Document], None],
     ) -> None:
         rows = list(models)
         self._settings = settings
@@ -40,7 +46,7 @@ class RemoteModels:
         self._orders: dict[int, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         served = [ServedModel(name, source, version, unloaded=number is None) for number, name, version, source in rows]
-        self.repository = ModelRepository(settings, self._engine_of, served=served, changes=self)
+        self.repository = ModelRepository(settings, self._engine_of, served=served, aliases=aliases, changes=self)
 
     async def load(self, wanted: Wanted) -> None:
         """As Changes."""
@@ -49,6 +55,10 @@ class RemoteModels:
     async def unload(self, models: list[Wanted]) -> None:
         """As Changes."""
         await self._ask("unload", models)
+
+    async def name(self, alias: str, target: str | None) -> None:
+        """As Changes."""
+        await self._order({"kind": "alias", "alias": alias, "target": target})
 
     def on_changed(self, document: Document) -> None:
         """The supervisor has done, or could not do, what was asked of it."""
@@ -83,6 +93,7 @@ class RemoteModels:
         for key in self._numbers.keys() - now.keys():
             self.repository.remove(*key)
         self._numbers = now
+        self.repository.aliases = document["aliases"]
         self._send({"kind": "switched", "turn": document["turn"]})
         self._start(self._release(document["turn"], gone))
 
@@ -125,10 +136,12 @@ class RemoteModels:
         )
 
     async def _ask(self, kind: str, models: list[Wanted]) -> None:
+        await self._order({"kind": kind, "models": [(one.name, one.version, one.source) for one in models]})
+
+    async def _order(self, document: Document) -> None:
         ticket = next(self._tickets)
         order = self._orders[ticket] = asyncio.get_running_loop().create_future()
-        rows = [(one.name, one.version, one.source) for one in models]
-        self._send({"kind": kind, "ticket": ticket, "models": rows})
+        self._send(document | {"ticket": ticket})
         await order
 
     def _start(self, work: Coroutine[None, None, None]) -> None:

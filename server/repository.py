@@ -3,22 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .apart import given_up_after
 from .engine import AsyncEngine
 from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
-from .load import choices_of
-from .metrics import Metrics
 from .retirement import Retirement
 from .settings import Settings
-from .wanted import DEFAULT_ALIAS, Wanted, split_version, wanted_models
+from .wanted import DEFAULT_ALIAS, Wanted, check_name, split_version, wanted_models
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 _log = logging.getLogger(__name__)
-_LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -60,13 +57,17 @@ class Changes(Protocol):
         """Returns once no request that comes now gets them."""
         ...
 
+    async def name(self, alias: str, target: str | None) -> None:
+        """Returns once the alias means that for every request that comes now. NotReady: the target has just gone."""
+        ...
+
 
 class ModelRepository:
     """All models of one service. A name with several versions means the newest that is loaded; `name:2` means that one.
 
     Args:
         load: makes the engine of a model; what it raises is the reason why the model has failed.
-        served: instead of what the settings say, as when the models have changed since.
+        served, aliases: instead of what the settings say, as when the models have changed since.
         changes: who changes the models, if not this process.
 
     Raises:
@@ -79,6 +80,7 @@ class ModelRepository:
         load: Loader,
         *,
         served: Sequence[ServedModel] | None = None,
+        aliases: Mapping[str, str] | None = None,
         changes: Changes | None = None,
     ) -> None:
         self._load_engine = load
@@ -87,11 +89,11 @@ class ModelRepository:
         self._took: float | None = None
         """Seconds of the last load."""
         self._changes = changes
-        self.aliases = dict(settings.aliases)
+        self.aliases = dict(settings.aliases if aliases is None else aliases)
         found = wanted_models(settings.model, settings.models, settings.aliases)
         models = [ServedModel(one.name, one.source, one.version) for one in found] if served is None else served
         self._models = {(model.name, model.version): model for model in models}
-        self._default = self.aliases.get(DEFAULT_ALIAS, found[0].name)
+        self._first = found[0].name
         self._changing = asyncio.Lock()
         self.retirement = Retirement()
 
@@ -126,7 +128,7 @@ class ModelRepository:
         Raises:
             ModelNotServed: there is none of that name.
         """
-        asked = self._default if name is None else name
+        asked = self.aliases.get(DEFAULT_ALIAS, self._first) if name is None else name
         asked = self.aliases.get(asked, asked)
         if any(asked == known for known, _ in self._models):
             return self._newest(asked)
@@ -221,6 +223,31 @@ class ModelRepository:
         async with self._changing:
             return [self.remove(model.name, model.version) for model in gone]
 
+    async def name(self, alias: str, target: str | None) -> dict[str, str]:
+        """From now on `alias` means `target`, a served name or `name:version`; None: nothing. Returns all aliases.
+
+        Raises:
+            BadRequest: it cannot be an alias.
+            ModelNotServed: there is no such target, or no such alias to take away.
+            NotReady: the target is loading, or has just gone.
+        """
+        if target is None and alias not in self.aliases:
+            raise ModelNotServed(f"there is no alias {alias!r}; there is: {', '.join(self.aliases) or 'none'}")
+        if target is not None:
+            check_name(alias)
+            if alias in self.models or split_version(alias)[1]:
+                raise BadRequest(f"{alias!r} is the name of a model, or of a version, and cannot be an alias as well")
+            self.engine(target)
+            target = self.aliases.get(target, target)
+            target = target if target in self.models else str(self.find(target).wanted)
+        if self._changes is not None:
+            await self._changes.name(alias, target)
+        elif target is None:
+            del self.aliases[alias]
+        else:
+            self.aliases[alias] = target
+        return self.aliases
+
     def install(self, model: ServedModel) -> None:
         """From now on `model` answers; what it replaces is freed once it has answered everything."""
         old = self._models.get((model.name, model.version))
@@ -262,36 +289,10 @@ class ModelRepository:
         except ModelNotServed:
             base, named = split_version(name)
             base = self.aliases.get(base, base)
-            if not (base.strip() and base.isprintable() and len(base) <= _LONGEST_NAME):
-                raise BadRequest("a model's name is 1 to 200 printable characters") from None
+            check_name(base)
             if named and not source:
                 raise BadRequest(f"version {named} of {base!r} is new: say its source") from None
             return Wanted(base, version or named or 1, source or base)
         if version not in (None, known.version) and not source:
             return self._wanted(f"{known.name}:{version}", source, None)
         return Wanted(known.name, version or known.version, source or known.source)
-
-
-def local_loader(settings: Settings, metrics: Metrics) -> Loader:
-    """Runs every model in this process."""
-
-    async def load(model: ServedModel) -> AsyncEngine:
-        started = time.perf_counter()
-        engine = await AsyncEngine.load(
-            model.source,
-            name=model.name,
-            version=model.version,
-            **choices_of(settings),
-            max_batch_size=settings.max_batch_size,
-            max_delay=settings.max_queue_delay_ms / 1e3,
-            max_queue=settings.max_queue,
-            decode_threads=settings.decode_threads,
-            max_pixels=settings.max_pixels,
-            scaled_decode=settings.scaled_decode,
-            gpu_resize_pixels=settings.gpu_resize_pixels,
-            metrics=metrics,
-        )
-        _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
-        return engine
-
-    return load

@@ -109,6 +109,14 @@ class LoadBody(BaseModel):
     ] = None
 
 
+class AliasBody(BaseModel):
+    """What an alias is to mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"model": "cats:2"}]})
+
+    model: Annotated[str, Field(min_length=1, description="a loaded model's name, or name:version")]
+
+
 class ModelAnswer(BaseModel):
     """What is served under a name. From `family` on it is null until the model is loaded."""
 

@@ -14,10 +14,11 @@ from .access import read_keys
 from .app import create_app
 from .collector import spare_what_is_here
 from .frontend import server_config
+from .local_loader import local_loader
 from .member import run
 from .metrics import Metrics
 from .protocols.open_inference.grpc_port import grpc_port
-from .repository import ModelRepository, local_loader
+from .repository import ModelRepository
 from .settings import Settings
 from .state import Service
 from .supervisor import READY, Supervisor

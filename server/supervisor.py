@@ -45,7 +45,7 @@ class Supervisor:
         self._devices = settings.device.split(",")
         self._members = Members()
         wanted = wanted_models(settings.model, settings.models, settings.aliases)
-        self._changes = ModelChanges(wanted, self._members, self._link)
+        self._changes = ModelChanges(wanted, settings.aliases, self._members, self._link)
         self._attempts: dict[tuple[str, int], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -145,7 +145,7 @@ class Supervisor:
                 for front_end in self._members.front_ends:
                     self._link(front_end, member)
                 self._changes.complete(member)
-            case "load" | "unload":
+            case "load" | "unload" | "alias":
                 self._changes.on_order(member, document)
             case "switched" | "released":
                 self._changes.on_turn(member, document)

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..models.sources import served_name
+from .errors import BadRequest
 
 DEFAULT_ALIAS = "default"
+_LONGEST_NAME = 200
 _VERSIONED = re.compile(r"(?P<name>.+):(?P<version>[1-9]\d{0,8})", re.DOTALL)
 
 
@@ -86,6 +88,12 @@ def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], W
             raise ValueError(
                 f"the alias {alias!r} stands for {target!r}, which is no model: {', '.join(sorted(names))}"
             )
+
+
+def check_name(name: str) -> None:
+    """Raises BadRequest where a client's name for a model, or for an alias, cannot be one."""
+    if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
+        raise BadRequest("a model's name is 1 to 200 printable characters")
 
 
 def split_version(asked: str) -> tuple[str, int | None]:

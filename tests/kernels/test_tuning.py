@@ -73,6 +73,20 @@ def test_a_measured_configuration_is_taken(folder: Path) -> None:
         assert tuning.linear(198, 768, 768, torch.bfloat16, CUDA) != tile
 
 
+def test_a_table_may_name_its_buckets(folder: Path) -> None:
+    table = tables.empty(H200)
+    table.save(path := tables.path_of(H200))
+    assert tables.buckets(H200) == ()
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"buckets": [1, 3, 24]}))
+    tables._tables.clear()
+    assert tables.buckets(H200) == (1, 3, 24)
+    del document["buckets"]
+    path.write_text(json.dumps(document))
+    tables._tables.clear()
+    assert tables.of(H200) == table, "older tables have none"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -83,6 +97,10 @@ def test_a_measured_configuration_is_taken(folder: Path) -> None:
         ({"entries": {"linear": {"block_m": "16", "block_n": 16}}}, "entry 'linear' is not a launch configuration"),
         ({"entries": [1]}, "its entries or choices are no objects"),
         ({"choices": {"half": "cublas"}}, "choice 'half' is 'cublas', not one of ahead, beside, torch, triton"),
+        ({"buckets": [1, 4, 2]}, "its buckets are .1, 4, 2., not ascending sizes of batch"),
+        ({"buckets": [0, 1]}, "its buckets are .0, 1., not ascending sizes of batch"),
+        ({"buckets": ["1"]}, "its buckets are .'1'., not ascending sizes of batch"),
+        ({"buckets": {"1": 2}}, "its buckets are .'1': 2., not ascending sizes of batch"),
         ({"extra": 1}, "it is not a table of configurations"),
         (None, "Expecting value"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tessella.kernels import tables
+from tessella.kernels.devices import Gpu, assume
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.models import executor
@@ -13,7 +14,7 @@ from tessella.models.config import ViTConfig
 from tessella.models.executor import choose_backend, fused
 from tessella.models.fold import CPU_STEPS, EVERY_STEP, fold
 from tessella.models.fused import FusedViT
-from tessella.models.graphs import bucket_of
+from tessella.models.graphs import BUCKETS, bucket_of
 from tessella.models.registry import load_model
 from tessella.models.vit import ViT
 
@@ -117,3 +118,17 @@ def test_the_choice_says_that_a_heuristic_chose() -> None:
 def test_batch_invariance_is_not_promised_by_pytorch(backend: str, reason: str) -> None:
     with pytest.raises(ValueError, match=f"batch invariance needs backend 'triton': {reason}"):
         load_model("digits-vit", backend=backend, batch_invariant=True)
+
+
+def test_the_gpus_table_may_name_other_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu("NVIDIA H200", 90, 132)
+    table = tables.empty(gpu)
+    monkeypatch.setattr(tables, "_tables", {gpu: table})
+
+    def run(options: Options) -> FusedViT:
+        raise AssertionError("nothing is captured before it is needed")
+
+    with assume(gpu):
+        assert executor.Captured(run, Options(), 16, CPU).buckets == BUCKETS
+        table.buckets = [1, 3, 24]
+        assert executor.Captured(run, Options(), 16, CPU).buckets == (1, 3, 24)

@@ -10,8 +10,9 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
 from tessella.server.access import is_loopback, read_keys, require_admin
+from tessella.server.local_loader import local_loader
 from tessella.server.metrics import Metrics
-from tessella.server.repository import ModelRepository, local_loader
+from tessella.server.repository import ModelRepository
 from tessella.server.responses import install_error_handlers
 from tessella.server.settings import Settings
 from tessella.server.state import Service

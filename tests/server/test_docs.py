@@ -12,8 +12,9 @@ from schemathesis.checks import CheckContext
 from schemathesis.specs.openapi import checks
 
 from tessella.server.app import create_app
+from tessella.server.local_loader import local_loader
 from tessella.server.metrics import Metrics
-from tessella.server.repository import ModelRepository, local_loader
+from tessella.server.repository import ModelRepository
 from tessella.server.settings import Settings
 from tessella.server.state import Service
 

@@ -85,6 +85,59 @@ def test_versions_answer_beside_each_other(url: str) -> None:
     assert httpx.get(f"{url}/models/cats").json()["version"] == 1
 
 
+def test_an_alias_changes_its_meaning_under_load_and_loses_no_request(url: str) -> None:
+    change(url, "load", "newer", source="digits-tnt")
+    alias, answers, done = f"{url}/models/aliases/best", list[httpx.Response](), threading.Event()
+    assert httpx.put(alias, json={"model": "cats"}).json()["best"] == "cats"
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not done.is_set():
+                answers.append(client.post("/classify?model=best", content=PNG))
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for target in ("newer:1", "cats"):
+            assert httpx.put(alias, json={"model": target}, timeout=60).json()["best"] == target
+            meant = {httpx.get(f"{url}/models/best").json()["name"] for _ in range(6)}
+            assert meant == {target.partition(":")[0]}
+    finally:
+        done.set()
+        for client in clients:
+            client.join(60)
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["model"] for answer in answers} == {"cats", "newer"}
+    assert httpx.delete(alias).json() == {}
+    assert httpx.post(f"{url}/classify?model=best", content=PNG).status_code == 404
+    change(url, "unload", "newer")
+
+
+def test_the_default_model_is_an_alias_that_can_be_changed(url: str) -> None:
+    change(url, "load", "newer", source="digits-tnt")
+    default = f"{url}/models/aliases/default"
+    assert httpx.put(default, json={"model": "newer"}).status_code == 200
+    assert {httpx.post(f"{url}/classify", content=PNG).json()["model"] for _ in range(4)} == {"newer"}
+    assert httpx.delete(default).status_code == 200
+    assert {httpx.post(f"{url}/classify", content=PNG).json()["model"] for _ in range(4)} == {"cats"}
+    change(url, "unload", "newer")
+
+
+def test_an_alias_that_cannot_be_is_refused(url: str) -> None:
+    def put(alias: str, model: str, **headers: str) -> tuple[int, str]:
+        answer = httpx.put(f"{url}/models/aliases/{alias}", json={"model": model}, headers=headers)
+        return answer.status_code, answer.json()["error_type"]
+
+    assert put("cats", "cats") == (400, "bad_request")
+    assert put("best:2", "cats") == (400, "bad_request")
+    assert put("best", "nobody") == (404, "model_not_found")
+    assert put("best", "cats:7") == (404, "model_not_found")
+    assert put("best", "cats", origin="https://example.org") == (403, "forbidden")
+    assert httpx.delete(f"{url}/models/aliases/best").status_code == 404
+    assert httpx.get(f"{url}/models").json()["aliases"] == {}
+
+
 def test_a_load_that_fails_says_why_and_the_old_one_serves_on(url: str) -> None:
     failed = httpx.post(f"{url}/models/cats/load", json={"source": "./nowhere.safetensors"}, timeout=60)
     assert (failed.status_code, failed.json()["error_type"]) == (422, "load_failed")
@@ -112,6 +165,7 @@ def test_processes_that_are_started_again_have_what_is_served_now() -> None:
         change(url, "load", "dogs", source="digits-tnt")
         change(url, "load", "cats", source="digits-tnt")
         change(url, "unload", "birds")
+        httpx.put(f"{url}/models/aliases/best", json={"model": "dogs"})
         again(url, lambda: {0, 1} == {int(n) for n in re.findall(r"number (\d) has left", "".join(process.said))})
         expected = {"cats": "tnt", "birds": "unloaded", "dogs": "tnt"}
         assert families(url) == expected
@@ -121,6 +175,7 @@ def test_processes_that_are_started_again_have_what_is_served_now() -> None:
         os.kill(process.members("frontend")[-1], signal.SIGKILL)
         again(url, lambda: httpx.get(f"{url}/readyz").status_code == 200)
         assert families(url) == expected
+        assert httpx.post(f"{url}/classify?model=best", content=PNG).json()["model"] == "dogs"
         assert change(url, "load", "birds")["family"] == "vit"
         assert httpx.post(f"{url}/classify?model=birds", content=PNG).status_code == 200
     finally:

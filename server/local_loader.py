@@ -1,0 +1,37 @@
+"""Models that run in this process: how the repository gets their engines."""
+
+import logging
+import time
+
+from .engine import AsyncEngine
+from .load import choices_of
+from .metrics import Metrics
+from .repository import Loader, ServedModel
+from .settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def local_loader(settings: Settings, metrics: Metrics) -> Loader:
+    """Runs every model in this process."""
+
+    async def load(model: ServedModel) -> AsyncEngine:
+        started = time.perf_counter()
+        engine = await AsyncEngine.load(
+            model.source,
+            name=model.name,
+            version=model.version,
+            **choices_of(settings),
+            max_batch_size=settings.max_batch_size,
+            max_delay=settings.max_queue_delay_ms / 1e3,
+            max_queue=settings.max_queue,
+            decode_threads=settings.decode_threads,
+            max_pixels=settings.max_pixels,
+            scaled_decode=settings.scaled_decode,
+            gpu_resize_pixels=settings.gpu_resize_pixels,
+            metrics=metrics,
+        )
+        _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
+        return engine
+
+    return load
