@@ -10,11 +10,12 @@ from typing import TypeVar
 T = TypeVar("T")
 _running: set["Future[object]"] = set()
 """What is under way and not given up."""
-_AT_EXIT_SECONDS = 10.0
+_AT_EXIT_SECONDS = 30.0
+_GIVEN_UP = "given up"
 
 
 async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
-    """What `work` returns or raises. It takes no thread from others, and does not hold up the process's end for long.
+    """What `work` returns or raises. It takes no thread from others; given up, it does not hold up the end.
 
     Args:
         late: is called, in that thread, with what it returns after the caller has been cancelled.
@@ -35,8 +36,9 @@ async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
     threading.Thread(target=run, name="apart", daemon=True).start()
     try:
         return await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
-        _running.discard(future)
+    except asyncio.CancelledError as error:
+        if error.args == (_GIVEN_UP,):
+            _running.discard(future)
         future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
         raise
 
@@ -47,13 +49,16 @@ async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
     Raises:
         TimeoutError: it has not ended in time, and is cancelled.
     """
+    task = asyncio.ensure_future(work)
     try:
-        async with asyncio.timeout(seconds) as limit:
-            return await work
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout") from error
+        done, _ = await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if done:
+        return task.result()
+    task.cancel(_GIVEN_UP)
+    raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout")
 
 
 @atexit.register

@@ -2,6 +2,8 @@
 
 import asyncio
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -43,6 +45,25 @@ def test_what_comes_late_is_put_away() -> None:
     assert put_away.empty()
     gate.set()
     assert put_away.get(timeout=30) == 7
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(0.05, False), (None, True)])
+def test_the_process_waits_for_what_it_had_not_given_up(seconds: float | None, waits: bool) -> None:
+    """A thread that computes while the interpreter is taken down may crash it."""
+    script = f"""
+import asyncio, time
+from tessella.server.apart import apart, given_up_after
+
+async def main():
+    work = apart(lambda: time.sleep(2) or print("loaded", flush=True), print)
+    load = asyncio.create_task(given_up_after({seconds}, work))
+    await asyncio.sleep(0.2)
+    load.cancel()
+
+asyncio.run(main())
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ("loaded" in told.stdout) == waits
 
 
 def test_a_timeout_of_the_work_itself_is_told_as_it_is() -> None:

@@ -163,6 +163,15 @@ def test_sigterm_under_load_loses_nothing(process: Process) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.parametrize("frontends", ["0", "1"])
+def test_sigterm_while_a_model_is_loading_is_an_orderly_end(frontends: str) -> None:
+    process = Process("--model", "digits-vit", "--frontends", frontends)
+    assert process._listening.wait(60)
+    time.sleep(0.5)
+    assert process.stop() == 0, "".join(process.said)
+    assert "Traceback" not in "".join(process.said)
+
+
 def test_killing_the_engine_is_503_at_worst_and_it_comes_back(process: Process) -> None:
     expected, outcome = right_answers(process.url), Outcome()
     finished = asyncio.Event()
