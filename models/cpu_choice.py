@@ -16,6 +16,7 @@ from . import costs
 from .cache import CacheError
 from .cpu_memory import remembered_or
 from .cpu_rates import Choice, Run, batch_size, fastest
+from .errors import OperatorError
 from .onnx_exports import open_exported
 from .onnx_gpu import CUDA
 from .onnx_model import OnnxModel, bytes_of
@@ -47,7 +48,11 @@ def choose_for_checkpoint(source: str, *, device: str, dtype: str, **said: Unpac
 
 
 def choose_for_file(path: Path, *, device: str, dtype: str) -> Choice:
-    """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster."""
+    """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster.
+
+    Raises:
+        CheckpointError: neither of them loads it.
+    """
     if device not in ("auto", "cpu") or not installed("onnxruntime"):
         return Choice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
     if not installed("openvino") or _has_cuda_provider(device) or _is_small(path):
@@ -107,15 +112,32 @@ def _checkpoint_runs(source: str, dtype: str, said: Said) -> dict[str, Run]:
 
 
 def _file_runs(path: Path, dtype: str) -> dict[str, Run]:
+    """Of each runtime that has the file's operators and computes in `dtype`.
+
+    Raises:
+        CheckpointError: none has, or the file is broken.
+    """
     from .onnx_session import OnnxSession
+
+    models: list[OnnxModel] = []
+    missing: OperatorError | None = None
+    loaders: list[Callable[[], OnnxModel | None]]
+    loaders = [lambda: OnnxSession(path, device="cpu"), lambda: _openvino(path, dtype)]
+    for load in loaders:
+        try:
+            models += filter(None, [load()])
+        except OperatorError as error:
+            missing = error
+    if not models and missing:
+        raise missing
+    computing = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
+    return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in computing}
+
+
+def _openvino(path: Path, dtype: str) -> OnnxModel | None:
     from .openvino_model import OpenVINOModel
 
-    models: list[OnnxModel] = [OnnxSession(path, device="cpu")]
-    if dtype not in ("auto", models[0].dtype):
-        models.clear()
-    if installed("openvino"):
-        models.append(OpenVINOModel(path, dtype=dtype))
-    return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in models}
+    return OpenVINOModel(path, dtype=dtype) if installed("openvino") else None
 
 
 def _run(run: Callable[[Pixels], object], size: int) -> Run:

@@ -7,3 +7,7 @@ class ModelNotFoundError(LookupError):
 
 class CheckpointError(ValueError):
     """What lies there is not a checkpoint that this version can serve; the message says what was found and expected."""
+
+
+class OperatorError(CheckpointError):
+    """The runtime has no implementation of an operator in the file, or not in its dtype; another one may have."""

@@ -16,6 +16,8 @@ from .preprocess import Preprocessing
 Document = dict[str, Any]
 LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
 """Keys of `metadata_props`; each value is JSON."""
+_TYPES = {"family": str, "config": dict, "parameters": int, "dtype": str, "preprocesses": bool, "facts": dict}
+"""Of what lies under FACTS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +37,11 @@ class Card:
     facts: Document = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
-        rest = {name: getattr(self, name) for name in ("family", "config", "parameters", "dtype", "preprocesses")}
+        rest = {name: getattr(self, name) for name in _TYPES}
         return {
             LABELS: json.dumps(self.labels, ensure_ascii=False),
             PREPROCESSING: json.dumps(asdict(self.preprocessing)),
-            FACTS: json.dumps(rest | {"facts": self.facts}),
+            FACTS: json.dumps(rest),
         }
 
 
@@ -55,6 +57,8 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
         found = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
+    if not isinstance(facts, dict) or any(not isinstance(value, _TYPES.get(key, ())) for key, value in facts.items()):
+        raise CheckpointError(f"{path}: its {FACTS!r} metadata is not what this version writes")
     beside = _beside(path, complete=found.keys() >= {LABELS, PREPROCESSING})
     if facts.get("preprocesses"):
         beside.pop(PREPROCESSING, None)  # it is in the graph, and no file beside changes that
@@ -62,10 +66,7 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
     labels = _labels(found, beside, signature, path)
     if preprocessing.size != (signature.size or preprocessing.size):
         raise CheckpointError(f"{path} takes {signature.size} pixels, its preprocessing makes {preprocessing.size}")
-    try:
-        return Card(labels=labels, preprocessing=preprocessing, **facts)
-    except TypeError as error:
-        raise CheckpointError(f"{path}: its {FACTS!r} metadata is not what this version writes: {error}") from error
+    return Card(labels=labels, preprocessing=preprocessing, **facts)
 
 
 def _beside(path: Path, *, complete: bool) -> Document:

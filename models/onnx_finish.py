@@ -53,6 +53,9 @@ def quantise(path: Path) -> None:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
+            extra_options={
+                "DefaultTensorType": onnx.TensorProto.FLOAT
+            },  # of what comes out of onnxruntime's own operators
         )
     logging.disable(logging.NOTSET)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from .errors import CheckpointError
+from .errors import CheckpointError, OperatorError
 from .onnx_card import read_card
 from .onnx_gpu import CPU, CUDA, TENSORRT, BoundBatches, Providers, providers
 from .onnx_model import OnnxModel, reason
@@ -85,7 +85,11 @@ def load_session(path: Path | bytes, wanted: Providers) -> onnxruntime.Inference
             path if isinstance(path, bytes) else os.fspath(path), options, providers=wanted
         )
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise CheckpointError(f"onnxruntime {runtime.__version__} cannot load {name}: {reason(error)}") from error
+        message = f"onnxruntime {runtime.__version__} cannot load {name}: {reason(error)}"
+        if "NOT_IMPLEMENTED" not in str(error):
+            raise CheckpointError(message) from error
+        hint = "if that is bfloat16, which it multiplies on GPUs only: --backend openvino does on a CPU"
+        raise OperatorError(f"{message}; {hint}") from error
     if wanted[0][0] not in session.get_providers():
         raise ValueError(f"{wanted[0][0]} did not start: its libraries are missing or of another version")
     return session

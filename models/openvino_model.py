@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cpu
-from .errors import CheckpointError
+from .errors import CheckpointError, OperatorError
 from .onnx_card import read_card
 from .onnx_model import OnnxModel, reason
 from .onnx_signature import PIXELS, Port, read_signature
@@ -41,9 +41,14 @@ class OpenVINOModel(OnnxModel):
         try:
             model = core.read_model(path)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
-            raise CheckpointError(f"OpenVINO {openvino.__version__} cannot load {path}: {reason(error)}") from error
+            raise CheckpointError(f"OpenVINO {_release(openvino)} cannot load {path}: {reason(error)}") from error
         self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
         self.card = read_card(_metadata(model), self.signature, path)
+        if self.card.facts.get("export", {}).get("fusions"):
+            raise OperatorError(
+                f"{path} holds onnxruntime's own operators (--ort-fusions), which OpenVINO knows in part only: "
+                "choose --backend onnxruntime"
+            )
         if self.card.preprocesses:
             model = _after_preprocessing(openvino, model, self.card.preprocessing.size, path)
             self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
@@ -53,7 +58,7 @@ class OpenVINOModel(OnnxModel):
         names = [port.name for port in _ports(model.outputs)]
         output = names.index(self.signature.output.name)
         self._batches = compile_batches(core, model, output, settings(PRECISIONS.get(self.dtype, "f32")), path)
-        self.choice = f"OpenVINO {openvino.__version__.partition('-')[0]} on {cpu.usable_cores()} cores, {self.dtype}"
+        self.choice = f"OpenVINO {_release(openvino)} on {cpu.usable_cores()} cores, {self.dtype}"
         self.check()
 
     def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -71,6 +76,10 @@ def require_openvino() -> Any:
     except ImportError as error:
         raise ValueError("the package openvino is not installed: pip install 'tessella[openvino]'") from error
     return openvino
+
+
+def _release(openvino: Any) -> str:
+    return str(openvino.__version__).partition("-")[0]
 
 
 def _choose_dtype(dtype: str) -> str:

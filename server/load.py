@@ -11,8 +11,9 @@ from ..models.cache import CacheError
 from ..models.cpu_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
 from ..models.cpu_memory import RUNTIMES
 from ..models.cpu_rates import Choice
-from ..models.errors import CheckpointError
+from ..models.errors import CheckpointError, OperatorError
 from ..models.onnx_exports import open_exported
+from ..models.onnx_model import OnnxModel
 from ..models.packages import installed
 from ..models.registry import describe
 from ..models.sources import Said, onnx_file
@@ -128,10 +129,24 @@ def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_s
     choice = Choice(backend, "")
     if backend == "auto":
         choice = choose_for_file(file, device=device, dtype=dtype)
-    limit = max_batch_size or DEFAULT_MAX_BATCH_SIZE
-    model = open_onnx(file, choice.backend, device=device, dtype=dtype, max_batch_size=limit)
+    load = partial(open_onnx, file, device=device, dtype=dtype, max_batch_size=max_batch_size or DEFAULT_MAX_BATCH_SIZE)
+    try:
+        model = load(choice.backend)
+    except OperatorError:
+        other = _in_openvino(load) if backend == "auto" and device in ("auto", "cpu") else None
+        if other is None:
+            raise
+        model = other
     measure = partial(batches_of_file, file, backend=model.backend, dtype=dtype)
     return _told(OnnxRunner(model), choice, measure, max_batch_size)
+
+
+def _in_openvino(load: Callable[[str], OnnxModel]) -> OnnxModel | None:
+    """A file with operators that onnxruntime lacks, as in bfloat16; None where OpenVINO does not load it either."""
+    try:
+        return load("openvino")
+    except ValueError:
+        return None
 
 
 def _told(

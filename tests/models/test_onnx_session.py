@@ -123,6 +123,18 @@ def two_inputs(file: Path) -> Path:
     return file
 
 
+def with_facts(facts: object) -> Callable[[Path], Path]:
+    """With what none of our exports says."""
+
+    def write(file: Path) -> Path:
+        model = onnx.load(write_sidecar(write_foreign(file)))
+        helper.set_model_props(model, {"tessella": json.dumps(facts)})
+        onnx.save(model, file)
+        return file
+
+    return write
+
+
 def write_text(file: Path) -> Path:
     file.write_text("hello")
     return file
@@ -165,6 +177,9 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda file: write_sidecar(write_foreign(file), preprocessing={"std": [0, 1, 1], "mean": [0, 0, 0]}),
         "std must be positive",
     ),
+    "a list of facts": (with_facts([1]), "'tessella' metadata is not what this version writes"),
+    "a family that is a number": (with_facts({"family": 3}), "not what this version writes"),
+    "facts of another version": (with_facts({"colour": "red"}), "not what this version writes"),
     "scores that are not finite": (
         lambda file: write_sidecar(write_foreign(file, factor=float("inf"))),
         "not finite",

@@ -11,12 +11,14 @@ import httpx
 import numpy as np
 import pytest
 
+from tessella.models import cpu_choice
+from tessella.models.errors import OperatorError
 from tessella.models.export import Wishes, export
 from tessella.models.registry import load_model, shipped
 from tessella.server.images import decode
 from tessella.server.load import load_runner
 
-from ..models.exports import TNT, write_checkpoint
+from ..models.exports import TNT, VIT, write_checkpoint
 from ..models.references import timm_network, write_timm
 from . import pictures
 from .live import served
@@ -117,6 +119,31 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
     assert np.abs(runner.run(pixels) - expected).max() < 1e-5
     monkeypatch.setattr("tessella.models.export.export", lambda *_: pytest.fail("exported again"))
     assert np.abs(load_runner(source, backend="openvino", dtype="float32").run(pixels) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("wishes", "runs", "lacks"),
+    [
+        (Wishes(dtype="bfloat16"), "openvino", "onnxruntime"),
+        (Wishes(fusions=True, quantise="int8"), "onnxruntime", "openvino"),
+    ],
+    ids=["bfloat16", "fusions"],
+)
+def test_what_one_runtime_lacks_the_other_runs(
+    large: bool, wishes: Wishes, runs: str, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the one was asked for: that is an error which names the other."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if large:
+        monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+    source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
+    file = str(export(source, tmp_path / "m.onnx", wishes).files[0])
+    runner = load_runner(file)
+    assert runner.info.backend == runs
+    assert (runner.info.preferred_batch is not None) == large
+    with pytest.raises(OperatorError, match=f"--backend {runs}"):
+        load_runner(file, backend=lacks)
 
 
 def test_what_cannot_be_served_is_an_error(tmp_path: Path, files: dict[str, tuple[str, Path]]) -> None:
