@@ -149,10 +149,11 @@ def write(path: Path, network: ViT | TNT, description: Description, wishes: Wish
     if wishes.preprocess:
         prepend_preprocessing(model, recipe)
     onnx_finish.finish(model, _card(description, wishes, facts).to_metadata())
-    external = f"{path.name}.data" if onnx_finish.weight_bytes(model) > INLINE_LIMIT else None
-    ir.save(model, path, external_data=external)
+    size = onnx_finish.weight_bytes(model)
     if wishes.quantise:
-        onnx_finish.quantise(path)
+        onnx_finish.quantise(model, path, wide_external=size > INLINE_LIMIT, external=size / 2 > INLINE_LIMIT)
+    else:
+        ir.save(model, path, external_data=f"{path.name}.data" if size > INLINE_LIMIT else None)
 
 
 def _card(description: Description, wishes: Wishes, facts: dict[str, Any]) -> Card:

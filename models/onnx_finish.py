@@ -1,6 +1,7 @@
 """A traced ONNX graph is made ready to be given away: LayerNorms in float32, its card, no traces of its making."""
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,21 +34,32 @@ def fuse_for_onnxruntime(model: ir.Model) -> None:
     model.graph.sort()
 
 
-def quantise(path: Path) -> None:
-    """In place: weights to int8 per channel, activations by the range of each batch; matrix products only.
+def quantise(model: ir.Model, path: Path, *, wide_external: bool = False, external: bool = False) -> None:
+    """The file, its weights int8 per channel, activations by the range of each batch; matrix products only.
 
     One bit less than eight in the weights: x86 without VNNI adds two products in 16 bits, which saturate.
+
+    Args:
+        wide_external, external: float32 weights, and int8 ones, are too large for one file.
     """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        wide = Path(folder) / "float32.onnx"
+        ir.save(model, wide, external_data=f"{wide.name}.data" if wide_external else None)
+        _quantise(wide, path, external)
+
+
+def _quantise(wide: Path, path: Path, external: bool) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = onnx.load(path)
+    model = onnx.load(wide, load_external_data=False)
     del model.graph.value_info[:]  # stale shapes make the quantiser's shape inference fail
-    onnx.save(model, path)
+    onnx.save(model, wide)
     logging.disable(logging.WARNING)  # it recommends a pre-processing that these graphs do not survive
     with warnings.catch_warnings(action="ignore"):
         quantize_dynamic(
+            wide,
             path,
-            path,
+            use_external_data_format=external,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=_stacked_products(model),
             per_channel=True,

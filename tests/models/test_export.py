@@ -15,6 +15,7 @@ from tessella.models.errors import CheckpointError, ModelNotFoundError
 from tessella.models.export import Wishes, export
 from tessella.models.export_check import ExportError
 from tessella.models.onnx_session import OnnxSession
+from tessella.models.openvino_model import OpenVINOModel
 from tessella.models.registry import load_model, load_network
 
 from .exports import LABELS, TNT, VIT, pixels, write_checkpoint, write_foreign
@@ -53,6 +54,32 @@ def test_the_file_computes_what_pytorch_computes(
     assert made.verdict.largest <= tolerance
     assert made.verdict.count == 12
     assert_equal(tmp_path / "m.onnx", checkpoints[name], tolerance)
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(quantise="int8"), Wishes(dtype="float16", preprocess=True)], ids=["int8", "float16"]
+)
+def test_weights_too_large_for_one_file_lie_beside_it(
+    wishes: Wishes, checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the file that is there, and none of what it was made from. All that the two need is their folder."""
+    monkeypatch.setattr(export_module, "INLINE_LIMIT", 0)
+    made = export(checkpoints["tnt"], tmp_path / "m.onnx", wishes)
+    assert made.files == (tmp_path / "m.onnx", tmp_path / "m.onnx.data")
+    assert sorted(tmp_path.iterdir()) == sorted(made.files)
+    named = {
+        entry.value
+        for tensor in onnx.load(made.files[0], load_external_data=False).graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    assert named == {"m.onnx.data"}
+    (moved := tmp_path / "moved").mkdir()
+    for file in made.files:
+        file.rename(moved / file.name)
+    assert_equal(moved / "m.onnx", checkpoints["tnt"], 0.2)
+    model = OpenVINOModel(moved / "m.onnx", dtype="float32")
+    assert np.isfinite(model.logits(pixels(32, 2).numpy())).all()
 
 
 def assert_equal(file: Path, checkpoint: str, tolerance: float = 1e-5) -> None:
