@@ -87,7 +87,7 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
         priority=parameters.priority,
         explain=Task[parameters.explain.upper()] if parameters.explain else None,
     )
-    results = await answer_readable(images, run, request.state.context)
+    results = await answer_readable(images, run, request)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
     answer = _answer(results, engine.name, request.state.context)

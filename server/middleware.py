@@ -76,7 +76,7 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            _log.info("request %s: the client went away before its body had arrived", context.id)
+            _log.info("request %s: the client went away", context.id)
         except Exception:
             _log.exception("request %s failed", context.id)
             if started:

@@ -85,7 +85,7 @@ async def embeddings(request: Request) -> Response:
     images = await read_images(request, body.input)
     engine = service.repository.engine(body.model)
     run = partial(engine.run_many, task=TASKS[body.pooling], timeout=service.settings.timeout_ms / 1e3)
-    outputs = all_of(await answer_readable(images, run, request.state.context))
+    outputs = all_of(await answer_readable(images, run, request))
     vectors = [_scaled(output.values) if body.normalize else output.values for output in outputs]
     answer = EmbeddingsAnswer(
         data=[

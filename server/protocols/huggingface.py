@@ -87,7 +87,7 @@ async def _classify(request: Request, model: str | None) -> Response:
         function=parameters.function_to_apply,
         timeout=service.settings.timeout_ms / 1e3,
     )
-    results = all_of(await answer_readable(images, run, request.state.context))
+    results = all_of(await answer_readable(images, run, request))
     lists = [_labels(result) for result in results]
     return Response(_ANSWER.dump_json(lists if several else lists[0]), media_type="application/json")
 

@@ -51,7 +51,7 @@ async def infer(request: Request) -> Response:
     images = await read_images(request, [*body.input])
     engine = service.repository.engine(body.model)
     run = partial(engine.classify_many, top_k=body.top_k, timeout=service.settings.timeout_ms / 1e3)
-    results = all_of(await answer_readable(images, run, request.state.context))
+    results = all_of(await answer_readable(images, run, request))
     answer = InferAnswer(
         data=[
             InferResult(

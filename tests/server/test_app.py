@@ -112,6 +112,31 @@ def test_a_request_whose_time_is_over_is_504(runner: GatedRunner, pool: ThreadPo
     assert runner.batches == [1]
 
 
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [("/classify", ""), ("/", ""), ("/v2/models/gated/infer", "inference-header-content-length: 0\r\n")],
+)
+def test_what_a_client_that_has_gone_had_asked_for_costs_no_batch(
+    runner: GatedRunner, pool: ThreadPoolExecutor, path: str, head: str
+) -> None:
+    body = red(1)
+    request = f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    with gated(runner, Settings(model=("gated",))) as live:
+        first = hold(runner, pool, live)
+        host, port = live.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as line:
+            line.sendall(request)
+            until(lambda: live.waiting == 1)
+        pending = 'nv_inference_pending_request_count{model="gated",version="1"} 1.0'
+        until(lambda: pending in httpx.get(f"{live.url}/metrics").text)
+        runner.gate.set()
+        assert label(first.result()) == "red 255"
+        assert label(send(pool, live, 2).result()) == "red 2"
+        told = httpx.get(f"{live.url}/metrics").text
+    assert runner.batches == [1, 1]
+    assert 'tessella_images_dropped{reason="cancelled",model="gated",version="1"} 1.0' in told
+
+
 def test_a_failing_model_is_503_and_not_the_end(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",))) as live:
         runner.fails = True

@@ -16,6 +16,7 @@ from ...body import hold, read_body, read_raw_body
 from ...compression import decompress
 from ...engine import AsyncEngine
 from ...errors import BadRequest, ModelNotServed, Unsupported
+from ...presence import while_there
 from ...responses import ERRORS
 from ...state import Service, service_of
 from . import service as shared
@@ -105,7 +106,8 @@ async def model_infer(request: Request) -> Response:
     service, find = service_of(request), partial(_engine, request)
     find().admission.refuse_if_full()  # and an unknown model, before megabytes are read
     asked = await _read(request, service)
-    answer = await infer(asked, find, service.settings)
+    async with while_there(request):
+        answer = await infer(asked, find, service.settings)
     request.state.context.took(answer.images)
     write = partial(write_response, answer, asked.id)
     body, header_length = await offload(write, when=answer.elements > INLINE_ELEMENTS)
