@@ -72,7 +72,7 @@ def _ratios(document: dict[str, Any]) -> Table:
 
 
 def _claims(document: dict[str, Any]) -> Table:
-    notes = [_note(name, scenario) for name, scenario in document["scenarios"].items() if "client_lag_ms" in scenario]
+    notes = [_note(name, scenario) for name, scenario in document["scenarios"].items() if "rate" in scenario]
     made = Table("scenario", "promise", "measured", "limit", "", caption="\n".join(notes) or None)
     for name, scenario in document["scenarios"].items():
         for claim in scenario["claims"]:

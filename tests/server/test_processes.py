@@ -224,6 +224,36 @@ def test_a_hanging_front_end_is_noticed_killed_and_replaced_while_the_other_serv
     assert {httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code for _ in range(8)} == {200}
 
 
+@pytest.mark.parametrize("process", [("--device", "cpu,cpu")], indirect=True)
+def test_a_model_on_two_devices_uses_both_and_lives_on_with_one(process: Process) -> None:
+    expected, outcome = right_answers(process.url), Outcome()
+
+    async def visit(client: httpx.AsyncClient, number: int) -> None:
+        for turn in range(4):
+            await ask(client, number * 31 + turn, expected, outcome)
+
+    crowd(process.url, visit)
+    assert (dict(outcome.statuses), outcome.wrong, outcome.unanswered) == ({200: 4 * CLIENTS}, [], [])
+    first, second = process.members("engine")
+    deadline = time.monotonic() + 30
+    while not all(f'process="{engine}"' in ran(process) for engine in (first, second)):
+        assert time.monotonic() < deadline, ran(process)
+        time.sleep(0.1)
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while len(process.members("engine")) == 2:
+        assert time.monotonic() < deadline
+        assert httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code in (200, 503)
+    assert {httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code for _ in range(20)} == {200}
+    process.ready()
+
+
+def ran(process: Process) -> str:
+    """Which processes have run a model, as the metrics tell it."""
+    lines = httpx.get(f"{process.url}/metrics").text.splitlines()
+    return "\n".join(line for line in lines if line.startswith("tessella_last_inference_timestamp_seconds{"))
+
+
 def test_a_dead_front_end_is_replaced_and_the_other_serves_on(process: Process) -> None:
     expected = right_answers(process.url)
     with httpx.Client(base_url=process.url) as client:
