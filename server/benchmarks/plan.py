@@ -19,6 +19,9 @@ def plan(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, s
     """
     engine, model = repository.engine(request.model), repository.find(request.model)
     info = engine.info
+    if "batch_sizes" not in request.model_fields_set:
+        sizes = [size for size in request.batch_sizes if size <= engine.max_batch_size]
+        request = request.model_copy(update={"batch_sizes": sizes})
     if (largest := max(request.batch_sizes)) > engine.max_batch_size:
         raise BadRequest(f"batch size {largest} is larger than the model's largest, {engine.max_batch_size}")
     if len(set(request.batch_sizes)) < len(request.batch_sizes):

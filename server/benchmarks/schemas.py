@@ -17,7 +17,11 @@ class BenchmarkRequest(BaseModel):
     model: Annotated[str | None, Field(description="a served model's name; default: the first one served")] = None
     batch_sizes: Annotated[
         list[BatchSize],
-        Field(min_length=1, max_length=16, description="images of one model call, each at most the model's largest"),
+        Field(
+            min_length=1,
+            max_length=16,
+            description="images of one model call; each, or by default those, at most the model's largest",
+        ),
     ] = [1, 2, 4, 8]
     iterations: Annotated[int, Field(ge=1, le=10_000, description="timed model calls for each batch size")] = 50
     warmup: Annotated[int, Field(ge=1, le=1000, description="calls before them that are not timed")] = 5

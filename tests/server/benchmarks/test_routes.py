@@ -75,6 +75,13 @@ def test_each_batch_size_is_called_exactly_as_often_as_asked(live: Gated, runner
     assert [run["id"] for run in listed] == [again, run["id"]]
 
 
+def test_by_default_no_batch_is_larger_than_the_model_takes(runner: GatedRunner) -> None:
+    with gated(runner, Settings(model=("gated",), max_batch_size=2)) as live:
+        answer = httpx.post(f"{live.url}/benchmarks", json={"iterations": 3, "warmup": 1})
+        assert answer.status_code == 202, answer.text
+        assert [row["batch_size"] for row in ended(live, answer.json()["id"])["rows"]] == [1, 2]
+
+
 def test_results_are_there_as_csv(live: Gated) -> None:
     id = start(live).json()["id"]
     run = ended(live, id)
