@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,26 +42,33 @@ def families(url: str) -> dict[str, str]:
     return {model["name"]: model["family"] or model["state"] for model in told[0]}
 
 
-def test_a_swap_under_load_loses_no_request(url: str) -> None:
+@contextmanager
+def asked_meanwhile(url: str, model: str) -> Iterator[list[httpx.Response]]:
+    """Four clients ask one request after the other; all their answers are there after the block."""
     answers: list[httpx.Response] = []
     done = threading.Event()
 
     def ask() -> None:
         with httpx.Client(base_url=url, timeout=60) as client:
             while not done.is_set():
-                answers.append(client.post("/classify?model=cats", content=PNG))
+                answers.append(client.post(f"/classify?model={model}", content=PNG))
 
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
         client.start()
     try:
-        for source, family in (("digits-tnt", "tnt"), ("digits-vit", "vit")):
-            assert change(url, "load", "cats", source=source)["family"] == family
-            assert families(url)["cats"] == family
+        yield answers
     finally:
         done.set()
         for client in clients:
             client.join(60)
+
+
+def test_a_swap_under_load_loses_no_request(url: str) -> None:
+    with asked_meanwhile(url, "cats") as answers:
+        for source, family in (("digits-tnt", "tnt"), ("digits-vit", "vit")):
+            assert change(url, "load", "cats", source=source)["family"] == family
+            assert families(url)["cats"] == family
     assert {answer.status_code for answer in answers} == {200}
     assert len({round(answer.json()["results"][0]["predictions"][0]["score"], 1) for answer in answers}) == 2
 
@@ -87,26 +95,13 @@ def test_versions_answer_beside_each_other(url: str) -> None:
 
 def test_an_alias_changes_its_meaning_under_load_and_loses_no_request(url: str) -> None:
     change(url, "load", "newer", source="digits-tnt")
-    alias, answers, done = f"{url}/models/aliases/best", list[httpx.Response](), threading.Event()
+    alias = f"{url}/models/aliases/best"
     assert httpx.put(alias, json={"model": "cats"}).json()["best"] == "cats"
-
-    def ask() -> None:
-        with httpx.Client(base_url=url, timeout=60) as client:
-            while not done.is_set():
-                answers.append(client.post("/classify?model=best", content=PNG))
-
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
-    try:
+    with asked_meanwhile(url, "best") as answers:
         for target in ("newer:1", "cats"):
             assert httpx.put(alias, json={"model": target}, timeout=60).json()["best"] == target
             meant = {httpx.get(f"{url}/models/best").json()["name"] for _ in range(6)}
             assert meant == {target.partition(":")[0]}
-    finally:
-        done.set()
-        for client in clients:
-            client.join(60)
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["model"] for answer in answers} == {"cats", "newer"}
     assert httpx.delete(alias).json() == {}
