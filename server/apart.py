@@ -62,6 +62,9 @@ async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
 
 
 @atexit.register
-def _wait_a_little() -> None:
-    """A process that ends under a thread which computes may crash."""
+def settle() -> None:
+    """Waits a while for what is under way: a process that ends under a thread which computes may crash.
+
+    To be called before the interpreter begins to end: what is imported meanwhile (torch) has callbacks for that end.
+    """
     wait(list(_running), timeout=_AT_EXIT_SECONDS)

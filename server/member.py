@@ -7,6 +7,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .apart import settle
 from .channel import Document, receive_first
 from .logs import configure
 from .settings import Settings
@@ -45,6 +46,7 @@ def main() -> None:
     configure(settings.log_format)
     member = {"engine": _engine, "frontend": _front_end}[kind]
     run(member(control, settings, start))
+    settle()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import uvicorn
 
 from ..models.cpu import usable_cores
 from .access import read_keys
+from .apart import settle
 from .app import create_app
 from .collector import spare_what_is_here
 from .frontend import server_config
@@ -89,6 +90,7 @@ def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> i
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
+    settle()
     return 1 if repository.failures else 0
 
 
