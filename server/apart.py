@@ -3,13 +3,14 @@
 import asyncio
 import atexit
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
-_running: set["Future[object]"] = set()
-"""What is under way and not given up."""
+_running: set[threading.Thread] = set()
+"""Those that are under way and not given up."""
 _AT_EXIT_SECONDS = 30.0
 _GIVEN_UP = "given up"
 
@@ -23,22 +24,28 @@ async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
     future = Future[T]()
 
     def run() -> None:
-        future.set_running_or_notify_cancel()
+        try:
+            if future.set_running_or_notify_cancel():
+                fulfil()
+        finally:
+            _running.discard(thread)
+
+    def fulfil() -> None:
         try:
             result = work()
         except BaseException as error:
             future.set_exception(error)
         else:
-            future.set_result(result)
+            future.set_result(result)  # and puts it away if it comes late
 
-    _running.add(future)  # type: ignore[arg-type]
-    future.add_done_callback(_running.discard)
-    threading.Thread(target=run, name="apart", daemon=True).start()
+    thread = threading.Thread(target=run, name="apart", daemon=True)
+    _running.add(thread)
+    thread.start()
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError as error:
         if error.args == (_GIVEN_UP,):
-            _running.discard(future)
+            _running.discard(thread)
         future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
         raise
 
@@ -67,4 +74,6 @@ def settle() -> None:
 
     To be called before the interpreter begins to end: what is imported meanwhile (torch) has callbacks for that end.
     """
-    wait(list(_running), timeout=_AT_EXIT_SECONDS)
+    end = time.monotonic() + _AT_EXIT_SECONDS
+    for thread in list(_running):
+        thread.join(max(0.0, end - time.monotonic()))
