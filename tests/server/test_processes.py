@@ -208,6 +208,10 @@ def test_a_hanging_engine_is_noticed_killed_and_replaced(process: Process) -> No
 
 @pytest.mark.parametrize("process", [("--hang-timeout", "3")], indirect=True)
 def test_a_hanging_front_end_is_noticed_killed_and_replaced_while_the_other_serves(process: Process) -> None:
+    deadline = time.monotonic() + 60
+    while not any("ready: open" in line for line in list(process.said)):  # one that loads may be silent longer
+        assert time.monotonic() < deadline, "".join(process.said)
+        time.sleep(0.05)
     victim, other = process.members("frontend")
     os.kill(victim, signal.SIGSTOP)
     answered, deadline = 0, time.monotonic() + 60
