@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,22 +24,45 @@ class ExportError(RuntimeError):
     """The exported file does not do what the network does; the message says by how much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
     """`largest`: difference of a logit from PyTorch's float32; `scale`: PyTorch's largest. `agreement`: of top-1."""
 
-    runtime: str
-    images: str
-    count: int
     largest: float
     scale: float
     agreement: float
 
+    @classmethod
+    def of(cls, found: np.ndarray, expected: np.ndarray, **further: Any) -> Self:
+        """Of logits (B, classes). `further`: what else the class has."""
+        return cls(
+            largest=float(np.abs(found - expected).max()),
+            scale=float(np.abs(expected).max()),
+            agreement=float((found.argmax(1) == expected.argmax(1)).mean()),
+            **further,
+        )
+
+    def within(self, tolerance: float) -> bool:
+        """Whether no logit is farther off than this part of the largest."""
+        return self.largest <= tolerance * max(1.0, self.scale)
+
+    @property
+    def in_words(self) -> str:
+        return f"{self.largest:.1e} of logits up to {self.scale:.3g}, top-1 agreement {self.agreement:.0%}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Likeness):
+    """Of a runtime on `count` images of this origin."""
+
+    runtime: str
+    images: str
+    count: int
+
     def __str__(self) -> str:
         return (
             f"{self.runtime} against PyTorch float32 on {self.count} {self.images} at batch "
-            f"{', '.join(map(str, BATCH_SIZES))}: largest difference {self.largest:.1e} of logits up to "
-            f"{self.scale:.3g}, top-1 agreement {self.agreement:.0%}"
+            f"{', '.join(map(str, BATCH_SIZES))}: largest difference {self.in_words}"
         )
 
 
@@ -57,15 +81,8 @@ def verify(path: Path, network: ViT | TNT, preprocessing: Preprocessing, dtype: 
     batches = np.split(pixels, np.cumsum(BATCH_SIZES)[:-1])
     expected = np.concatenate([published(network, batch, preprocessing) for batch in batches])
     found = np.concatenate([model.logits(batch) for batch in batches])
-    verdict = Verdict(
-        runtime=model.backend,
-        images=images,
-        count=len(pixels),
-        largest=float(np.abs(found - expected).max()),
-        scale=float(np.abs(expected).max()),
-        agreement=float((found.argmax(1) == expected.argmax(1)).mean()),
-    )
-    if not verdict.largest <= TOLERANCE[dtype] * max(1.0, verdict.scale):
+    verdict = Verdict.of(found, expected, runtime=model.backend, images=images, count=len(pixels))
+    if not verdict.within(TOLERANCE[dtype]):
         raise ExportError(f"the exported file is not the network, and was removed: {verdict}")
     return verdict
 

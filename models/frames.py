@@ -17,6 +17,8 @@ class Frame(NamedTuple):
     ready: bool = True
 
 
+DEFAULT_GPU_RESIZE_PIXELS = 400_000
+"""Largest image, in pixels, that is handed over unready where nobody says otherwise."""
 LARGEST_SIDE = 65_535
 LARGEST_BYTES = 250_000_000
 Frames = NDArray[np.uint8] | Sequence[Frame]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .export_check import TOLERANCE, ExportError, published
+from .export_check import TOLERANCE, ExportError, Likeness, published
 from .onnx_gpu import CPU
 from .onnx_session import load_session
 from .onnx_signature import LOGITS, PIXELS
@@ -25,22 +25,18 @@ _SCALES = (0.7, 1.0, 2.3)
 """Shorter side of a photograph, over that of the resize: enlarged, kept, made smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreprocessVerdict:
-    """`pixels`: largest difference, in levels of 255. `largest`, `scale`, `agreement`: as in `Verdict`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessVerdict(Likeness):
+    """`pixels`: largest difference, in levels of 255."""
 
     images: str
     count: int
     pixels: int
-    largest: float
-    scale: float
-    agreement: float
 
     def __str__(self) -> str:
         return (
             f"preprocessing in the graph against Pillow on {self.count} {self.images} of as many shapes: largest "
-            f"difference {self.pixels} of 255 levels, {self.largest:.1e} of logits up to {self.scale:.3g}, "
-            f"top-1 agreement {self.agreement:.0%}"
+            f"difference {self.pixels} of 255 levels, {self.in_words}"
         )
 
 
@@ -59,16 +55,10 @@ def verify_preprocessing(path: Path, network: ViT | TNT, recipe: Preprocessing, 
         pixels, logits = _run(path, images)
     except Exception as error:  # whatever the runtime raises
         raise ExportError(f"the exported file could not be verified, and was removed: {error}") from error
+    levels = int(np.abs(pixels.astype(int) - expected).max())
     wanted = published(network, expected, recipe)
-    verdict = PreprocessVerdict(
-        images=origin,
-        count=len(images),
-        pixels=int(np.abs(pixels.astype(int) - expected).max()),
-        largest=float(np.abs(logits - wanted).max()),
-        scale=float(np.abs(wanted).max()),
-        agreement=float((logits.argmax(1) == wanted.argmax(1)).mean()),
-    )
-    if verdict.pixels > LEVELS or not verdict.largest <= (TOLERANCE[dtype] + _ROUNDED) * max(1.0, verdict.scale):
+    verdict = PreprocessVerdict.of(logits, wanted, images=origin, count=len(images), pixels=levels)
+    if verdict.pixels > LEVELS or not verdict.within(TOLERANCE[dtype] + _ROUNDED):
         raise ExportError(f"the exported file does not preprocess as the checkpoint says, and was removed: {verdict}")
     return verdict
 

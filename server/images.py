@@ -12,7 +12,6 @@ from .errors import ImageError, RequestTooLarge
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 DEFAULT_MAX_PIXELS: Final = 50_000_000
-DEFAULT_GPU_RESIZE_PIXELS: Final = 400_000
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from .engine import AsyncEngine
+from .engine import AsyncEngine, limits_of
 from .load import choices_of
 from .metrics import Metrics
 from .repository import Loader, ServedModel
@@ -24,12 +24,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             **choices_of(settings),
             max_batch_size=settings.max_batch_size,
             max_delay=settings.max_queue_delay_ms / 1e3,
-            max_queue=settings.max_queue,
-            decode_threads=settings.decode_threads,
-            max_pixels=settings.max_pixels,
-            scaled_decode=settings.scaled_decode,
-            gpu_resize_pixels=settings.gpu_resize_pixels,
-            metrics=metrics,
+            **limits_of(settings, metrics, settings.max_queue),
         )
         _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
         return engine

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from .channel import Document
-from .engine import AsyncEngine
+from .engine import AsyncEngine, limits_of
 from .errors import LoadFailed, ModelNotServed, NotReady
 from .metrics import Metrics
 from .remote import EngineConnection, RemoteModel
@@ -122,18 +122,8 @@ class RemoteModels:
         return self._engine(model, await self._remote[self._numbers[model.name, model.version]])
 
     def _engine(self, model: ServedModel, remote: RemoteModel) -> AsyncEngine:
-        settings = self._settings
-        return AsyncEngine(
-            remote,
-            name=model.name,
-            version=model.version,
-            max_queue=share(settings),
-            decode_threads=settings.decode_threads,
-            max_pixels=settings.max_pixels,
-            scaled_decode=settings.scaled_decode,
-            gpu_resize_pixels=settings.gpu_resize_pixels,
-            metrics=self._metrics,
-        )
+        limits = limits_of(self._settings, self._metrics, share(self._settings))
+        return AsyncEngine(remote, name=model.name, version=model.version, **limits)
 
     async def _ask(self, kind: str, models: list[Wanted]) -> None:
         await self._order({"kind": kind, "models": [(one.name, one.version, one.source) for one in models]})

@@ -14,7 +14,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from .images import DEFAULT_GPU_RESIZE_PIXELS, DEFAULT_MAX_PIXELS
+from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS
+from .images import DEFAULT_MAX_PIXELS
 from .logs import LogFormat
 from .wanted import Versions
 
