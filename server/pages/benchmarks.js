@@ -54,7 +54,7 @@ function suggestSizes() {
 
 function showRuns() {
   const { all, current } = runs;
-  page.dataset.state = current ? "running" : "idle";
+  page.dataset.state = current ? "running" : runs.known ? "idle" : "loading";
   start.disabled = model.disabled || Boolean(current);
   cancel.disabled = !current;
   bar.value = current?.total ? current.done / current.total : 0;

@@ -22,6 +22,8 @@ const PAUSE = 1500;
 export class Runs extends EventTarget {
   /** Newest first. @type {Run[]} */
   all = [];
+  /** Whether the service has said which runs there are. */
+  known = false;
   #watching = "";
 
   /** @returns {Run | undefined} */
@@ -32,6 +34,7 @@ export class Runs extends EventTarget {
   async refresh() {
     try {
       this.all = (await (await request(address("benchmarks"), { cache: "no-store" })).json()).benchmarks;
+      this.known = true;
     } catch (error) {
       this.#failed(error);
       return;
