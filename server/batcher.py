@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 import time
-from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
@@ -44,6 +44,7 @@ class Entry(Generic[Payload, Result]):
 
 
 Reason = Literal["full", "idle", "delay", "drain"]
+Dropped = Literal["cancelled", "expired"]
 
 
 class Batch(NamedTuple, Generic[Payload, Result]):
@@ -54,15 +55,19 @@ class Batch(NamedTuple, Generic[Payload, Result]):
 
 
 class Batcher(Generic[Payload, Result]):
-    """A queue that is emptied in batches. `submit` from any thread; `take` from the worker's."""
+    """A queue that is emptied in batches. `submit` from any thread; `take` from the worker's.
 
-    def __init__(self) -> None:
+    Args:
+        on_drop: told of each entry that leaves without a batch, in the worker's thread; it must not call the batcher.
+    """
+
+    def __init__(self, on_drop: Callable[[Dropped], None] = lambda reason: None) -> None:
         self._waiting: dict[int, list[Entry[Payload, Result]]] = {}
         """A heap for each group, never an empty one."""
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        self._dropped = Counter[str]()
+        self._on_drop = on_drop
 
     def __len__(self) -> int:
         return sum(map(len, tuple(self._waiting.values())))
@@ -163,21 +168,15 @@ class Batcher(Generic[Payload, Result]):
         return entries
 
     def _is_wanted(self, entry: Entry[Payload, Result]) -> bool:
-        """Whether an entry is to be in a batch: it runs then. If not, it is counted and its future is done."""
+        """Whether an entry is to be in a batch: it runs then. If not, that is told and its future is done."""
         if not entry.future.set_running_or_notify_cancel():
-            self._dropped["cancelled"] += 1
+            self._on_drop("cancelled")
             return False
         if entry.deadline < time.monotonic():
-            self._dropped["expired"] += 1
+            self._on_drop("expired")
             entry.future.set_exception(DeadlineExceeded("its time was over before its turn came"))
             return False
         return True
-
-    def forget_dropped(self) -> Counter[str]:
-        """How many entries were `cancelled` or had `expired` before they reached a batch, since this was last asked."""
-        with self._changed:
-            dropped, self._dropped = self._dropped, Counter()
-        return dropped
 
     def close(self) -> None:
         """Nothing more is accepted; what waits is still handed out."""

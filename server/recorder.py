@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
 from .metrics import Metrics
@@ -79,7 +79,6 @@ class BatchRecorder:
     def compiled(self, times: int) -> None:
         self._metrics.count("tessella_jit_compiles_total", times, **self._labels)
 
-    def dropped(self, images: Mapping[str, int]) -> None:
-        """By reason."""
-        for reason, count in images.items():
-            self._metrics.count("tessella_images_dropped", count, reason=reason, **self._labels)
+    def dropped(self, reason: str) -> None:
+        """An image that reached no batch."""
+        self._metrics.count("tessella_images_dropped", reason=reason, **self._labels)

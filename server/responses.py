@@ -72,12 +72,17 @@ def failure(
     status: int, message: str, error_type: str, path: str = "", retry_after: float | None = None
 ) -> JSONResponse:
     """An error's response. `path`: of the request, which has a say in the shape. `retry_after`: in seconds."""
-    document = failure_document(message, error_type, path)
+    wait = seconds_before_retry(status, retry_after)
+    headers = {} if wait is None else {"retry-after": str(wait)}
+    return JSONResponse(failure_document(message, error_type, path), status, headers)
+
+
+def seconds_before_retry(status: int, estimate: float | None = None) -> int | None:
+    """How long a client is asked to wait before it tries again; None where that would not help."""
     if status not in RETRY_AFTER_SECONDS:
-        return JSONResponse(document, status)
-    seconds = RETRY_AFTER_SECONDS[status] if retry_after is None else math.ceil(retry_after)
-    whole = min(max(1, seconds), MOST_RETRY_AFTER_SECONDS)
-    return JSONResponse(document, status, {"retry-after": str(whole)})
+        return None
+    seconds = RETRY_AFTER_SECONDS[status] if estimate is None else math.ceil(estimate)
+    return min(max(1, seconds), MOST_RETRY_AFTER_SECONDS)
 
 
 def failure_document(message: str, error_type: str, path: str = "") -> dict[str, Any]:

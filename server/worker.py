@@ -102,12 +102,12 @@ class Worker:
         self.max_batch_size = max_batch_size
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
-        self._batcher = Batcher[Frame | Errand, Any]()
         self._unwrapped = runner
         self._runner = runner if isinstance(runner, PipelinedRunner) else Direct(runner)
         self._ended = 0.0
         self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name, version)
+        self._batcher = Batcher[Frame | Errand, Any](self._recorder.dropped)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
@@ -170,7 +170,6 @@ class Worker:
             if under_way:
                 self._finish(under_way.popleft())
                 self.busy_since = time.monotonic() if under_way else None
-            self._recorder.dropped(self._batcher.forget_dropped())
 
     def _compiled(self, what: str) -> None:
         self._recorder.compiled(1)

@@ -12,6 +12,7 @@ import grpc
 from ... import errors
 from ...access import Keys, is_loopback
 from ...logs import log_access
+from ...responses import STATUS, seconds_before_retry
 from ...settings import Settings
 from ...state import Service
 from .grpc_messages import MESSAGES, SERVICE
@@ -31,6 +32,8 @@ CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 """The other kinds belong to routes that gRPC does not have."""
+PUSHBACK = "grpc-retry-pushback-ms"
+"""The metadata that gRPC's own clients wait for before they retry (github.com/grpc/proposal, A6)."""
 _OPEN = ("ServerLive", "ServerReady")
 _ADMIN = ("RepositoryModelLoad", "RepositoryModelUnload")
 _HEADROOM_BYTES = 1 << 16
@@ -97,12 +100,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _answer(self, name: str, method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
         async def answer(request: Any, context: Any) -> Any:
             started = time.perf_counter()
-            code, reason, response = grpc.StatusCode.OK, "", None
+            code, reason, wait, response = grpc.StatusCode.OK, "", None, None
             try:
                 self._check(name, context)
                 response = await method(request)
             except errors.ServiceError as error:
                 code, reason = CODES[type(error)], str(error)
+                wait = seconds_before_retry(STATUS[type(error)], error.retry_after)
             except _NoKey as error:
                 code, reason = grpc.StatusCode.UNAUTHENTICATED, str(error)
             except Exception:
@@ -110,7 +114,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
                 code, reason = grpc.StatusCode.INTERNAL, "internal error; the log has it"
             self._note(name, code, time.perf_counter() - started)
             if code is not grpc.StatusCode.OK:
-                await context.abort(code, reason)
+                await context.abort(code, reason, () if wait is None else ((PUSHBACK, str(1000 * wait)),))
             return response
 
         return answer
@@ -121,7 +125,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
             if wait is None:
                 raise _NoKey("no valid API key; send it as metadata 'authorization: Bearer …' or 'x-api-key'")
             if wait:
-                raise errors.Overloaded(f"this key's requests come too fast; the next may come in {wait:.3f} s")
+                raise errors.Overloaded(f"this key's requests come too fast; the next may come in {wait:.3f} s", wait)
         elif not self._keys and name in _ADMIN and not is_loopback(_host(context.peer())):
             raise errors.Forbidden("without an API key this is only for requests from this machine")
 

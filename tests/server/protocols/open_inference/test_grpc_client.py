@@ -1,6 +1,8 @@
 """The stock tritonclient over gRPC against a real server, and messages that no client library makes."""
 
 import asyncio
+import json
+import re
 import signal
 import socket
 import time
@@ -207,6 +209,26 @@ def test_calls_need_one_of_the_keys() -> None:
         assert client.get_model_config("digits-vit", headers={"x-api-key": "red"})
         with pytest.raises(InferenceServerException, match=r"RESOURCE_EXHAUSTED.*come too fast"):
             deque(client.get_server_metadata(headers=KEY) for _ in range(30))
+
+
+def test_a_client_that_retries_waits_for_as_long_as_it_is_told() -> None:
+    policy = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.05s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+    }
+    config = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})
+    with (
+        serving("--model", "digits-vit", "--api-key", "red", "--rate-limit", "2") as locked,
+        grpc.insecure_channel(locked.grpc, [("grpc.service_config", config)]) as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for _ in range(6):
+            stub.ServerMetadata(service_pb2.ServerMetadataRequest(), metadata=tuple(KEY.items()), timeout=30)
+        counts = httpx.get(f"{locked.url}/metrics", headers=KEY).text
+    assert re.search(r'tessella_responses\{.*ServerMetadata",status="RESOURCE_EXHAUSTED"\} [1-9]', counts)
 
 
 def test_a_call_that_was_accepted_is_answered_while_the_service_ends() -> None:
