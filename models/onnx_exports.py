@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar, Unpack
 
 from .cache import CacheError, cache_folder, make_cache
-from .errors import CheckpointError
+from .errors import CheckpointError, OperatorError
 from .packages import version
 from .sources import Said, locate
 
@@ -41,6 +41,8 @@ def open_exported(source: str, load: Callable[[Path], T], *, dtype: str = "auto"
     if path.is_file():
         try:
             return load(path)
+        except OperatorError:
+            raise  # the file is whole, and would be the same again
         except (CheckpointError, OSError) as error:
             _log.warning("what the cache holds of %s is damaged, and made anew: %s", source, error)
     _export(source, path, dtype, said)
@@ -71,7 +73,9 @@ def _file_dtype(dtype: str) -> str:
 
 
 def _fingerprint(source: str, dtype: str, said: Said) -> str:
-    """Of the files as they lie there, and of what makes the export."""
+    """Of the files as they lie there, of what is said of them beside, and of what makes the export."""
+    found = locate(source)
     versions = [version(name) for name in ("tessella", "torch", "onnxscript")]
-    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in locate(source).weights]
-    return hashlib.sha256(repr((files, versions, dtype, *sorted(said.items()))).encode()).hexdigest()[:24]
+    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in found.weights]
+    parts = (files, found.config, found.preprocessor, versions, dtype, *sorted(said.items()))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]

@@ -10,7 +10,7 @@ import pytest
 from tessella.models import export as exports
 from tessella.models import onnx_exports
 from tessella.models.cache import CacheError
-from tessella.models.errors import CheckpointError
+from tessella.models.errors import CheckpointError, OperatorError
 from tessella.models.export import Wishes, export
 from tessella.models.onnx_exports import exported, open_exported
 from tessella.models.onnx_model import OnnxModel
@@ -130,4 +130,25 @@ def test_the_cache_is_keyed_by_what_makes_the_file(source: str, tmp_path: Path) 
     keys = {onnx_exports._path(source, dtype, {}) for dtype in ("auto", "float32", "float16")}
     assert len(keys) == 2
     write_checkpoint(tmp_path / "v.safetensors", VIT)  # written again
-    assert onnx_exports._path(source, "auto", {}) not in keys
+    keys.add(onnx_exports._path(source, "auto", {}))
+    assert len(keys) == 3
+    for sidecar in ("config.json", "preprocessor_config.json"):  # labels and normalisation are in the file
+        for document in ("{}", '{"image_mean": [0.1, 0.2, 0.3]}'):
+            (tmp_path / sidecar).write_text(document)
+            keys.add(onnx_exports._path(source, "auto", {}))
+    assert len(keys) == 7
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_whole_file_that_the_runtime_does_not_compute_is_kept(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    exported(source)
+    tries = []
+
+    def load(path: Path) -> None:
+        tries.append(path)
+        raise OperatorError("no bfloat16 here")
+
+    with pytest.raises(OperatorError, match="no bfloat16 here"):
+        open_exported(source, load)
+    assert len(tries) == 1
+    assert "damaged" not in caplog.text
