@@ -16,7 +16,6 @@ from . import costs
 from .cache import CacheError
 from .cpu_memory import remembered_or
 from .cpu_rates import Choice, Run, batch_size, fastest
-from .errors import OperatorError
 from .onnx_exports import open_exported
 from .onnx_gpu import CUDA
 from .onnx_model import OnnxModel, bytes_of
@@ -51,15 +50,13 @@ def choose_for_file(path: Path, *, device: str, dtype: str) -> Choice:
     """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster.
 
     Raises:
-        CheckpointError: neither of them loads it.
+        CheckpointError, ValueError: neither of them loads it and computes in `dtype`.
     """
     if device not in ("auto", "cpu") or not installed("onnxruntime"):
         return Choice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
     if not installed("openvino") or _has_cuda_provider(device) or _is_small(path):
         return Choice("onnxruntime", "")
-    return remembered_or(
-        _stamp(path), dtype, path.stem, lambda: fastest(_file_runs(path, dtype)), backend="onnxruntime"
-    )
+    return remembered_or(_stamp(path), dtype, path.stem, lambda: fastest(_file_runs(path, dtype)), backend="auto")
 
 
 def batches_of_checkpoint(
@@ -112,25 +109,26 @@ def _checkpoint_runs(source: str, dtype: str, said: Said) -> dict[str, Run]:
 
 
 def _file_runs(path: Path, dtype: str) -> dict[str, Run]:
-    """Of each runtime that has the file's operators and computes in `dtype`.
+    """Of each runtime that loads the file and computes in `dtype`.
 
     Raises:
-        CheckpointError: none has, or the file is broken.
+        CheckpointError, ValueError: none does; what the first one says.
     """
     from .onnx_session import OnnxSession
 
     models: list[OnnxModel] = []
-    missing: OperatorError | None = None
+    refusal: ValueError | None = None
     loaders: list[Callable[[], OnnxModel | None]]
     loaders = [lambda: OnnxSession(path, device="cpu"), lambda: _openvino(path, dtype)]
     for load in loaders:
         try:
             models += filter(None, [load()])
-        except OperatorError as error:
-            missing = error
-    if not models and missing:
-        raise missing
+        except ValueError as error:
+            _log.info("%s is not measured in each runtime: %s", path, error)
+            refusal = refusal or error
     computing = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
+    if not computing and refusal:
+        raise refusal
     return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in computing}
 
 

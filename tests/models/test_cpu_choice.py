@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from tessella.models import cache as caches
 from tessella.models import cpu_choice, onnx_exports
@@ -14,6 +15,7 @@ from tessella.models.cpu_choice import batches_of_checkpoint, batches_of_file, c
 from tessella.models.cpu_memory import remembered
 from tessella.models.errors import CheckpointError
 from tessella.models.machine import examine
+from tessella.models.openvino_model import OpenVINOModel
 
 from .exports import VIT, write_checkpoint, write_foreign
 from .test_onnx_session import write_sidecar
@@ -93,6 +95,29 @@ def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -
 
 
 @pytest.mark.usefixtures("small_is_large")
+def test_which_backend_and_whether_batches_gain_are_two_questions(file: Path) -> None:
+    """One that was asked for says nothing of the others, and is not told what was measured of another."""
+    asked: Any = {"size": 8, "backend": "onnxruntime", "dtype": "auto"}
+    alone = batches_of_file(file, lambda pixels: None, **asked)
+    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
+    assert batches_of_file(file, lambda pixels: pytest.fail("measured again"), **asked) == alone
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) -> None:
+    model = onnx.load(file)
+    model.graph.node.pop()
+    model.graph.node.append(
+        helper.make_node("Scaler", ["sums"], ["scores"], domain="ai.onnx.ml", scale=[2.0], offset=[0.0])
+    )
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    onnx.save(model, file)
+    with pytest.raises(CheckpointError, match="OpenVINO .* cannot load"):
+        OpenVINOModel(file)
+    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime"}
+
+
+@pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -124,7 +149,7 @@ def test_a_cache_that_cannot_be_written_stops_no_start(
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     for choice, backend in (
         (choose_for_checkpoint(source, **ON_CPU), "auto"),
-        (choose_for_file(file, **ON_CPU), "onnxruntime"),
+        (choose_for_file(file, **ON_CPU), "auto"),
     ):
         assert (choice.backend, choice.rates, choice.preferred_batch) == (backend, {}, None)
     assert "not measured how fast v is" in caplog.text
