@@ -30,6 +30,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(INDEX_SUFFIX) else (folder / name,)
     found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
+    if not found and (others := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}"))):
+        raise CheckpointError(f"{folder} holds no weights, but {', '.join(others)}: name one file")
     if not found:
         raise ModelNotFoundError(f"{folder} holds no checkpoint: none of {', '.join(WEIGHTS)}, and no *{SUFFIXES[0]}")
     if len(found) > 1:

@@ -1,23 +1,25 @@
 """What an .onnx file says of its model, or the files beside it do: labels, preprocessing, origin. Knows no runtime."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from . import recipes
 from .errors import CheckpointError
 from .labels import imagenet_1k, read_labels
 from .layout import SIDECARS, read_json
 from .onnx_signature import Signature
-from .preprocess import Preprocessing
+from .preprocess import CropRounding, Interpolation, Preprocessing, ResizeMode
 
 Document = dict[str, Any]
 LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
 """Keys of `metadata_props`; each value is JSON."""
 _TYPES = {"family": str, "config": dict, "parameters": int, "dtype": str, "preprocesses": bool, "facts": dict}
 """Of what lies under FACTS."""
+_CHOICES = {"mode": get_args(ResizeMode), "interpolation": get_args(Interpolation), "crop": get_args(CropRounding)}
+"""Of what lies under PREPROCESSING."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
     if not isinstance(facts, dict) or any(not isinstance(value, _TYPES.get(key, ())) for key, value in facts.items()):
         raise CheckpointError(f"{path}: its {FACTS!r} metadata is not what this version writes")
-    beside = _beside(path, complete=found.keys() >= {LABELS, PREPROCESSING})
+    beside = _beside(path, found.keys())
     if facts.get("preprocesses"):
         beside.pop(PREPROCESSING, None)  # it is in the graph, and no file beside changes that
     preprocessing = _preprocessing(found, beside, signature, path)
@@ -69,15 +71,19 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
     return Card(labels=labels, preprocessing=preprocessing, **facts)
 
 
-def _beside(path: Path, *, complete: bool) -> Document:
-    """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder."""
-    own = path.with_suffix(".json")
-    if own.is_file():
-        return read_json(own)
-    if complete:
-        return {}
-    places = [folder / name for name in SIDECARS for folder in (path.parent, path.parent.parent)]
-    return {place.name: read_json(place) for place in reversed(places) if place.is_file()}
+def _beside(path: Path, known: Set[str]) -> Document:
+    """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder.
+
+    Args:
+        known: keys that the file itself has.
+    """
+    sidecar = path.with_suffix(".json")
+    own = read_json(sidecar) if sidecar.is_file() else {}
+    if own.keys() | known >= {LABELS, PREPROCESSING}:
+        return own
+    folder = path.absolute().parent
+    places = [place / name for name in SIDECARS for place in (folder, folder.parent)]
+    return {place.name: read_json(place) for place in reversed(places) if place.is_file()} | own
 
 
 def _labels(found: Document, beside: Document, signature: Signature, path: Path) -> tuple[str, ...]:
@@ -90,7 +96,7 @@ def _labels(found: Document, beside: Document, signature: Signature, path: Path)
     if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
         raise CheckpointError(f"{path} names no classes: {_remedy(path)}")
     if signature.classes not in (None, len(named)):
-        raise CheckpointError(f"{path} has {signature.classes} classes, {len(named)} are named")
+        raise CheckpointError(f"{path} has {signature.classes} classes ({signature.output}), {len(named)} are named")
     return tuple(named)
 
 
@@ -109,14 +115,35 @@ def _preprocessing(found: Document, beside: Document, signature: Signature, path
 
 def _own(stated: Any, signature: Signature, path: Path) -> Preprocessing:
     try:
+        _check_values(stated, signature)
         size = stated.get("size", signature.size)
         fields = {"size": size, "resize": size} | stated
         recipe = Preprocessing(**fields | {key: tuple(stated[key]) for key in ("mean", "std") if key in stated})
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its preprocessing cannot be read: {error}") from error
     if min(recipe.std) <= 0:
         raise CheckpointError(f"{path}: its preprocessing divides by {min(recipe.std)}; std must be positive")
     return recipe
+
+
+def _check_values(stated: Any, signature: Signature) -> None:
+    """Raises ValueError where they are of no use, or lack what nobody can guess."""
+    if not isinstance(stated, dict):
+        raise ValueError(f"expected a JSON object, not {stated!r}")
+    needed = [] if signature.raw else ["mean", "std"]
+    if absent := [key for key in (*needed, *([] if signature.size else ["size"])) if key not in stated]:
+        raise ValueError(f"it does not state {' and '.join(absent)}")
+    for key, value in stated.items():
+        if key in ("size", "resize") and type(value) is not int:
+            raise ValueError(f"{key} is {value!r}, not a whole number of pixels")
+        if key in ("mean", "std") and not _are_three_numbers(value):
+            raise ValueError(f"{key} is {value!r}, not three numbers")
+        if key in _CHOICES and value not in _CHOICES[key]:
+            raise ValueError(f"{key} {value!r} is not one of {', '.join(_CHOICES[key])}")
+
+
+def _are_three_numbers(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
 
 
 def _remedy(path: Path) -> str:

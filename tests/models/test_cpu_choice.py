@@ -112,7 +112,7 @@ def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) 
     )
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
     onnx.save(model, file)
-    with pytest.raises(CheckpointError, match="OpenVINO .* cannot load"):
+    with pytest.raises(CheckpointError, match=r"OpenVINO .* cannot load"):
         OpenVINOModel(file)
     assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime"}
 

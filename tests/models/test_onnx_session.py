@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from onnx import TensorProto, helper
 
@@ -23,10 +24,8 @@ from tessella.models.openvino_model import OpenVINOModel
 
 from .exports import pixels, write_foreign
 
-SIDECAR = {
-    "labels": ["a", "b", "c", "d"],
-    "preprocessing": {"resize": 10, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]},
-}
+NORMALISED = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
+SIDECAR = {"labels": ["a", "b", "c", "d"], "preprocessing": {"resize": 10, **NORMALISED}}
 LOADERS = [lambda path: OnnxSession(path, device="cpu"), OpenVINOModel]
 loaders = pytest.mark.parametrize("load", LOADERS, ids=["onnxruntime", "openvino"])
 Load = Callable[[Path], OnnxModel]
@@ -99,6 +98,20 @@ def test_documents_of_hugging_face_beside_the_file_or_above_it(tmp_path: Path) -
     assert card.preprocessing.mean == (0.1, 0.1, 0.1)
 
 
+@pytest.mark.skipif("FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="has float16")
+def test_openvino_says_what_it_does_not_compute(tmp_path: Path) -> None:
+    """It would take another dtype in silence."""
+    file = write_sidecar(write_foreign(tmp_path / "m.onnx"))
+    with pytest.raises(ValueError, match="no float16 on this CPU"):
+        OpenVINOModel(file, dtype="float16")
+    model = onnx.load(file)
+    helper.set_model_props(model, {"tessella": json.dumps({"dtype": "int8"})})
+    onnx.save(model, file)
+    assert OpenVINOModel(file).dtype == "int8"
+    with pytest.raises(ValueError, match="computes in int8, not in float32"):
+        OpenVINOModel(file, dtype="float32")
+
+
 def truncated(file: Path) -> Path:
     write_sidecar(write_foreign(file))
     file.write_bytes(file.read_bytes()[:-60])
@@ -162,10 +175,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "labels of another model": (
         lambda file: write_sidecar(write_foreign(file), labels=["a"]),
-        "4 classes, 1 are named",
+        r"4 classes \(scores float32 \(\?, 4\)\), 1 are named",
     ),
     "size of another model": (
-        lambda file: write_sidecar(write_foreign(file), preprocessing={"size": 9}),
+        lambda file: write_sidecar(write_foreign(file), preprocessing=NORMALISED | {"size": 9}),
         "takes 8 pixels, its preprocessing makes 9",
     ),
     "misspelt preprocessing": (

@@ -108,6 +108,13 @@ def test_what_ships_is_found_by_name() -> None:
         assert locate(name).weights[0].is_file()
 
 
+def test_a_folder_with_several_onnx_files_asks_which(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model_int8.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=r"no weights, but model\.onnx, model_int8\.onnx: name one file"):
+        locate(str(tmp_path))
+
+
 def test_a_folder_with_one_onnx_file_and_no_weights_is_that_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert onnx_file(str(tmp_path)) is None
