@@ -36,8 +36,8 @@ class OpenVINOModel(OnnxModel):
     def __init__(self, path: Path, *, dtype: str = "auto") -> None:
         openvino = require_openvino()
         self.path = path
-        self.dtype = _choose_dtype(dtype)
         core = openvino.Core()
+        self.dtype = _choose_dtype(dtype, core)
         try:
             model = core.read_model(path)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
@@ -54,6 +54,8 @@ class OpenVINOModel(OnnxModel):
             self.signature = read_signature(_ports(model.inputs), _ports(model.outputs), str(path))
             self.card = replace(self.card, preprocesses=False)
         if self.card.dtype == "int8":
+            if dtype != "auto":
+                raise ValueError(f"{path} computes in int8, not in {dtype}: export it without --quantize")
             self.dtype = "int8"
         names = [port.name for port in _ports(model.outputs)]
         output = names.index(self.signature.output.name)
@@ -82,13 +84,15 @@ def _release(openvino: Any) -> str:
     return str(openvino.__version__).partition("-")[0]
 
 
-def _choose_dtype(dtype: str) -> str:
+def _choose_dtype(dtype: str, core: Any) -> str:
     if dtype == "auto":
         return "bfloat16" if cpu.has_bfloat16() else "float32"
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype {dtype!r} is not one of auto, {', '.join(PRECISIONS)}")
     if dtype == "bfloat16" and not cpu.has_bfloat16():
         raise ValueError("this CPU has no bfloat16 instructions: choose --dtype float32")
+    if dtype == "float16" and "FP16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ValueError("OpenVINO has no float16 on this CPU, and would take another dtype: choose --dtype auto")
     return dtype
 
 
