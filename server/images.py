@@ -61,9 +61,9 @@ def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Im
             f"the image has {image.width}×{image.height} pixels; at most {max_pixels:,} pixels are accepted"
         )
     try:
-        orientation = image.getexif().get(_ORIENTATION)
         jpeg = _decode_jpeg(data, image, enough)
-        return _to_rgb(image) if jpeg is None else jpeg, orientation
+        decoded = _to_rgb(image) if jpeg is None else jpeg
+        return decoded, image.getexif().get(_ORIENTATION)  # not earlier: Pillow turns a TIFF itself and takes it away
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes

@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tessella.server.errors import ImageError, RequestTooLarge
-from tessella.server.images import decode
+from tessella.server.images import decode, decode_pixels
 
 from . import pictures
 
@@ -40,6 +40,19 @@ def test_exif_orientation_is_applied() -> None:
     upright = decode(pictures.rotated_by_exif())
     assert upright.size == (64, 48)
     assert difference(upright, pictures.gradient()) < 16
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_once_whatever_its_format(kind: str, orientation: int) -> None:
+    """Pillow turns a TIFF by itself when it loads it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = pictures.encode(pictures.gradient(), kind, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert decode(data).size == ((64, 48) if orientation < 5 else (48, 64))
+    assert difference(decode(data), expected) == 0
+    assert np.array_equal(decode_pixels(data), np.asarray(decode(data)))
 
 
 def test_16_bit_grey_keeps_its_range() -> None:
