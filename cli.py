@@ -198,8 +198,9 @@ def _print_answers(answers: list[dict[str, Any]]) -> None:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        findings = (f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors(include_url=False))
-        return "; ".join(findings)
+        findings = error.errors(include_url=False)
+        told = ((".".join(map(str, part["loc"])), part["msg"].removeprefix("Value error, ")) for part in findings)
+        return "; ".join(f"{where}: {what}" if where else what for where, what in told)
     return str(error)
 
 

@@ -121,6 +121,13 @@ class Settings(BaseSettings):
         """`TESSELLA_MODEL=a,b` names two models."""
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
+    @field_validator("api_key")
+    @classmethod
+    def _no_key_is_empty(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(keys):
+            raise ValueError("an empty key would let in everybody; leave it out where none is wanted")
+        return keys
+
     @model_validator(mode="after")
     def _rates_need_keys(self) -> Self:
         if self.rate_limit and not (self.api_key or self.api_key_file):
@@ -149,7 +156,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         try:
             file_settings = TomlConfigSettingsSource(settings_cls)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{FILE} is not valid TOML: {error}") from error
         return init_settings, env_settings, file_settings
 

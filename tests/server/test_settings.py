@@ -41,11 +41,20 @@ def test_the_shipped_checkpoints_are_the_default() -> None:
         ('dtype = "int8"', "dtype"),
         ("model = []", "model"),
         ("[", "tessella.toml is not valid TOML"),
+        ('host = "\xff"', "tessella.toml is not valid TOML"),
     ],
 )
 def test_a_wrong_file_stops_the_start(tmp_path: Path, file: str, named: str) -> None:
-    (tmp_path / "tessella.toml").write_text(file)
+    (tmp_path / "tessella.toml").write_text(file, "latin-1")
     with pytest.raises(ValueError, match=named):
+        Settings()
+
+
+@pytest.mark.parametrize("keys", ["", "blue,", " , blue"])
+def test_an_empty_key_stops_the_start(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would match every request that carries none."""
+    monkeypatch.setenv("TESSELLA_API_KEY", keys)
+    with pytest.raises(ValueError, match="an empty key would let in everybody"):
         Settings()
 
 
