@@ -29,7 +29,14 @@ class JsonFormatter(logging.Formatter):
 
 def log_access(**fields: str | float) -> None:
     """One line for one request: `name=value` for people, `fields` for machines."""
-    ACCESS.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra={"fields": fields})
+    line = " ".join(f"{name}={_on_one_line(value)}" for name, value in fields.items())
+    ACCESS.info("%s", line, extra={"fields": fields})
+
+
+def _on_one_line(value: str | float) -> str:
+    """As it is, or quoted where a client could make it look like another field, another line or a terminal command."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & {" ", '"'} else json.dumps(text)
 
 
 def configure(form: LogFormat) -> None:

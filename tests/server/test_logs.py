@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tessella.server.logs import JsonFormatter
+from tessella.server.logs import JsonFormatter, log_access
 from tessella.server.settings import Settings
 
 from . import pictures
@@ -45,3 +45,12 @@ def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -
     assert (answered["request_id"], answered["status"], answered["batch_size"]) == ("me", 200, 1)
     assert 0 < answered["inference_ms"] < answered["total_ms"]
     assert (missing["path"], missing["status"]) == ("/nowhere", 404)
+
+
+def test_what_a_client_sends_stays_within_its_field(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tessella.access")
+    log_access(method="GET", path='/a\n12:00:00 INFO fake\x1b[2J "é', status=404)
+    log_access(path="/a status=200")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == r'method=GET path="/a\n12:00:00 INFO fake\u001b[2J \"\u00e9" status=404'
+    assert second == 'path="/a status=200"'
