@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
@@ -50,7 +52,7 @@ class FrontEnd:
             accounts=accounts,
             benchmarks=self._benchmarks,
         )
-        self._server = uvicorn.Server(server_config(create_app(self._service, self._on_loaded), settings))
+        self._server = _Server(server_config(create_app(self._service, self._on_loaded), settings))
         self._gathered: list[asyncio.Future[list[Snapshot]]] = []
         self._orders = asyncio.Queue[tuple[Document, list[int]]]()
         self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
@@ -78,17 +80,23 @@ class FrontEnd:
             case "drain":
                 self._service.draining = True
             case "metrics":
-                self._gathered.pop(0).set_result(document["snapshots"])
+                answer = self._gathered.pop(0)
+                if not answer.done():  # who asked may have gone
+                    answer.set_result(document["snapshots"])
             case "stop":
                 self._server.should_exit = True
             case kind if kind.startswith("benchmark"):
                 self._benchmarks.on_document(document)
 
-    async def _gather(self) -> list[Snapshot]:
-        """What the other processes had counted when they were last heard of."""
+    async def _gather(self, own: Snapshot) -> list[Snapshot]:
+        """What the other processes had counted when they were last heard of.
+
+        Args:
+            own: what is about to be told of this one; no process tells less from then on.
+        """
         answer: asyncio.Future[list[Snapshot]] = asyncio.get_running_loop().create_future()
         self._gathered.append(answer)
-        self._channel.send({"kind": "gather"})
+        self._channel.send({"kind": "gather", "metrics": own})
         return await answer
 
     async def _follow_orders(self) -> None:
@@ -108,6 +116,14 @@ class FrontEnd:
             partial(EngineConnection, ring, restart), socket.socket(fileno=connection)
         )
         self._models.attach(document["engine"], link, document["models"])
+
+
+class _Server(uvicorn.Server):
+    """Ends when it is told to; signals are the supervisor's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:

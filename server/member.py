@@ -7,12 +7,24 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
 from .apart import settle
 from .channel import Document, receive_first
 from .logs import configure
 from .settings import Settings
 
 T = TypeVar("T")
+
+
+class _Given(Settings):
+    """The settings that the service was started with: its environment and file may have changed since."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *others: Any, **more: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -40,9 +52,10 @@ async def _front_end(control: socket.socket, settings: Settings, start: Document
 def main() -> None:
     kind, descriptor = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to end, also on Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor decides when to end: systemd tells every process
+        signal.signal(number, signal.SIG_IGN)
     start = receive_first(control)
-    settings = Settings(**start["settings"])
+    settings = _Given(**start["settings"])
     configure(settings.log_format)
     member = {"engine": _engine, "frontend": _front_end}[kind]
     run(member(control, settings, start))

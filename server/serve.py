@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 from pathlib import Path
 from types import FrameType
 
@@ -33,10 +34,12 @@ def serve(settings: Settings) -> int:
 
     Raises:
         OSError: the address cannot be listened on.
-        ValueError: two models of one name, or several devices in one process.
+        ValueError: two models of one name, several devices in one process, or no certificate where one is named.
     """
-    settings = settings.model_copy(update={"frontends": front_ends(settings)})
-    read_keys(settings.api_key, settings.api_key_file)  # a file that cannot be read stops the start, not a front end
+    keys = read_keys(settings.api_key, settings.api_key_file)  # once: a front end that starts again has the same
+    fixed = {"frontends": front_ends(settings), "api_key": keys, "api_key_file": None}
+    settings = settings.model_copy(update=fixed)
+    _check_certificate(settings.tls_certificate, settings.tls_key)
     if settings.otlp_endpoint:
         require_tracing()
     with grpc_port(settings) as settings, listen(settings.host, settings.port) as listener:
@@ -55,6 +58,21 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
 
         return run(supervise())
     return _serve_alone(settings, listener, address)
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Before anything starts: a front end without one would end, and be started again."""
+    if certificate is None:
+        if key is not None:
+            raise ValueError("tls_key is set and tls_certificate is not: HTTPS needs both")
+        return
+    for file in filter(None, (certificate, key)):
+        file.open().close()  # whose error names it
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")  # never ask a terminal
+    except ssl.SSLError as error:
+        named = f"{certificate} and {key} hold" if key else f"{certificate} holds"
+        raise ValueError(f"{named} no certificate with its key in PEM, unencrypted: {error}") from error
 
 
 def front_ends(settings: Settings) -> int:

@@ -18,14 +18,14 @@ from .urls import UrlFetcher
 class Service:
     """One running service.
 
-    `gather`: what the service's other processes have counted. `draining`: it is shutting down and takes nothing new.
-    `benchmarks`: by default, of the models in this process.
+    `gather`: takes what this process has counted, gives what the others have. `draining`: it is shutting down and takes
+    nothing new. `benchmarks`: by default, of the models in this process.
     """
 
     settings: Settings
     repository: ModelRepository
     metrics: Metrics = field(default_factory=Metrics)
-    gather: Callable[[], Awaitable[list[Snapshot]]] | None = None
+    gather: Callable[[Snapshot], Awaitable[list[Snapshot]]] | None = None
     draining: bool = False
     accounts: int | None = None
     """The memory file of the keys' rates, where another process has made it."""
@@ -50,8 +50,8 @@ class Service:
 
     async def counted(self) -> Snapshot:
         """What all processes of the service have counted."""
-        others = await self.gather() if self.gather else []
-        return merge([self.metrics.snapshot(), *others])
+        own = self.metrics.snapshot()
+        return merge([own, *(await self.gather(own) if self.gather else [])])
 
 
 def service_of(request: Request) -> Service:

@@ -112,16 +112,23 @@ class Supervisor:
         if self._stopping.is_set():
             return
         self._metrics.count("tessella_restarts", process=member.kind)
-        key = member.kind, member.index
+        await self._start_again(member.kind, member.index, f"{member} ended with code {code}")
+
+    async def _start_again(self, kind: Literal["engine", "frontend"], index: int, reason: str) -> None:
+        key = kind, index
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         if attempts > _MOST_ATTEMPTS:
-            self._fail(f"{member.kind} {member.index} died {attempts} times before it was ready")
+            self._fail(f"{kind} {index} died {attempts} times before it was ready")
             return
         back_off = min(_LONGEST_BACK_OFF_SECONDS, 0.1 * 4 ** (attempts - 1))
-        _log.error("%s ended with code %s; restarting in %.1f s", member, code, back_off)
+        _log.error("%s; restarting in %.1f s", reason, back_off)
         await asyncio.sleep(back_off)
-        if not self._stopping.is_set():
-            await self._spawn(member.kind, member.index)
+        if self._stopping.is_set():
+            return
+        try:
+            await self._spawn(kind, index)
+        except OSError as error:  # no descriptor, no memory, no process left
+            await self._start_again(kind, index, f"{kind} {index} could not be started: {error}")
 
     def _on_document(self, member: Member, document: Document) -> None:
         member.heard_at = time.monotonic()
@@ -130,6 +137,7 @@ class Supervisor:
                 member.busy_seconds = document.get("busy_seconds", 0.0)
                 member.metrics = document["metrics"]
             case "gather":
+                member.metrics = document["metrics"]
                 others = [other.metrics for other in self._members if other is not member]
                 snapshots = [self._metrics.snapshot(), self._retired, *others]
                 member.channel.send({"kind": "metrics", "snapshots": snapshots})
@@ -171,12 +179,19 @@ class Supervisor:
             end.close()
 
     async def _watch(self) -> None:
-        """Kills a process that has not been heard of, or whose model call has not ended, for `hang_timeout`."""
+        """Kills a process that has not been heard of, or whose model call has not ended, for `hang_timeout`.
+
+        Nobody for as long after this process was itself stopped, as by `docker pause`: so were the others.
+        """
         limit = self._settings.hang_timeout
+        now = judging_from = time.monotonic()
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            for member in list(self._members):
-                silent = time.monotonic() - member.heard_at
+            before, now = now, time.monotonic()
+            if now - before > limit / 2:
+                judging_from = now + limit
+            for member in list(self._members) if now >= judging_from else ():
+                silent = now - member.heard_at
                 if max(silent, member.busy_seconds) > (limit if member.settled else max(limit, _LOAD_SECONDS)):
                     _log.error("%s hangs (silent %.1f s, busy %.1f s): killed", member, silent, member.busy_seconds)
                     member.heard_at = time.monotonic()

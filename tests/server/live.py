@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import uvicorn
@@ -27,6 +28,8 @@ from tessella.server.state import Service
 
 from .gated import GatedRunner
 
+HERE = Path(__file__).parent
+
 
 class Process:
     """A `tessella serve` of its own, with what it says. `url` is known once it listens.
@@ -34,14 +37,14 @@ class Process:
     In float32, unless told otherwise: what `auto` measures may differ between two starts.
     """
 
-    def __init__(self, *options: str, **environment: str) -> None:
+    def __init__(self, *options: str, folder: Path = HERE, **environment: str) -> None:
         command = [sys.executable, "-m", "tessella.cli", "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "TESSELLA_DTYPE": "float32", **environment},
-            cwd=os.path.dirname(__file__),
+            cwd=folder,
         )
         self.said: deque[str] = deque(maxlen=500)
         self._listening = threading.Event()
@@ -96,7 +99,7 @@ class Process:
 @contextmanager
 def served(*options: str, **environment: str) -> Iterator[str]:
     """The URL of a ready `tessella serve`."""
-    process = Process(*options, **environment)
+    process = Process(*options, folder=HERE, **environment)
     try:
         yield process.ready().url
     finally:

@@ -1,0 +1,128 @@
+"""What the supervisor does where the machine, its operator or the files around it do something odd."""
+
+import os
+import re
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from . import pictures
+from .live import Process
+
+PNG = pictures.encode(pictures.gradient())
+
+
+def wait_for(condition: Callable[[], bool], process: Process, within: float = 60) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "".join(process.said)
+        time.sleep(0.02)
+
+
+def everyone(process: Process) -> list[int]:
+    return [process.process.pid, *process.members("engine"), *process.members("frontend")]
+
+
+def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: Path) -> None:
+    """Its file is being edited, and the one with the keys is gone."""
+    (tmp_path / "tessella.toml").write_text(
+        'api_key_file = "keys"\nrate_limit = 100\n[models]\ndigits = "digits-vit"\n'
+    )
+    (tmp_path / "keys").write_text("blue\n")
+    process = Process("--frontends", "1", folder=tmp_path).ready()
+    try:
+        (tmp_path / "tessella.toml").write_text("port = \n")
+        (tmp_path / "keys").unlink()
+        os.kill(process.members("frontend")[0], signal.SIGKILL)
+        wait_for(lambda: len(process.members("frontend")) == 2, process)
+        process.ready()
+        answers = [
+            httpx.post(f"{process.url}/classify", content=PNG, headers={"x-api-key": key}) for key in ("blue", "")
+        ]
+        assert [answer.status_code for answer in answers] == [200, 401]
+        assert "Traceback" not in "".join(process.said)
+    finally:
+        process.stop()
+
+
+def test_sigterm_to_every_process_loses_nothing_that_was_accepted() -> None:
+    """As systemd sends it."""
+    process = Process("--model", "digits-vit", "--frontends", "1", "--max-batch-size", "1").ready()
+    answers: list[httpx.Response] = []
+    request = threading.Thread(
+        target=lambda: answers.append(
+            httpx.post(
+                f"{process.url}/classify", files=[("image", PNG)] * 64, params={"explain": "rollout"}, timeout=60
+            )
+        )
+    )
+    request.start()
+    wait_for(lambda: pending(process) == 64, process)
+    for number in everyone(process):
+        os.kill(number, signal.SIGTERM)
+    request.join()
+    assert process.stop() == 0
+    assert answers[0].status_code == 200
+    assert all("predictions" in result for result in answers[0].json()["results"])
+
+
+def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> None:
+    """As `docker pause` does it, or a machine that sleeps."""
+    process = Process("--model", "digits-vit", "--frontends", "1", "--hang-timeout", "2").ready()
+    try:
+        wait_for(lambda: any("ready: open" in line for line in list(process.said)), process)
+        for number in everyone(process):
+            os.kill(number, signal.SIGSTOP)
+        time.sleep(3)
+        for number in everyone(process):  # the supervisor first: it looks before the others have spoken
+            os.kill(number, signal.SIGCONT)
+        time.sleep(1)
+        assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
+        assert len(everyone(process)) == 3
+        assert "hangs" not in "".join(process.said)
+        os.kill(process.members("engine")[0], signal.SIGSTOP)  # it still notices
+        wait_for(lambda: len(process.members("engine")) == 2, process)
+    finally:
+        process.stop()
+
+
+def test_a_process_that_cannot_be_started_is_tried_again() -> None:
+    process = Process("--model", "digits-vit", "--frontends", "1").ready()
+    supervisor = process.process.pid
+    before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    try:
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (1, before[1]))
+        os.kill(process.members("frontend")[0], signal.SIGKILL)
+        wait_for(lambda: any("could not be started" in line for line in list(process.said)), process)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
+        wait_for(lambda: len(process.members("frontend")) == 2, process)
+        process.ready()
+    finally:
+        process.stop()
+
+
+def test_counters_never_go_back_whichever_front_end_tells_them() -> None:
+    process = Process("--model", "digits-vit", "--frontends", "2").ready()
+    try:
+        told = []
+        for _ in range(40):  # each over a connection of its own: the kernel deals them out
+            assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
+            told.append(counted(process, "nv_inference_request_success"))
+        assert told == sorted(told)
+        assert told[-1] > 0
+    finally:
+        process.stop()
+
+
+def pending(process: Process) -> float:
+    return counted(process, "nv_inference_pending_request_count")
+
+
+def counted(process: Process, name: str) -> float:
+    lines = httpx.get(f"{process.url}/metrics").text
+    return sum(float(found[1]) for found in re.finditer(rf"^{name}{{.*}} (\S+)$", lines, re.MULTILINE))
