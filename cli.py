@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -143,8 +144,11 @@ def export(
     image_size: ImageSize = None,
 ) -> None:
     """Write a checkpoint as ONNX, verified against PyTorch before it is there."""
-    from .models.export import Wishes, export
-    from .models.export_check import ExportError
+    try:
+        from .models.export import Wishes, export
+        from .models.export_check import ExportError
+    except ModuleNotFoundError as error:
+        raise ValueError(f"exporting needs {error.name}: pip install 'tessella[torch,onnx]'") from error
 
     wishes = Wishes(
         opset=opset,
@@ -156,6 +160,7 @@ def export(
         fusions=ort_fusions,
         preprocess=preprocess,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the draft is removed on the way out
     with messages.status("starting") as status:
         try:
             made = export(

@@ -37,9 +37,12 @@ def bench_models(
     as_json: JsonFile = None,
 ) -> None:
     """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
-    from .models import DEFAULT_ARCHITECTURES, measure, table
-    from .models_plot import draw
-    from .report import write
+    try:
+        from .models import DEFAULT_ARCHITECTURES, measure, table
+        from .models_plot import draw
+        from .report import write
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
@@ -67,8 +70,11 @@ def bench_words(
     as_json: JsonFile = None,
 ) -> None:
     """A TNT's inner blocks as published, compiled, a kernel each, and run ahead: bytes moved and time."""
-    from .report import write
-    from .words import measure, table
+    try:
+        from .report import write
+        from .words import measure, table
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     document = measure(architecture, batch_size, device=device, dtype=dtype, seconds=seconds)
     messages.print(table(document))

@@ -2,7 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from .packages import version
 from .precision import DTYPES
 from .preprocess_check import PreprocessVerdict, verify_preprocessing
 from .registry import describe, load_network
-from .sources import Source, locate
+from .sources import Source, locate, onnx_file
 from .tnt import TNT
 from .vit import ViT
 
@@ -61,6 +62,8 @@ class Wishes:
             raise ValueError(f"int8 is made from float32, not from {self.dtype}: leave --dtype out")
         if self.preprocess and self.dtype == "bfloat16":
             raise ValueError("--preprocess is verified in onnxruntime, which has no bfloat16: leave one of them out")
+        if self.fusions and self.dtype == "bfloat16":
+            raise ValueError("--ort-fusions are for onnxruntime, which has no bfloat16 here: leave one of them out")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k ({self.top_k}) must be at least 1")
 
@@ -93,11 +96,14 @@ def export(
 
     Raises:
         ExportError: the file does not do what the network does.
+        OSError: it cannot be written; with its name.
         CheckpointError, ModelNotFoundError, ValueError: as `load_model`, or a wish that cannot be met.
     """
     wishes = wishes or Wishes()
     _check_output(output)
     require_onnx()
+    if onnx_file(source):
+        raise ValueError(f"{source} is an ONNX file already; export takes a checkpoint")
     files = locate(source)
     description = describe(source, architecture=architecture, image_size=image_size)
     network = load_network(source, architecture, image_size)
@@ -106,8 +112,8 @@ def export(
         from .onnx_preprocess import check_preprocessing
 
         check_preprocessing(description.preprocessing)
-    with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
-        draft = Path(folder) / output.name
+    with _drafts_for(output) as folder:
+        draft = folder / output.name
         progress("tracing the network")
         write(draft, network, description, wishes, _facts(files, wishes))
         progress("verifying the file")
@@ -115,9 +121,19 @@ def export(
         _check_format(draft)
         verdict = verify(draft, network, description.preprocessing, dtype)
         whole = verify_preprocessing(draft, network, description.preprocessing, dtype) if wishes.preprocess else None
-        made = sorted(Path(folder).iterdir(), key=lambda file: file.name == output.name)  # data first: whole once there
+        made = sorted(folder.iterdir(), key=lambda file: file.name == output.name)  # data first: whole once there
         written = tuple(file.replace(output.parent / file.name) for file in made)[::-1]
     return Exported(written, sum(file.stat().st_size for file in written), verdict, whole)
+
+
+@contextmanager
+def _drafts_for(output: Path) -> Iterator[Path]:
+    """A folder beside the output, gone afterwards. What cannot be written has the output's name, not the draft's."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(output)) from error
 
 
 def require_onnx() -> None:

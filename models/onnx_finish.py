@@ -55,21 +55,22 @@ def _quantise(wide: Path, path: Path, external: bool) -> None:
     del model.graph.value_info[:]  # stale shapes make the quantiser's shape inference fail
     onnx.save(model, wide)
     logging.disable(logging.WARNING)  # it recommends a pre-processing that these graphs do not survive
-    with warnings.catch_warnings(action="ignore"):
-        quantize_dynamic(
-            wide,
-            path,
-            use_external_data_format=external,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_exclude=_stacked_products(model),
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={
-                "DefaultTensorType": onnx.TensorProto.FLOAT
-            },  # of what comes out of onnxruntime's own operators
-        )
-    logging.disable(logging.NOTSET)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            quantize_dynamic(
+                wide,
+                path,
+                use_external_data_format=external,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                nodes_to_exclude=_stacked_products(model),
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                # of what comes out of onnxruntime's own operators
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _stacked_products(model: onnx.ModelProto) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,29 @@ def test_doctor_tells_what_the_shipped_models_get() -> None:
     assert process.returncode == 0, process.stderr
     for part in ("cpu", "gpu", "torch", "digits-vit", "digits-tnt", "float"):
         assert part in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (["export", "--model", "digits-vit", "--output", "m.onnx"], "tessella[torch,onnx]"),
+        (["bench", "models"], "tessella[bench]"),
+        (["bench", "words"], "tessella[bench]"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_needs_torch_says_so_where_it_is_not_installed(command: list[str], remedy: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert_refused(run(*command, PYTHONPATH=path), "torch", remedy)
+
+
+def test_an_export_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tessella.cli", "export", "--model", "digits-vit", "--output", "m.onnx"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import logging
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,7 @@ def test_wrong_wishes_are_named(checkpoints: dict[str, str], tmp_path: Path) -> 
         ({"form": "unfolded"}, "folded, plain"),
         ({"quantise": "int4"}, "'int4'.*int8"),
         ({"quantise": "int8", "dtype": "float16"}, "float32, not from float16"),
+        ({"fusions": True, "dtype": "bfloat16"}, "leave one of them out"),
         ({"top_k": 0}, "top_k"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -169,7 +172,37 @@ def test_wrong_wishes_are_named(checkpoints: dict[str, str], tmp_path: Path) -> 
         export(checkpoints["vit"], tmp_path / "a" / "m.onnx")
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         export("nowhere", tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ValueError, match="an ONNX file already"):
+        export(str(tmp_path / "m.onnx"), tmp_path / "n.onnx")
+    (tmp_path / "m.onnx").unlink()
     headless = write_checkpoint(tmp_path / "h.safetensors", dataclasses.replace(VIT, num_classes=0))
     with pytest.raises(CheckpointError, match="no head"):
         export(str(headless), tmp_path / "m.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["h.safetensors"]
+
+
+@pytest.mark.parametrize("wishes", [Wishes(), Wishes(quantise="int8")], ids=["float32", "int8"])
+def test_a_file_that_cannot_be_written_is_named(wishes: Wishes, checkpoints: dict[str, str], tmp_path: Path) -> None:
+    """And nothing is left of it: no draft, no silence of the log."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/m\.onnx'$") as caught:
+            export(checkpoints["vit"], tmp_path / "m.onnx", wishes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "tessella-export" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_quantisation_leaves_the_log_as_it_was(
+    checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_dynamic", fail)
+    with pytest.raises(RuntimeError, match="no"):
+        export(checkpoints["vit"], tmp_path / "m.onnx", Wishes(quantise="int8"))
+    assert logging.root.manager.disable == logging.NOTSET
