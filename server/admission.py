@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import NotReady, Overloaded
+from .errors import NotReady, Overloaded, RequestTooLarge
 from .recorder import RequestRecorder
 
 _REMEMBERED = 64
@@ -65,7 +65,8 @@ class Admission:
 
         Raises:
             NotReady: nothing is accepted any more.
-            Overloaded: they are too many.
+            Overloaded: they are too many now.
+            RequestTooLarge: they are more than ever fit.
         """
         if not self._open:
             raise NotReady(f"model {self._model!r} takes no more requests: it is shutting down")
@@ -88,6 +89,10 @@ class Admission:
         await self._idle.wait()
 
     def _check_room(self, count: int) -> None:
+        if count > self._limit:
+            raise RequestTooLarge(
+                f"{count} images in one request never fit: at most {self._limit} are accepted at once"
+            )
         if self._held + count > self._limit:
             message = f"{self._held} images are in the queue, at most {self._limit} are accepted"
             raise Overloaded(message, self.clears_in)

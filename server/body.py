@@ -1,8 +1,11 @@
 """Request bodies: each read up to its limit, all together never more than a budget. Knows no image."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from fastapi import Request
 
-from .errors import Overloaded, RequestTooLarge, UnsupportedMediaType
+from .errors import DeadlineExceeded, Overloaded, RequestTooLarge, UnsupportedMediaType
 
 
 class BodyBudget:
@@ -40,6 +43,7 @@ async def read_body(request: Request) -> bytes:
         UnsupportedMediaType: it is compressed.
         RequestTooLarge: it is larger than `max_body_bytes`; not more than that was read.
         Overloaded: the budget is used up; where the length was announced, nothing was read.
+        DeadlineExceeded: nothing more of it came for `timeout_ms`.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("compressed bodies are not read; send the image as it is")
@@ -57,13 +61,27 @@ async def read_raw_body(request: Request) -> bytes:
 
     hold(request, announced)
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in _prompt(request, service.settings.timeout_ms / 1e3):
         body += chunk
         if len(body) > limit:
             raise too_large
         if len(body) > context.body_bytes:
             hold(request, len(body) - context.body_bytes)
     return bytes(body)
+
+
+async def _prompt(request: Request, seconds: float) -> AsyncIterator[bytes]:
+    """Its chunks, each within so many seconds of the one before: a body that never comes must not hold its bytes."""
+    chunks = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no more of the body came within {seconds:g} s") from error
+        if chunk is None:
+            return
+        yield chunk
 
 
 def hold(request: Request, count: int) -> None:

@@ -10,7 +10,7 @@ from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS, Frame
 from .admission import Admission
 from .apart import apart
 from .decoders import Decoders
-from .errors import DeadlineExceeded, ServiceError, TaskNotGiven, raise_first
+from .errors import DeadlineExceeded, NotReady, ServiceError, TaskNotGiven, raise_first
 from .explanations import Explanation
 from .images import DEFAULT_MAX_PIXELS
 from .load import start_worker
@@ -259,7 +259,7 @@ class AsyncEngine:
                     results = await asyncio.gather(*map(one, images))
                 if any(isinstance(result, DeadlineExceeded) for result in results):
                     raise TimeoutError
-            if whole:
+            if whole or all(isinstance(result, NotReady) for result in results):  # its engine has died: ask again
                 raise_first(results)
         except TimeoutError as error:
             late = DeadlineExceeded(f"no answer within {timeout} s")

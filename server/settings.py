@@ -83,7 +83,11 @@ class Settings(BaseSettings):
         description="largest image, in pixels, that backend triton resizes on its device; 0: none",
     )
     decode_threads: int | None = Field(default=None, ge=1, description="threads that decode; by default one per core")
-    timeout_ms: float = Field(default=60_000, gt=0, description="a request's time, where it names none, in ms")
+    timeout_ms: float = Field(
+        default=60_000,
+        gt=0,
+        description="a request's time, where it names none, and the longest pause within a body, in ms",
+    )
     api_key: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="a key that requests must carry; repeat for several"
     )

@@ -95,3 +95,12 @@ def test_chunked_bodies_count_as_they_arrive(live: Gated) -> None:
         while httpx.post(f"{live.url}/classify", content=PNG).status_code != 429:
             assert time.monotonic() < deadline
         assert httpx.post(f"{live.url}/classify", content=chunks).status_code == 429
+
+
+def test_a_body_that_stops_coming_gives_its_bytes_back() -> None:
+    """Its client is still there, or has gone without a word."""
+    settings = Settings(model=("gated",), max_body_bytes=LIMIT, max_queue_bytes=LIMIT, timeout_ms=300)
+    with gated(GatedRunner(), settings) as live, opened(live, LIMIT) as connection:
+        connection.sendall(b"half of it")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 504")
+        assert until_accepted(live) == 0

@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from tessella.server.engine import AsyncEngine
-from tessella.server.errors import DeadlineExceeded, ImageError, InferenceFailed, NotReady, Overloaded, ServiceError
+from tessella.server.errors import (
+    DeadlineExceeded,
+    ImageError,
+    InferenceFailed,
+    NotReady,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+)
 from tessella.server.predictions import Classification
 
 from . import pictures
@@ -119,6 +127,28 @@ def test_a_full_queue_refuses_before_any_work() -> None:
         assert label(await engine.classify(red(3))) == "red 3"
 
     play(scenario, max_queue=3)
+
+
+def test_more_images_than_ever_fit_are_no_reason_to_come_again() -> None:
+    async def scenario(engine: AsyncEngine, runner: GatedRunner) -> None:
+        with pytest.raises(RequestTooLarge, match="4 images in one request never fit: at most 3"):
+            await engine.classify_many([red(1)] * 4)
+        assert len(await engine.classify_many([red(1)] * 3)) == 3
+
+    play(scenario, max_queue=3)
+
+
+def test_a_request_whose_engine_died_is_not_ready_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(engine: AsyncEngine, runner: GatedRunner) -> None:
+        def died(*_: object, **__: object) -> None:
+            raise NotReady("the engine has died", 7.0)
+
+        monkeypatch.setattr(engine.port, "submit", died)
+        with pytest.raises(NotReady, match="has died") as caught:
+            await engine.classify_many([red(1), red(2)])
+        assert caught.value.retry_after == 7.0
+
+    play(scenario)
 
 
 def test_an_expired_request_is_told_and_costs_no_batch() -> None:
