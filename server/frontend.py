@@ -13,6 +13,7 @@ from .beat import beat
 from .benchmarks.remote import RemoteBenchmarks
 from .channel import Channel, Document
 from .collector import spare_what_is_here
+from .connection import Connection
 from .metrics import Metrics, Snapshot
 from .remote import EngineConnection
 from .remote_models import RemoteModels, Row
@@ -129,6 +130,7 @@ class _Server(uvicorn.Server):
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=partial(Connection, head_seconds=settings.timeout_ms / 1e3),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),

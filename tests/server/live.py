@@ -19,6 +19,7 @@ import uvicorn
 
 from tessella.server.app import create_app
 from tessella.server.engine import AsyncEngine
+from tessella.server.frontend import server_config
 from tessella.server.load import DEFAULT_MAX_BATCH_SIZE
 from tessella.server.metrics import Metrics
 from tessella.server.repository import ModelRepository, ServedModel
@@ -133,7 +134,7 @@ def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
 
     repository = ModelRepository(settings, load)
     app = create_app(Service(settings, repository, metrics), loaded.set)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = uvicorn.Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
