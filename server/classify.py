@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from .answering import answer_readable
-from .body import read_body
+from .body import hold, read_body
 from .docs import EXAMPLE_IMAGE, inlined
 from .errors import ServiceError
 from .explanations import Explanation
@@ -78,7 +78,7 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
         service.repository.refuse_if_full()
     inputs = await _read(request, service)
     parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
-    images = await service.urls.replace(inputs.images)
+    images = await service.urls.replace(inputs.images, partial(hold, request))
     engine = service.repository.engine(parameters.model)  # after the last await: it may have been replaced meanwhile
     run = partial(
         engine.classify_many,

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     timeout_ms: float = Field(
         default=60_000,
         gt=0,
-        description="a request's time, where it names none, and how long its head or a pause in its body may last, in ms",
+        description="a request's time, where it names none; its head and a pause in its body may last as long; in ms",
     )
     api_key: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="a key that requests must carry; repeat for several"

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,13 +60,26 @@ class UrlFetcher:
         except (OSError, ValueError, http.client.HTTPException) as error:
             return BadRequest(f"the image URL could not be fetched: {error or type(error).__name__}")
 
-    async def replace(self, images: Sequence[bytes | ImageUrl | ServiceError]) -> list[bytes | ServiceError]:
-        """Each URL replaced by the bytes there, or why they are not had, all at once; what is there already stays."""
+    async def replace(
+        self, images: Sequence[bytes | ImageUrl | ServiceError], hold: Callable[[int], None]
+    ) -> list[bytes | ServiceError]:
+        """Each URL replaced by the bytes there, or why they are not had, all at once; what is there already stays.
 
+        Args:
+            hold: counts the bytes of an image that was fetched, as those of a body are.
+
+        Raises:
+            Overloaded: by `hold`.
+        """
         allowance = _Allowance(self._max_bytes)
 
         async def one(image: bytes | ImageUrl | ServiceError) -> bytes | ServiceError:
-            return await self._fetch(image.url, allowance) if isinstance(image, ImageUrl) else image
+            if not isinstance(image, ImageUrl):
+                return image
+            fetched = await self._fetch(image.url, allowance)
+            if isinstance(fetched, bytes):
+                hold(len(fetched))
+            return fetched
 
         return list(await asyncio.gather(*map(one, images)))
 

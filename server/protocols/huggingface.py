@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..answering import all_of, answer_readable
-from ..body import read_body
+from ..body import hold, read_body
 from ..docs import EXAMPLE_IMAGE, json_body
 from ..errors import BadRequest, ServiceError
 from ..inputs import RAW_TYPES, check_count, explain, read_inputs, read_text
@@ -79,7 +79,7 @@ async def _classify(request: Request, model: str | None) -> Response:
     service.repository.engine(model).admission.refuse_if_full()  # and an unknown model, before reading megabytes
     body, content_type = await read_body(request), request.headers.get("content-type", "")
     found, parameters, several = await asyncio.to_thread(_read, body, content_type, service.settings.max_images)
-    images = await service.urls.replace(found)
+    images = await service.urls.replace(found, partial(hold, request))
     engine = service.repository.engine(model)
     run = partial(
         engine.classify_many,

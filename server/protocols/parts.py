@@ -1,12 +1,13 @@
 """Images in JSON as OpenAI's interfaces and their relatives write them: text, or objects around a URL."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Literal, Self, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..body import read_body
+from ..body import hold, read_body
 from ..errors import BadRequest, ServiceError
 from ..inputs import check_count, explain, read_text
 from ..state import service_of
@@ -75,4 +76,4 @@ async def read_images(request: Request, images: Image | list[Image]) -> list[byt
     def read() -> list[bytes | ImageUrl | ServiceError]:
         return [read_text(image.text if isinstance(image, ImagePart) else image) for image in several]
 
-    return await service.urls.replace(await asyncio.to_thread(read))
+    return await service.urls.replace(await asyncio.to_thread(read), partial(hold, request))

@@ -72,6 +72,16 @@ def test_classify_fetches_what_was_allowed(site: str) -> None:
         assert "not fetched from other.example" in results[2]["error"]
 
 
+def test_what_is_fetched_counts_as_a_body_does(site: str) -> None:
+    most = len(PNG) + 5000 + 10  # no room for the request's own body
+    settings = Settings(model=("gated",), image_url_host=(site,), max_body_bytes=most, max_queue_bytes=most)
+    with gated(GatedRunner(), settings) as live:
+        one, two = {"inputs": f"http://{site}/image.png"}, {"inputs": [f"http://{site}/image.png", f"http://{site}/x"]}
+        full = httpx.post(f"{live.url}/classify", json=two)
+        assert (full.status_code, "bytes are accepted at once" in full.text) == (429, True)
+        assert httpx.post(f"{live.url}/classify", json=one).status_code == 200
+
+
 def test_by_default_nothing_is_fetched(site: str) -> None:
     assert refused(f"http://{site}/image.png").startswith("bad_request: image URLs are not fetched")
 
@@ -84,7 +94,7 @@ def fetched(url: str, *hosts: str, timeout: float = 30) -> bytes | ServiceError:
     async def run() -> bytes | ServiceError:
         fetcher = UrlFetcher(hosts, max_bytes=4096, timeout=timeout)
         try:
-            (answer,) = await fetcher.replace([ImageUrl(url)])
+            (answer,) = await fetcher.replace([ImageUrl(url)], lambda count: None)
             return answer
         finally:
             fetcher.close()
