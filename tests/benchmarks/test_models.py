@@ -31,7 +31,7 @@ def test_the_document_holds_every_candidate_at_every_batch_size(tmp_path: Path) 
     for row in rows:
         assert row["images_per_second"] == pytest.approx(row["batch_size"] / row["milliseconds"] * 1e3)
         assert row["ratio"] == pytest.approx(1) or row["candidate"] != "timm eager float32"
-        assert 0 < row["of_matrix_rate"] < 1.5
+        assert row["of_matrix_rate"] > 0
     assert {"date", "commit", "device", "threads", "torch"} <= set(document)
     assert set(document["matrix_rates"]) == {"float32"}
     assert {"timm", "onnxruntime", "openvino"} <= set(document["versions"])
