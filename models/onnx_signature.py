@@ -1,5 +1,6 @@
 """How pixels enter an .onnx file and where its logits leave: read from its inputs and outputs. Knows no runtime."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ DTYPES = ("uint8", "float32", "float16")
 LOGITS = "logits"
 PIXELS = "pixels"
 """What the network itself takes: the input of a file of ours, or the value after the preprocessing in its graph."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,13 @@ def _layout(port: Port, place: str, wanted: str) -> tuple[Layout, int | None]:
 def _output(outputs: Sequence[Port], place: str) -> Port:
     rows = [port for port in outputs if len(port.shape) == 2 and port.dtype.startswith("float")]
     named = [port for port in rows if port.name == LOGITS]
+    if len(rows) > 1 and not named:
+        _log.warning(
+            "%s: any of its outputs %s may be the logits; the first is taken: name the right one %r to choose it",
+            place,
+            _list(rows),
+            LOGITS,
+        )
     if found := named or rows:
         return found[0]
     raise CheckpointError(

@@ -2,6 +2,8 @@
 
 import asyncio
 import atexit
+import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +15,7 @@ _running: set[threading.Thread] = set()
 """Those that are under way and not given up."""
 _AT_EXIT_SECONDS = 30.0
 _GIVEN_UP = "given up"
+_log = logging.getLogger(__name__)
 
 
 async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
@@ -66,6 +69,20 @@ async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
         return task.result()
     task.cancel(_GIVEN_UP)
     raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout")
+
+
+def end_within(seconds: float) -> None:
+    """Ends this process in so many seconds and what `settle` may take, whatever still runs: a model call that never
+    returns would keep it, and its device's memory, for ever.
+    """
+
+    def end() -> None:
+        _log.error("did not end within %g s: something still runs, such as a model call that hangs", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds + _AT_EXIT_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 @atexit.register

@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine
 from functools import partial
 
-from .apart import apart, given_up_after
+from .apart import apart, end_within, given_up_after
 from .beat import beat
 from .benchmarks.bench import Bench
 from .benchmarks.desk import news
@@ -51,6 +51,7 @@ class EngineProcess:
         self._start(self._follow_orders())
         self._start(beat(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
+        end_within(self._settings.drain_timeout)
         await self._bench.close()
         for task in self._tasks:
             task.cancel()

@@ -12,7 +12,7 @@ import uvicorn
 
 from ..models.cpu import usable_cores
 from .access import read_keys
-from .apart import settle
+from .apart import end_within, settle
 from .app import create_app
 from .collector import spare_what_is_here
 from .frontend import server_config
@@ -122,6 +122,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         delay = self._service.settings.drain_delay
         again, self._service.draining = self._service.draining, True
+        if not again:
+            end_within(delay + self._service.settings.drain_timeout)
         if again or not delay:
             super().handle_exit(sig, frame)
             return

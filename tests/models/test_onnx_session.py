@@ -240,6 +240,16 @@ def test_the_provider_is_the_one_asked_for_or_an_error(tmp_path: Path) -> None:
         OnnxSession(write_sidecar(write_foreign(tmp_path / "m.onnx")), device="cuda:0")
 
 
+def test_a_file_with_two_heads_says_which_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    pixels, heads = Port("x", "uint8", (None, 8, 8, 3)), [Port(name, "float32", (None, 10)) for name in ("a", "b")]
+    assert read_signature([pixels], heads, "m.onnx").output.name == "a"
+    assert "a float32 (?, 10), b float32 (?, 10) may be the logits; the first is taken" in caplog.text
+    caplog.clear()
+    logits = Port("logits", "float32", (None, 5))
+    assert read_signature([pixels], [*heads, logits], "m.onnx").output == logits
+    assert not caplog.text
+
+
 def test_tensorrt_gets_profiles_for_every_batch_and_keeps_its_engines(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

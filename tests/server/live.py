@@ -97,6 +97,15 @@ class Process:
             self._listener.join(10)
 
 
+def alive(process_id: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        with open(f"/proc/{process_id}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def served(*options: str, **environment: str) -> Iterator[str]:
     """The URL of a ready `tessella serve`."""

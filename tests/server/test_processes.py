@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from . import pictures
-from .live import Process
+from .live import Process, alive
 
 CLIENTS = 64
 FORMS = ("PNG", "JPEG", "BMP")
@@ -307,11 +307,3 @@ def test_nothing_is_left_when_the_supervisor_is_killed(process: Process) -> None
             return
         asyncio.run(asyncio.sleep(0.05))
     raise AssertionError("processes outlive their supervisor")
-
-
-def alive(process_id: int) -> bool:
-    try:
-        with open(f"/proc/{process_id}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from . import pictures
-from .live import Process
+from .live import Process, alive
 
 PNG = pictures.encode(pictures.gradient())
 
@@ -89,6 +90,30 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
         wait_for(lambda: len(process.members("engine")) == 2, process)
     finally:
         process.stop()
+
+
+HANGS = """
+import threading
+import tessella.server.apart, tessella.server.worker
+tessella.server.apart._AT_EXIT_SECONDS = 0.2
+tessella.server.worker.Worker._begin = lambda self, batch: threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("front_ends", [0, 1])
+def test_a_model_call_that_hangs_keeps_no_process_that_is_to_end(front_ends: int, tmp_path: Path) -> None:
+    """Where nobody would kill it: alone, and where the supervisor has been killed."""
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    options = ("--model", "digits-vit", "--drain-timeout", "0.2", "--frontends", str(front_ends))
+    process = Process(*options, PYTHONPATH=path).ready()
+    assert httpx.post(f"{process.url}/classify", content=PNG, params={"timeout_ms": 200}).status_code == 504
+    if front_ends == 0:
+        assert process.stop() == 1
+    else:
+        process.stop(signal.SIGKILL)
+        wait_for(lambda: not any(map(alive, everyone(process))), process)
+    assert "a model call that hangs" in "".join(process.said)
 
 
 def test_a_process_that_cannot_be_started_is_tried_again() -> None:
