@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Self, TypedDict, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS, Frame
 from .admission import Admission
@@ -13,40 +13,17 @@ from .decoders import Decoders
 from .errors import DeadlineExceeded, NotReady, ServiceError, TaskNotGiven, raise_first
 from .explanations import Explanation
 from .images import DEFAULT_MAX_PIXELS
+from .limits import Limits
 from .load import start_worker
 from .metrics import Metrics
 from .predictions import Answer, Classification, Function, Output
 from .recorder import RequestRecorder
-from .settings import Settings
 from .tasks import Task
 from .tracing import record_stages
 from .worker import Inference, ModelPort, Pixels, Worker
 
 A = TypeVar("A", bound=Answer)
 E = TypeVar("E")
-
-
-class Limits(TypedDict, total=False):
-    """What an engine may take on; see AsyncEngine."""
-
-    max_queue: int
-    decode_threads: int | None
-    max_pixels: int
-    scaled_decode: bool
-    gpu_resize_pixels: int
-    metrics: Metrics | None
-
-
-def limits_of(settings: Settings, metrics: Metrics, max_queue: int) -> Limits:
-    """What the service's settings say of it, wherever an engine's model runs."""
-    return {
-        "max_queue": max_queue,
-        "decode_threads": settings.decode_threads,
-        "max_pixels": settings.max_pixels,
-        "scaled_decode": settings.scaled_decode,
-        "gpu_resize_pixels": settings.gpu_resize_pixels,
-        "metrics": metrics,
-    }
 
 
 class AsyncEngine:

@@ -3,7 +3,8 @@
 import logging
 import time
 
-from .engine import AsyncEngine, limits_of
+from .engine import AsyncEngine
+from .limits import limits_of
 from .load import choices_of
 from .metrics import Metrics
 from .repository import Loader, ServedModel

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from .channel import Document
-from .engine import AsyncEngine, limits_of
+from .engine import AsyncEngine
 from .errors import LoadFailed, ModelNotServed, NotReady
+from .limits import limits_of
 from .metrics import Metrics
 from .remote import EngineConnection, RemoteModel
 from .repository import ModelRepository, ServedModel
