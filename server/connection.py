@@ -1,13 +1,11 @@
 """A client's connection: the head of a request is bounded in bytes and in time, as its body is. Knows no route."""
 
 import asyncio
-import json
-from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from .responses import failure_document
+from .responses import failure
 
 MOST_HEAD_BYTES = 1 << 16
 """Of a request line and its headers together. What comes in one read is not counted before it is parsed."""
@@ -46,11 +44,7 @@ class Connection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"the request's head is larger than {MOST_HEAD_BYTES:,} bytes",
-                "too_large",
-            )
+            self._refuse(431, f"the request's head is larger than {MOST_HEAD_BYTES:,} bytes", "too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -75,20 +69,17 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         message = f"the request's head did not come within {self._head_seconds:g} s"
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, message, "deadline_exceeded")
+        self._refuse(408, message, "deadline_exceeded")
 
-    def _refuse(self, status: HTTPStatus, message: str, error_type: str) -> None:
+    def _refuse(self, status: int, message: str, error_type: str) -> None:
         """Answers and closes; a little later, as unread bytes would take the answer with them."""
         self._stop_timer()
         if self.transport.is_closing():
             return
         self._refused = True
-        body = json.dumps(failure_document(message, error_type)).encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        answer = failure(status, message, error_type)
+        headers = [b"%b: %b\r\n" % header for header in (*answer.raw_headers, (b"connection", b"close"))]
+        self.transport.write(b"".join([STATUS_LINE[status], *headers, b"\r\n", answer.body]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
