@@ -10,7 +10,6 @@ import time
 from collections.abc import Coroutine
 from typing import Literal
 
-from .access import read_keys
 from .benchmarks.desk import Desk
 from .channel import Channel, Document, channel_pair
 from .members import Member, Members
@@ -35,7 +34,8 @@ class Supervisor:
     """The parent of all processes of one service; owns its listening socket.
 
     Args:
-        settings: `frontends` at least 1; `device` may name several, separated by commas: one engine each.
+        settings: `frontends` at least 1; `api_key` holds every key; `device` may name several, separated by commas: one
+            engine each.
     """
 
     def __init__(self, settings: Settings, listener: socket.socket, address: str) -> None:
@@ -51,8 +51,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failure = ""
         self._metrics = Metrics()
-        keys = read_keys(settings.api_key, settings.api_key_file)
-        self._accounts = accounts(len(keys)) if settings.rate_limit else None
+        self._accounts = accounts(len(settings.api_key)) if settings.rate_limit else None
         self._desk = Desk(self._members)
         self._retired = merge([])
         """What processes that have ended had counted: counters never go back."""
