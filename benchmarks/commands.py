@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TimeElapsedColumn
 
+from ..models.packages import needing
 from .gpu_commands import bench_kernels
 
 bench = typer.Typer(help="Measure: a table for people, one JSON document for machines.", no_args_is_help=True)
@@ -37,12 +38,10 @@ def bench_models(
     as_json: JsonFile = None,
 ) -> None:
     """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
-    try:
+    with needing("bench"):
         from .models import DEFAULT_ARCHITECTURES, measure, table
         from .models_plot import draw
         from .report import write
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
@@ -70,11 +69,9 @@ def bench_words(
     as_json: JsonFile = None,
 ) -> None:
     """A TNT's inner blocks as published, compiled, a kernel each, and run ahead: bytes moved and time."""
-    try:
+    with needing("bench"):
         from .report import write
         from .words import measure, table
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     document = measure(architecture, batch_size, device=device, dtype=dtype, seconds=seconds)
     messages.print(table(document))
@@ -106,14 +103,12 @@ def bench_service(
     as_json: JsonFile = None,
 ) -> None:
     """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
-    try:
+    with needing("bench"):
         from .plan import Plan
         from .report import write
         from .service import measure
         from .service_plot import draw
         from .service_table import tables
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'tessella[bench]'") from error
 
     lists = {"modes": mode, "clients": clients, "rates": rate, "sizes": size, "peers": peer}
     given: dict[str, Any] = {name: tuple(values) for name, values in lists.items() if values}

@@ -1,7 +1,9 @@
-"""Optional packages: whether they are installed, and in which version, without importing them."""
+"""Optional packages: whether they are installed and in which version, without importing them; which extra has them."""
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
 """Distributions that bring the same package."""
@@ -19,3 +21,16 @@ def version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "unknown"
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Around imports that only this extra makes possible.
+
+    Raises:
+        ValueError: one of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'tessella[{extra}]'") from error
