@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,16 @@ from tessella.server.state import Service
 from .gated import GatedRunner
 
 HERE = Path(__file__).parent
+
+
+def until(
+    condition: Callable[[], object], within: float = 30, said: Iterable[str] = ("it never came to that",)
+) -> None:
+    """Waits for it, so many seconds at most. `said`: what explains why it never came to that."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "".join(said)
+        time.sleep(0.01)
 
 
 class Process:
@@ -75,6 +85,14 @@ class Process:
                     return self
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
+
+    def until(self, condition: Callable[[], object], within: float = 60) -> None:
+        until(condition, within, self.said)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has said that everything is ready: until then a front end may be silent for longer."""
+        return any("ready: open" in line for line in list(self.said))
 
     def members(self, kind: str) -> list[int]:
         """Process ids of the `engine`s or `frontend`s started so far, oldest first."""

@@ -1,8 +1,7 @@
 """The application around a gated model: batching over real sockets, overload, deadlines, loading and draining."""
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +13,7 @@ from tessella.server.settings import Settings
 
 from . import pictures
 from .gated import SIDE, GatedRunner
-from .live import Gated, gated
+from .live import Gated, gated, until
 
 
 def red(value: int) -> bytes:
@@ -179,11 +178,3 @@ def refuses(url: str) -> bool:
     except httpx.TransportError:
         return True
     return False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to that")

@@ -6,7 +6,6 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,13 +15,6 @@ from . import pictures
 from .live import Process, alive
 
 PNG = pictures.encode(pictures.gradient())
-
-
-def wait_for(condition: Callable[[], bool], process: Process, within: float = 60) -> None:
-    end = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < end, "".join(process.said)
-        time.sleep(0.02)
 
 
 def everyone(process: Process) -> list[int]:
@@ -40,7 +32,7 @@ def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: 
         (tmp_path / "tessella.toml").write_text("port = \n")
         (tmp_path / "keys").unlink()
         os.kill(process.members("frontend")[0], signal.SIGKILL)
-        wait_for(lambda: len(process.members("frontend")) == 2, process)
+        process.until(lambda: len(process.members("frontend")) == 2)
         process.ready()
         answers = [
             httpx.post(f"{process.url}/classify", content=PNG, headers={"x-api-key": key}) for key in ("blue", "")
@@ -63,7 +55,7 @@ def test_sigterm_to_every_process_loses_nothing_that_was_accepted() -> None:
         )
     )
     request.start()
-    wait_for(lambda: pending(process) == 64, process)
+    process.until(lambda: pending(process) == 64)
     for number in everyone(process):
         os.kill(number, signal.SIGTERM)
     request.join()
@@ -76,7 +68,7 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
     """As `docker pause` does it, or a machine that sleeps."""
     process = Process("--model", "digits-vit", "--frontends", "1", "--hang-timeout", "2").ready()
     try:
-        wait_for(lambda: any("ready: open" in line for line in list(process.said)), process)
+        process.until(lambda: process.is_open)
         for number in everyone(process):
             os.kill(number, signal.SIGSTOP)
         time.sleep(3)
@@ -87,7 +79,7 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
         assert len(everyone(process)) == 3
         assert "hangs" not in "".join(process.said)
         os.kill(process.members("engine")[0], signal.SIGSTOP)  # it still notices
-        wait_for(lambda: len(process.members("engine")) == 2, process)
+        process.until(lambda: len(process.members("engine")) == 2)
     finally:
         process.stop()
 
@@ -112,7 +104,7 @@ def test_a_model_call_that_hangs_keeps_no_process_that_is_to_end(front_ends: int
         assert process.stop() == 1
     else:
         process.stop(signal.SIGKILL)
-        wait_for(lambda: not any(map(alive, everyone(process))), process)
+        process.until(lambda: not any(map(alive, everyone(process))))
     assert "a model call that hangs" in "".join(process.said)
 
 
@@ -123,9 +115,9 @@ def test_a_process_that_cannot_be_started_is_tried_again() -> None:
     try:
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (1, before[1]))
         os.kill(process.members("frontend")[0], signal.SIGKILL)
-        wait_for(lambda: any("could not be started" in line for line in list(process.said)), process)
+        process.until(lambda: any("could not be started" in line for line in list(process.said)))
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
-        wait_for(lambda: len(process.members("frontend")) == 2, process)
+        process.until(lambda: len(process.members("frontend")) == 2)
         process.ready()
     finally:
         process.stop()

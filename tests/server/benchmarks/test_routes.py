@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +14,7 @@ from tessella.server.settings import Settings
 
 from .. import pictures
 from ..gated import GatedRunner
-from ..live import Gated, gated
+from ..live import Gated, gated, until
 
 PNG = pictures.encode(pictures.gradient())
 SMALL = {"batch_sizes": [1, 4], "iterations": 3, "warmup": 2}
@@ -34,13 +33,6 @@ def live(runner: GatedRunner) -> Iterator[Gated]:
 
 def start(live: Gated, **request: Any) -> httpx.Response:
     return httpx.post(f"{live.url}/benchmarks", json=SMALL | request)
-
-
-def until(look: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not look():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def ended(live: Gated, id: str) -> dict[str, Any]:
