@@ -16,7 +16,7 @@ WORKERS ?= 2
 BUDGET ?= 540
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-wheel container-test bench gpu lint format readme train lock clean
+.PHONY: help serve test test-wheel test-aiperf container-test bench gpu lint format readme train lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,14 +24,16 @@ help: ## this list
 serve: $(VENV)/serve.installed ## install, then serve the checkpoints that ship
 	$(BIN)/tessella serve $(ARGS)
 
-test: $(VENV)/test.installed $(AIPERF)/installed ## install, then run all tests
-	TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+test: $(VENV)/test.installed ## install, then run all tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-wheel: $(VENV)/test.installed $(AIPERF)/installed ## run the tests against the built wheel instead of the source tree
+test-wheel: $(VENV)/test.installed ## run the tests against the built wheel instead of the source tree
 	rm -rf build dist && $(BIN)/python -m build --wheel --no-isolation >build.log 2>&1 || { cat build.log; exit 1; }
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target build/installed dist/*.whl
-	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf \
-		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-aiperf: $(VENV)/test.installed $(AIPERF)/installed ## install AIPerf into an environment of its own, then load the service
+	TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf $(BIN)/python -m pytest tests/server/protocols/test_aiperf.py $(ARGS)
 
 container-test: ## build the images of docker/ and run them; needs docker or podman. docker/container_test.py has more
 	$(PYTHON) docker/container_test.py

@@ -2,20 +2,18 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parents[3] / ".venv-aiperf" / "bin" / "aiperf"
-AIPERF = os.environ.get("TESSELLA_AIPERF") or shutil.which("aiperf") or (str(HERE) if HERE.exists() else None)
+AIPERF = os.environ.get("TESSELLA_AIPERF")
 NOWHERE = "http://127.0.0.1:9"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_PROXY": "127.0.0.1", "HTTPS_PROXY": NOWHERE}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(AIPERF is None, reason="no AIPerf here; `make test` installs it into .venv-aiperf")
+@pytest.mark.skipif(AIPERF is None, reason="`make test-aiperf` installs AIPerf and runs this")
 def test_a_run_over_image_retrieval_completes_without_an_error(exact: str, tmp_path: Path) -> None:
     options = {
         "url": exact,
