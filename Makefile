@@ -56,9 +56,7 @@ format: $(VENV)/test.installed ## let ruff fix and format
 	$(BIN)/ruff format .
 
 readme: $(VENV)/test.installed ## write the README's tables from the code and from what was measured
-	$(BIN)/python -m tessella.models.table
-	$(BIN)/python -m tessella.server.settings_table
-	$(BIN)/python -m tessella.benchmarks.models_table
+	$(BIN)/python -m tests.support.readme_tables
 
 train: $(VENV)/test.installed ## train the checkpoints that ship again
 	$(BIN)/python -m tessella.models.zoo.train $(ARGS)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from tessella.models.errors import CheckpointError
 from tessella.models.registry import load_network
-from tessella.models.table import FAMILIES
 from tessella.models.tnt import TNT
 from tessella.models.variants import VARIANTS
 from tessella.models.vit import ViT
 from tessella.models.weights import resample, translate
 
+from ..support.published_families import FAMILIES
 from .references import BIG, distance, images, timm_network, write_timm, write_weights
 
 WHOLE = ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "tnt_s_patch16_224")

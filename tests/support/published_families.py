@@ -1,15 +1,6 @@
-"""What loads, as the README lists it: every row is held against the network that it names, by tests/models.
-
-`make readme` writes it between the README's markers.
-"""
+"""Published families and the networks of each that tests hold against timm's own; the README lists them."""
 
 from dataclasses import dataclass
-
-from .costs import gmacs, parameters
-from .documents import write_part
-from .variants import VARIANTS
-
-PART = "what loads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +100,3 @@ FAMILIES = (
         ("tnt_s_patch16_224", "tnt_b_patch16_224", "tnt_s_legacy_patch16_224"),
     ),
 )
-
-
-def render() -> str:
-    """The table in Markdown."""
-    lines = ["| family | checkpoints of | architectures | parameters (M) | GMACs |", "|---|---|---|---|---|"]
-    for family in FAMILIES:
-        configs = [VARIANTS[name] for name in family.architectures]
-        names = ", ".join(f"`{name}`" for name in family.architectures)
-        sizes = _span(sorted(parameters(config) / 1e6 for config in configs))
-        costs = _span(sorted(gmacs(config) for config in configs))
-        lines.append(f"| {family.title} | {family.checkpoints} | {names} | {sizes} | {costs} |")
-    return "\n".join(lines)
-
-
-def _span(values: list[float]) -> str:
-    first, last = f"{values[0]:.1f}", f"{values[-1]:.1f}"
-    return first if first == last else f"{first} – {last}"
-
-
-if __name__ == "__main__":
-    write_part(PART, render())
