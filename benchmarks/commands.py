@@ -40,7 +40,7 @@ def bench_models(
     """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
     with needing("bench"):
         from .models import DEFAULT_ARCHITECTURES, measure, table
-        from .models_plot import draw
+        from .plots import draw_models
         from .report import write
 
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=messages, transient=True) as bar:
@@ -56,7 +56,7 @@ def bench_models(
         )
     messages.print(table(document))
     write(document, as_json)
-    _draw(draw, document, plot)
+    _draw(draw_models, document, plot)
 
 
 @bench.command("words")
@@ -105,9 +105,9 @@ def bench_service(
     """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
     with needing("bench"):
         from .plan import Plan
+        from .plots import draw_service
         from .report import write
         from .service import measure
-        from .service_plot import draw
         from .service_table import tables
 
     lists = {"modes": mode, "clients": clients, "rates": rate, "sizes": size, "peers": peer}
@@ -132,12 +132,12 @@ def bench_service(
     for table in tables(document):
         messages.print(table)
     write(document, as_json)
-    _draw(draw, document, plot)
+    _draw(draw_service, document, plot)
 
 
 def _draw(draw: Callable[[dict[str, Any], Path], None], document: dict[str, Any], path: Path | None) -> None:
     """What cannot be drawn must not stop what was measured."""
-    from .service_plot import PlotUnavailable
+    from .plots import PlotUnavailable
 
     try:
         if path:

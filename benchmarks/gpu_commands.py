@@ -63,10 +63,10 @@ def bench_kernels(
     document = kernels.document(rows, ceiling, device)
     write(document, as_json)
     if plot:
-        from .kernels_plot import PlotUnavailable, draw
+        from .plots import PlotUnavailable, draw_kernels
 
         try:
-            draw(document, plot)
+            draw_kernels(document, plot)
         except PlotUnavailable as error:
             messages.print(f"[yellow]warning:[/yellow] {escape(str(error))}", highlight=False)
 

