@@ -59,7 +59,7 @@ readme: $(VENV)/test.installed ## write the README's tables from the code and fr
 	$(BIN)/python -m tests.support.readme_tables
 
 train: $(VENV)/test.installed ## train the checkpoints that ship again
-	$(BIN)/python -m tessella.models.zoo.train $(ARGS)
+	$(BIN)/python -m tessella.models.zoo.training.train $(ARGS)
 
 lock: $(VENV)/test.installed ## write constraints.txt from what .venv holds
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -viE '^(nvidia|cuda)' >constraints.txt

@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "server": {"server", "models"},
     "benchmarks": {"benchmarks", "models", "kernels"},
 }
+UNPACKAGED = "models/zoo/training"
+"""The one folder with modules that the wheel leaves out: checkpoints ship, the code that trained them does not."""
 MODULES = [path for folder in FOLDERS for path in sorted((SOURCE / folder).rglob("*.py"))]
 
 
@@ -58,7 +60,15 @@ def test_the_root_imports_nothing_and_no_other_folder_is_a_regular_package() -> 
 
 def test_every_folder_with_modules_is_packaged() -> None:
     packages = tomllib.loads((SOURCE / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert {".".join(("tessella", *path.relative_to(SOURCE).parent.parts)) for path in MODULES} <= set(packages)
+    folders = {".".join(("tessella", *path.relative_to(SOURCE).parent.parts)) for path in MODULES}
+    assert folders - set(packages) == {f"tessella.{UNPACKAGED.replace('/', '.')}"}
+
+
+def test_nothing_packaged_imports_what_is_not() -> None:
+    for path in (SOURCE / "cli.py", *MODULES):
+        if not path.is_relative_to(SOURCE / UNPACKAGED):
+            names = [name.removeprefix("tessella.") for name in imported(path)]
+            assert not [name for name in names if name.startswith(UNPACKAGED.replace("/", "."))], path
 
 
 def test_what_is_installed_holds_every_file_of_the_package() -> None:
@@ -67,6 +77,6 @@ def test_what_is_installed_holds_every_file_of_the_package() -> None:
     assert (installed != SOURCE) == ("TESSELLA_TEST_WHEEL" in os.environ), installed
     listed = subprocess.run(["git", "ls-files", *FOLDERS], cwd=SOURCE, capture_output=True, text=True, check=True)
     files = ["__init__.py", "py.typed", "cli.py", *listed.stdout.split()]
-    assert not [
-        name for name in files if not (installed / name).exists() and not name.startswith("benchmarks/results/")
-    ]
+    left_out = ("benchmarks/results/", f"{UNPACKAGED}/")
+    assert not [name for name in files if not (installed / name).exists() and not name.startswith(left_out)]
+    assert (installed / UNPACKAGED).exists() == (installed == SOURCE), "the wheel has the training"

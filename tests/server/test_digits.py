@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import tessella
-from tessella.models.zoo.digits import Digits, load_split, picture, png
+from tessella.models.zoo.training.dataset import Digits, load_split, picture, png
 
 from . import pictures
 

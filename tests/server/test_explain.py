@@ -15,7 +15,7 @@ from PIL import Image
 
 from tessella.models.explain import explain
 from tessella.models.registry import load_model, load_network
-from tessella.models.zoo.digits import load_split, png
+from tessella.models.zoo.training.dataset import load_split, png
 from tessella.server.images import decode
 
 from ..models.exports import write_foreign

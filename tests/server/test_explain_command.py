@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tessella.cli import app
-from tessella.models.zoo.digits import load_split, png
+from tessella.models.zoo.training.dataset import load_split, png
 
 from ..test_cli import assert_refused, run
 

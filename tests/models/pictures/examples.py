@@ -9,9 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tessella.cli import app
-from tessella.models.pictures.similarity import draw
-from tessella.models.zoo.digits import load_split, png
-from tessella.models.zoo.positions import FILE
+from tessella.models.zoo.training.dataset import load_split, png
+from tessella.models.zoo.training.position_ablation import FILE
+from tessella.models.zoo.training.position_similarity import draw
 
 HERE = Path(__file__).parent
 MOST_BYTES = 150_000

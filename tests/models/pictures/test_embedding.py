@@ -9,7 +9,7 @@ from sklearn.metrics import silhouette_score
 
 from tessella.models.pictures.embedding import Embedding, draw, embed, numbers
 from tessella.models.pictures.subject import Subject
-from tessella.models.zoo.digits import load_split, picture
+from tessella.models.zoo.training.dataset import load_split, picture
 
 COUNT = 60
 

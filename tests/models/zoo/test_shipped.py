@@ -1,7 +1,6 @@
 """The checkpoints that ship are as good as their records say, on the pixels that the service makes."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,10 @@ from torch import nn
 from tessella.models.checkpoint import Description, read_description
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.networks import assemble
-from tessella.models.zoo import train
-from tessella.models.zoo.digits import load_split
-from tessella.models.zoo.evaluate import Exam, accuracy, confusion, predict
+from tessella.models.sources import ZOO
+from tessella.models.zoo.training.dataset import load_split
+from tessella.models.zoo.training.evaluate import Exam, accuracy, confusion, predict
 
-FOLDER = Path(train.__file__).parent
 FAMILIES = {"digits-vit": ViTConfig, "digits-tnt": TNTConfig}
 
 
@@ -27,24 +25,24 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def record(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    document: dict[str, Any] = json.loads((ZOO / f"{name}.json").read_text())
     return document
 
 
 @pytest.fixture
 def description(name: str) -> Description:
-    found = read_description(FOLDER / f"{name}.safetensors")
+    found = read_description(ZOO / f"{name}.safetensors")
     assert found is not None
     return found
 
 
 @pytest.fixture
 def network(name: str, description: Description) -> nn.Module:
-    return assemble(description.config, load_file(FOLDER / f"{name}.safetensors"))
+    return assemble(description.config, load_file(ZOO / f"{name}.safetensors"))
 
 
 def test_the_file_is_small_and_says_what_it_is(name: str, description: Description) -> None:
-    assert (FOLDER / f"{name}.safetensors").stat().st_size < 2_000_000
+    assert (ZOO / f"{name}.safetensors").stat().st_size < 2_000_000
     assert (description.name, description.labels) == (name, tuple("0123456789"))
     assert isinstance(description.config, FAMILIES[name])
     assert description.preprocessing.size == description.config.image_size
@@ -83,6 +81,6 @@ def test_the_shipped_seed_is_the_one_best_on_validation(record: dict[str, Any]) 
 
 
 def test_the_weights_are_finite_floats(name: str) -> None:
-    for tensor in load_file(FOLDER / f"{name}.safetensors").values():
+    for tensor in load_file(ZOO / f"{name}.safetensors").values():
         assert tensor.dtype == torch.float32
         assert tensor.isfinite().all()

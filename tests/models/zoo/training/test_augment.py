@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from tessella.models.zoo.augment import Augmentation, augment
+from tessella.models.zoo.training.augment import Augmentation, augment
 
 from .materials import few
 

@@ -1,4 +1,4 @@
-"""What lies beside the shipped weights: how they were made and how well they read, and the checkpoint file itself."""
+"""Records of training, written beside the shipped weights: recipe, seeds and accuracies; and the checkpoint file."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from ..checkpoint import HEADER_KEY, Description
-from .digits import LABELS, SPLIT_SEED, Split
+from ...checkpoint import HEADER_KEY, Description
+from .dataset import LABELS, SPLIT_SEED, Split
 from .recipe import Recipe
 
 

@@ -3,8 +3,8 @@
 from functools import cache
 
 from tessella.models.preprocess import Preprocessing
-from tessella.models.zoo.digits import Digits, load_split
-from tessella.models.zoo.training import Material
+from tessella.models.zoo.training.dataset import Digits, load_split
+from tessella.models.zoo.training.train import Material
 
 
 @cache

@@ -1,35 +1,93 @@
-"""What position embeddings are worth: `python -m tessella.models.zoo.positions` trains networks without them.
+"""Position ablation: `python -m tessella.models.zoo.training.position_ablation` trains networks without embeddings.
 
 The position ablations of the two papers in small. Every arm sees the same pictures in the same order, under each seed.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from ..pictures.similarity import draw
-from ..pictures.style import check_suffix
-from ..tnt import TNT
-from ..vit import ViT
-from .arms import Arm, arms
-from .augment import augment
-from .digits import Digits, load_split
+from ...config import Position, TNTConfig, ViTConfig
+from ...pictures.style import check_suffix
+from ...tnt import TNT
+from ...vit import ViT
+from .augment import Augmentation, augment
+from .dataset import Digits, load_split
 from .evaluate import accuracy, predict
+from .position_similarity import draw, similarities
 from .recipe import RECIPES, Recipe
 from .record import dumps
-from .similarity import similarities
-from .training import Material, train
+from .train import Material, Start, train
 
-FILE = Path(__file__).parent / "positions.json"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One row. `start`: what its learned tables hold before training."""
+
+    network: str
+    positions: str
+    recipe: Recipe
+    start: Start = "small"
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}, {self.positions}"
+
+
+_VIT: tuple[tuple[str, Position, Start], ...] = (
+    ("none", "none", "small"),
+    ("learned, 1-D", "learned", "small"),
+    ("learned, 2-D: row and column", "factorised", "small"),
+    ("fixed 2-D sin-cos", "sincos", "small"),
+    ("learned, from 2-D sin-cos (as shipped)", "learned", "sincos"),
+)
+_TNT: tuple[tuple[str, bool, bool, Start], ...] = (
+    ("none", False, False, "small"),
+    ("outer", True, False, "small"),
+    ("inner", False, True, "small"),
+    ("outer and inner", True, True, "small"),
+    ("outer and inner, from 2-D sin-cos (as shipped)", True, True, "sincos"),
+)
+
+
+MILD = Augmentation(
+    plain=0.25,
+    inverted=0.0,
+    strokes=0.5,
+    photographs=0.0,
+    height=(0.6, 0.95),
+    rotation=10.0,
+    shear=0.2,
+    aspect=0.2,
+    bend=0.02,
+)
+"""Light ink on a dark screen, neither photographed nor inverted: what a short training can learn."""
+
+
+def arms(*, steps: int, batch: int) -> Iterator[Arm]:
+    """Every row, the shipped recipes reduced to `steps` of `batch` mildly augmented pictures."""
+    vit, tnt = (
+        replace(RECIPES[name], steps=steps, batch=batch, average=0.99, augmentation=MILD)
+        for name in ("digits-vit", "digits-tnt")
+    )
+    for text, position, start in _VIT:
+        config = replace(cast(ViTConfig, vit.config), position=position)
+        yield Arm(network="ViT", positions=text, recipe=replace(vit, config=config), start=start)
+    for text, outer, inner, start in _TNT:
+        switched = replace(cast(TNTConfig, tnt.config), outer_position=outer, inner_position=inner)
+        yield Arm(network="TNT", positions=text, recipe=replace(tnt, config=switched), start=start)
+
+
+FILE = Path(__file__).parent / "position_ablation.json"
 REDRAWN = 8  # times, each test digit
 
 
@@ -143,13 +201,14 @@ def _summary(arm: Arm, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tessella.models.zoo.positions", description=__doc__)
+    program = "python -m tessella.models.zoo.training.position_ablation"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--steps", type=int, default=600, help="of training, per network and seed")
     parser.add_argument("--batch", type=int, default=32, help="pictures per step")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--plot", type=Path, help="draws the similarity maps: .png, .svg or .pdf")
-    parser.add_argument("--output", type=Path, default=FILE, help="the document; beside the shipped checkpoints")
+    parser.add_argument("--output", type=Path, default=FILE, help="the document; by default beside this module")
     return parser
 
 

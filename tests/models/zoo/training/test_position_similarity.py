@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tessella.models.pictures.similarity import tiled
+from tessella.models.zoo.training.position_similarity import tiled
 
 
 def test_the_map_of_a_place_lies_where_the_place_lies() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from tessella.models.preprocess import Preprocessing
-from tessella.models.zoo.digits import load_split, picture, png
-from tessella.models.zoo.evaluate import pixels
+from tessella.models.zoo.training.dataset import load_split, picture, png
+from tessella.models.zoo.training.evaluate import pixels
 
 
 def test_the_split_is_disjoint_and_covers_everything() -> None:

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-import tessella.models.zoo.positions as command
+import tessella.models.zoo.training.position_ablation as command
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.networks import build
-from tessella.models.zoo.arms import Arm, arms
-from tessella.models.zoo.digits import Digits, Split, load_split
-from tessella.models.zoo.similarity import cosines, similarities
-from tessella.models.zoo.training import initialise
+from tessella.models.zoo.training.dataset import Digits, Split, load_split
+from tessella.models.zoo.training.position_ablation import Arm, arms
+from tessella.models.zoo.training.position_similarity import cosines, similarities
+from tessella.models.zoo.training.train import initialise
 
 ROWS = list(arms(steps=1, batch=4))
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[4] / "README.md"
 
 
 def few(digits: Digits, count: int = 12) -> Digits:

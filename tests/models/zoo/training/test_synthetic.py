@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tessella.models.zoo.pens import pen_digits
+from tessella.models.zoo.training.synthetic import pen_digits
 
 
 @pytest.mark.parametrize("photographed", [False, True])

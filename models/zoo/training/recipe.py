@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..config import Config, TNTConfig, ViTConfig
-from ..preprocess import Preprocessing
+from ...config import Config, TNTConfig, ViTConfig
+from ...preprocess import Preprocessing
 from .augment import Augmentation
 
 

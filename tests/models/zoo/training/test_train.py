@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 
 from tessella.models.checkpoint import read_description
 from tessella.models.networks import assemble
-from tessella.models.zoo import train as command
-from tessella.models.zoo.augment import Augmentation
-from tessella.models.zoo.digits import Digits, Split, load_split
-from tessella.models.zoo.recipe import RECIPES
-from tessella.models.zoo.training import train
+from tessella.models.zoo.training import train as command
+from tessella.models.zoo.training.augment import Augmentation
+from tessella.models.zoo.training.dataset import Digits, Split, load_split
+from tessella.models.zoo.training.recipe import RECIPES
+from tessella.models.zoo.training.train import train
 
 from .materials import few
 

@@ -1,4 +1,4 @@
-"""How well a network reads digits, on the pixels that it is served: preprocessing, uint8, normalise, network."""
+"""Accuracy on digits, on the pixels that are served: preprocessing, uint8, normalise, network."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from ...kernels.reference import normalise
-from ..preprocess import Preprocessing
-from .digits import Digits, picture
-from .pens import pen_digits
+from ....kernels.reference import normalise
+from ...preprocess import Preprocessing
+from .dataset import Digits, picture
+from .synthetic import pen_digits
 
 
 def pixels(images: Iterable[Image.Image], preprocessing: Preprocessing) -> Tensor:

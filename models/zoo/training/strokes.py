@@ -1,4 +1,4 @@
-"""What the augmentation draws with: each 8×8 digit enlarged smoothly, and as lines that any pen can ink again."""
+"""Strokes of each 8×8 digit: enlarged smoothly, and as centre lines that any pen can ink again."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .digits import Digits
+from .dataset import Digits
 
 CELL = 6  # field pixels per pixel of a digit
 MARGIN = 2  # empty digit pixels around a digit
