@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import tessella.models.zoo.training.position_ablation as command
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.networks import build
+from tessella.models.zoo.training import position_ablation as command
 from tessella.models.zoo.training.dataset import Digits, Split, load_split
 from tessella.models.zoo.training.position_ablation import Arm, arms
 from tessella.models.zoo.training.position_similarity import cosines, similarities
