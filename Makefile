@@ -11,12 +11,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIPERF := .venv-aiperf# NVIDIA's load generator, which pins other versions than ours
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PROTO := server/protocols/open_inference
 TORCH := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 WORKERS ?= 2
 BUDGET ?= 540
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-wheel test-aiperf container-test bench gpu lint format readme train lock clean
+.PHONY: help serve test test-wheel test-aiperf container-test bench gpu lint format proto readme train lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +55,9 @@ lint: $(VENV)/test.installed ## ruff and mypy --strict
 format: $(VENV)/test.installed ## let ruff fix and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+proto: $(VENV)/test.installed ## generate the modules of gRPC's messages from their .proto
+	$(BIN)/python -m protoc --proto_path=$(PROTO) --python_out=$(PROTO) --pyi_out=$(PROTO) $(PROTO)/*.proto
 
 readme: $(VENV)/test.installed ## write the README's tables from the code and from what was measured
 	$(BIN)/python -m tests.support.readme_tables

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadRequest
-from .grpc_messages import MESSAGES
+from . import tessella_open_inference_pb2 as pb
 from .infer import Inferred
 from .request import (
     InferRequest,
@@ -22,7 +22,7 @@ from .rest_response import raw
 _CONTENTS = {"BYTES": "bytes_contents", "UINT8": "uint_contents", "FP32": "fp32_contents"}
 
 
-def read_message(message: Any) -> InferRequest:
+def read_message(message: pb.ModelInferRequest) -> InferRequest:
     """A ModelInferRequest.
 
     Raises:
@@ -38,14 +38,14 @@ def read_message(message: Any) -> InferRequest:
     return InferRequest(inputs, outputs, message.id, *schedule_of(parameters_of(message)), binary=not is_typed(message))
 
 
-def is_typed(message: Any) -> bool:
+def is_typed(message: pb.ModelInferRequest) -> bool:
     """Whether a request has its tensors as typed contents; the answer then has too."""
     return not message.raw_input_contents
 
 
-def write_message(answer: Inferred, request_id: str, *, typed: bool) -> Any:
+def write_message(answer: Inferred, request_id: str, *, typed: bool) -> pb.ModelInferResponse:
     """A ModelInferResponse."""
-    response = MESSAGES["ModelInferResponse"](model_name=answer.model, model_version=answer.version, id=request_id)
+    response = pb.ModelInferResponse(model_name=answer.model, model_version=answer.version, id=request_id)
     for output in answer.outputs:
         tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
         if not typed:
@@ -67,7 +67,7 @@ def parameters_of(message: Any) -> dict[str, Any]:
     }
 
 
-def _input(tensor: Any, content: bytes | None) -> Tensor:
+def _input(tensor: pb.ModelInferRequest.InferInputTensor, content: bytes | None) -> Tensor:
     refuse_shared_memory(f"input {tensor.name!r}", parameters_of(tensor))
     shape = shape_of(tensor.name, list(tensor.shape))
     if content is not None:
@@ -80,6 +80,6 @@ def _input(tensor: Any, content: bytes | None) -> Tensor:
     return Tensor(tensor.name, tensor.datatype, shape, list(getattr(tensor.contents, field)))
 
 
-def _output(output: Any) -> RequestedOutput:
+def _output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> RequestedOutput:
     parameters = parameters_of(output) | {"binary_data": True}  # REST's own; here it has no meaning
     return output_of(output.name, parameters, binary=True)

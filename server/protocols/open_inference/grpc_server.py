@@ -15,8 +15,8 @@ from ...logs import log_access
 from ...responses import STATUS, seconds_before_retry
 from ...settings import Settings
 from ...state import Service
-from .grpc_messages import MESSAGES, SERVICE
-from .grpc_service import InferenceService, Method
+from . import tessella_open_inference_pb2 as pb
+from .grpc_service import SERVICE, InferenceService, Method
 from .service import EXTENSIONS
 
 CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
@@ -84,8 +84,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._handlers = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._answer(name, method),
-                request_deserializer=MESSAGES[f"{name}Request"].FromString,
-                response_serializer=MESSAGES[f"{name}Response"].SerializeToString,
+                request_deserializer=getattr(pb, f"{name}Request").FromString,
+                response_serializer=getattr(pb, f"{name}Response").SerializeToString,
             )
             for name, method in InferenceService(service).methods.items()
         }
