@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import ends, ops, tnt_ops
+from ..kernels import ops, tnt_ops
 from ..kernels.options import Options, Workspace
 from ..kernels.tnt_weights import MATRICES, VECTORS, InnerWeights, SentenceWeights, WordWeights
 from ..kernels.weights import LinearWeights, NormWeights, PatchWeights
@@ -18,8 +18,7 @@ from ..models.config import Config, TNTConfig, ViTConfig
 from ..models.fold_tnt import fold_tnt
 from ..models.tnt import TNT
 
-CLASSES = 1000
-VIT = ("patch_embed", "qkv", "attention", "projection", "expand", "contract", "layer_norm", "class_attention", "top_k")
+VIT = ("patch_embed", "qkv", "attention", "projection", "expand", "contract", "layer_norm", "class_attention")
 TNT_ONLY = ("word_embed", "tnt_inner", "project_words", "add_words")
 
 Dtype = torch.dtype
@@ -130,11 +129,6 @@ def _vit_operator(name: str, config: ViTConfig, making: _Making) -> Operator:
                 return ops.class_attention(x[0], x[1], None, eps=1e-6, scale=scale, options=options)
 
             return making.operator(name, inputs, attend, 2 * rows * count * dim, making.batch * count * dim)
-        case "top_k":
-            logits = making.normal(making.batch, config.num_classes or CLASSES)
-            return making.operator(
-                name, (logits,), lambda x, o: ends.top_k(x[0], min(5, x[0].shape[1]), options=o)[0], 0, 0
-            )
         case _:
             return _linear(name, config, making)
 

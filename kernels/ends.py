@@ -1,4 +1,4 @@
-"""The operators before and after a network: an image's resize and crop, and the likeliest classes of its logits."""
+"""The operator before a network: resize and crop of its images."""
 
 from collections.abc import Sequence
 
@@ -53,17 +53,3 @@ def resize_planned(
         return
     for source, (programs, count), target in zip((packed, scratch), made.programs, (scratch, out), strict=True):
         library.resize_pass(source, words, programs, count, made.size, target)
-
-
-def top_k(logits: Tensor, k: int, *, options: Options = DEFAULT) -> tuple[Tensor, Tensor]:
-    """Softmax, then the k likeliest classes, the lower index first among equals: (B, C) -> float32 and int64 (B, k)."""
-    checks.shape("logits", logits, "B", "C")
-    checks.dtype("logits", logits, *checks.FLOATS)
-    if not 1 <= k <= logits.shape[1]:
-        raise ValueError(f"k ({k}) must be between 1 and the number of classes ({logits.shape[1]})")
-    if not options.uses_triton(logits):
-        return reference.top_k(logits, k)
-    scores = torch.empty((len(logits), k), dtype=torch.float32, device=logits.device)
-    indices = torch.empty((len(logits), k), dtype=torch.int64, device=logits.device)
-    library.top_k(logits, scores, indices)
-    return scores, indices

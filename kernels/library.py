@@ -126,14 +126,6 @@ def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None, eps: float, out
     launch(x, prefix, statistics, eps, out)
 
 
-@torch.library.custom_op("tessella::top_k", mutates_args=("scores", "indices"))
-def top_k(logits: Tensor, scores: Tensor, indices: Tensor) -> None:
-    require(logits)
-    from .top_k import top_k as launch
-
-    launch(logits, scores, indices)
-
-
 @torch.library.custom_op("tessella::resize_pass", mutates_args=("out",))
 def resize_pass(source: Tensor, words: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
     require(source)
@@ -150,7 +142,6 @@ for _operator in (
     class_attention,
     layer_norm,
     mean_pool,
-    top_k,
     resize_pass,
 ):
     _operator.register_fake(lambda *arguments: None)

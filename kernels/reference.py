@@ -182,12 +182,6 @@ def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None = None, eps: flo
     return tokens[:, prefix:].mean(dim=1).to(x.dtype)
 
 
-def top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k likeliest classes, the lower index first among equals: (B, C) -> scores (B, k), indices int64 (B, k)."""
-    scores, indices = logits.to(wide(logits.dtype)).softmax(dim=1).sort(dim=1, descending=True, stable=True)
-    return scores[:, :k], indices[:, :k]
-
-
 def resize_crop(packed: Tensor, crops: Sequence[Crop], size: int, interpolation: str) -> Tensor:
     """Pillow's resize, and a square out of it, of images (height, width, 3) one after another -> (B, size, size, 3)."""
     squares = []

@@ -31,7 +31,6 @@ SOURCES = (
     "class_attention",
     "layer_norm",
     "pooling",
-    "top_k",
     "tnt_inner",
     "word_embed",
     "word_projection",

@@ -51,14 +51,14 @@ def test_a_run_that_is_cut_short_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left, _ = measured(tmp_path, -1, never, monkeypatch)
-    assert len(left) == 7 + 2 + 2 + 12
+    assert len(left) == 7 + 2 + 2 + 11
     assert "words of tnt_s_patch16_224" in left
     for architecture in ("tnt_s", "tnt_b"):  # minutes on a CPU
         (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
     assert measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch) == ([], [])
     assert measured(tmp_path, 600, never, monkeypatch) == ([], [])
     assert len((tmp_path / "networks.jsonl").read_text().splitlines()) == 2
-    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 12
+    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 11
     assert json.loads((tmp_path / "ceiling.json").read_text())["operations"] == 1e12
     assert "fused_qkv_attention  tiny  1  float32  triton" in capsys.readouterr().out
 
@@ -73,7 +73,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: py
         "fused_qkv_attention of tiny",
         "layernorm_mlp of tiny",
     ]
-    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 10
+    assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 9
 
 
 def test_a_machine_with_a_gpu_needs_torch_and_triton_only() -> None:

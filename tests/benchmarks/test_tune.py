@@ -95,7 +95,7 @@ def test_rows_are_saved_one_by_one_and_not_measured_twice(tmp_path: Path) -> Non
     results = tmp_path / "kernels.jsonl"
     options: dict[str, Any] = {"architectures": ["tiny"], "batches": [2], "dtype": torch.float32, "results": results}
     rows, left = kernels.measure(CPU, CEILING, providers=["triton", "torch"], clock=lambda _: 1e-3, **options)
-    assert (len(rows), left) == (2 * (2 + 10), [])
+    assert (len(rows), left) == (2 * (2 + 9), [])
     assert all(row.error < 1e-5 for row in rows[:-1])
     ours, torchs = rows[-2:]
     assert (ours.operator, ours.error) == ("resize_crop", 0)

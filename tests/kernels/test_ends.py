@@ -1,4 +1,4 @@
-"""`resize_crop` against Pillow, byte for byte, and `top_k`; as PyTorch and in Triton's interpreter."""
+"""`resize_crop` against Pillow, byte for byte: as PyTorch and in Triton's interpreter."""
 
 import numpy as np
 import pytest
@@ -143,15 +143,3 @@ def by_pillow(image: NDArray[np.uint8], crop: Crop, size: int, interpolation: st
     whole = Image.fromarray(image).resize(crop.resized, Image.Resampling[interpolation.upper()])
     left, top = crop.corner
     return np.asarray(whole.crop((left, top, left + size, top + size)))
-
-
-@pytest.mark.parametrize("classes", [1, 10, 1000])
-def test_top_k_orders_equals_by_index(classes: int) -> None:
-    logits = torch.randn(3, classes).mul(3).round()
-    k = min(5, classes)
-    scores, indices = ends.top_k(logits, k, options=TRITON)
-    expected_scores, expected_indices = ends.top_k(logits, k, options=TORCH)
-    assert indices.tolist() == expected_indices.tolist()
-    torch.testing.assert_close(scores, expected_scores)
-    with pytest.raises(ValueError, match="k \\(0\\) must be between 1 and the number of classes"):
-        ends.top_k(logits, 0)

@@ -57,8 +57,6 @@ def test_shapes_without_running() -> None:
 def test_schemas() -> None:
     x, out = torch.randn(3, 2, 8), torch.empty(3, 2, 16)
     torch.library.opcheck(library.grouped_linear, (x, torch.randn(2, 16, 8), out, False))
-    logits = torch.randn(2, 10)
-    torch.library.opcheck(library.top_k, (logits, torch.empty(2, 3), torch.empty(2, 3, dtype=torch.int64)))
     made = plan([Crop((5, 4), (6, 5), (1, 1)), Crop((3, 3), (3, 3), (0, 0))], 3, "bicubic")
     packed, scratch = torch.zeros(made.bytes, dtype=torch.uint8), torch.empty(made.scratch, dtype=torch.uint8)
     torch.library.opcheck(
