@@ -1,7 +1,5 @@
 """Tensor descriptors of a product's matrices, made on the host so that a launch and a CUDA graph carry them."""
 
-import torch
-import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
@@ -12,12 +10,9 @@ from .tuning import Tile
 def descriptors_of(
     x: Tensor, weight: Tensor, out: Tensor, tile: Tile, activation: str
 ) -> tuple[TensorDescriptor | None, ...]:
-    """Of x, weight and out; none where the GPU has no bulk copies, or the kernel makes its own in scratch memory."""
+    """Of x, weight and out; none where the GPU has no bulk copies."""
     _check_alignment("x", x)
     _check_alignment("weight", weight)
-    if tile.warp_specialize:
-        triton.set_allocator(_scratch)
-        return None, None, None
     gpu = gpu_of(x.device)
     if not gpu.has_tma and gpu.arch:
         return None, None, None
@@ -31,10 +26,6 @@ def descriptors_of(
 
 def _descriptor(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
     return TensorDescriptor(x, list(x.shape), list(x.stride()), [rows, columns])
-
-
-def _scratch(size: int, alignment: int, stream: int | None) -> Tensor:
-    return torch.empty(size, dtype=torch.int8, device="cuda")
 
 
 def _check_alignment(name: str, x: Tensor) -> None:

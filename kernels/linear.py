@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .descriptors import aligned, descriptors_of
+from .descriptors import descriptors_of
 from .devices import gpu_of
 from .epilogue import finish
 from .launch import launch, precision
@@ -46,35 +46,22 @@ def linear_kernel(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
     PROGRAMS: tl.constexpr,
-    WARP_SPECIALIZE: tl.constexpr,
     FLATTEN: tl.constexpr,
-    BULK_STORE: tl.constexpr,
     PDL: tl.constexpr,
 ):
     """One program per multiprocessor, each walking every PROGRAMS-th tile.
 
-    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores;
-    out_ptr the
-    same memory. bias_ptr, sums_ptr (O,); statistics_ptr (PARTS, 2, M); residual_ptr (M, O); out_statistics_ptr
+    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores; out_ptr
+    the same memory. bias_ptr, sums_ptr (O,); statistics_ptr (PARTS, 2, M); residual_ptr (M, O); out_statistics_ptr
     (tiles of columns, 2, M); all float32 but the residual. O counts columns before SwiGLU halves them. None leaves a
     part out.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
-    if WARP_SPECIALIZE:
-        # triton splits a specialised tile between its warps, and cannot do so with a descriptor from the host
-        x_desc = tl.make_tensor_descriptor(x_ptr, [M, K], [x_stride, 1], [BLOCK_M, BLOCK_K])
-        weight_desc = tl.make_tensor_descriptor(weight_ptr, [O, K], [weight_stride, 1], [BLOCK_N, BLOCK_K])
-        if BULK_STORE:
-            out_columns = O // 2 if ACTIVATION == "swiglu" else O
-            OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
-            out_desc = tl.make_tensor_descriptor(out_ptr, [M, out_columns], [out_stride, 1], [BLOCK_M, OUT_N])
     row_tiles = tl.cdiv(M, BLOCK_M)
     column_tiles = tl.cdiv(O, BLOCK_N)
-    for tile in tl.range(
-        tl.program_id(0), row_tiles * column_tiles, PROGRAMS, flatten=FLATTEN, warp_specialize=WARP_SPECIALIZE
-    ):
+    for tile in tl.range(tl.program_id(0), row_tiles * column_tiles, PROGRAMS, flatten=FLATTEN):
         row_tile, column_tile = tile_position(tile, row_tiles, column_tiles, GROUP_M)
         product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         for depth in range(0, K, BLOCK_K):
@@ -265,7 +252,5 @@ def linear(
         **constants,
         GROUP_M=tile.group_m,
         PROGRAMS=programs,
-        WARP_SPECIALIZE=tile.warp_specialize,
-        FLATTEN=gpu.has_tma and not tile.warp_specialize,
-        BULK_STORE=aligned(out),
+        FLATTEN=gpu.has_tma,
     )

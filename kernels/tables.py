@@ -39,7 +39,7 @@ SOURCES = (
 """Files whose text decides how quick a configuration is."""
 
 _NUMBERS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m"}
-_FLAGS = {"warp_specialize", "pdl"}
+_FLAGS = {"pdl"}
 _DOCUMENT = ("gpu", "triton", "sources", "entries", "choices", "buckets")
 _CHOICES = {"triton", "torch", "ahead", "beside"}
 _log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         pairs = ((most, warps) for most in (1, 2, 4, 8) for warps in (1, 2, 4, 8) if most <= 2 * warps <= 8 * most)
         return [Tile(most, 0, warps=warps, stages=1) for most, warps in pairs]
     found = tuning.candidates("linear", gpu, rows, columns, depth, itemsize)
-    return [tile for tile in found if tile.splits == 1 and not tile.warp_specialize and not tile.pdl]
+    return [tile for tile in found if tile.splits == 1 and not tile.pdl]
 
 
 def project_words(

@@ -18,7 +18,6 @@ class Tile:
         warps, stages: of the program, and of its software pipeline.
         splits: programs that share one tile's depth; 1 is the persistent form.
         group_m: tiles of rows that run together, so that they find the weights in L2.
-        warp_specialize: a producer warp for the copies (sm_90: only with 4 warps).
         pdl: start while the kernel before still runs (sm_90 and newer).
     """
 
@@ -29,7 +28,6 @@ class Tile:
     stages: int = 3
     splits: int = 1
     group_m: int = 8
-    warp_specialize: bool = False
     pdl: bool = False
 
     def shared_memory(self, itemsize: int) -> int:
@@ -115,9 +113,6 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         return [tile for tile in _FLOAT if _fits(tile, gpu, itemsize)]
     base = [replace(tile, stages=stages) for tile in (_WIDEST, *_HALF) for stages in (2, 3, 4, 5)]
     base += [
-        Tile(128, n, 64, warps=4, stages=s, warp_specialize=True) for n in (128, 256) for s in (3, 4) if gpu.arch == 90
-    ]
-    base += [
         replace(tile, splits=splits)
         for tile in base[8:]
         for splits in (2, 4, 8)
@@ -125,7 +120,7 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
     ]
     base = [tile for tile in base if _fits(tile, gpu, itemsize) and tile.block_m < 2 * max(rows, 16)]
     best = sorted(set(base), key=lambda tile: -_score(tile, gpu, rows, columns, depth))[:32]
-    early = [replace(tile, pdl=True) for tile in best[:6] if gpu.arch >= 90 and not tile.warp_specialize]
+    early = [replace(tile, pdl=True) for tile in best[:6] if gpu.arch >= 90]
     return best + early
 
 

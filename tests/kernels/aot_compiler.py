@@ -96,7 +96,6 @@ def _read(compiled: Any) -> dict[str, Any]:
         "wgmma": ptx.count("wgmma.mma_async"),
         "tcgen05": ptx.count("tcgen05.mma"),
         "tma": ptx.count("cp.async.bulk.tensor"),
-        "setmaxnreg": ptx.count("setmaxnreg"),
         "griddepcontrol": ptx.count("griddepcontrol.wait"),
         "tf32": ptx.count(".tf32"),
         "mma": len(re.findall(r"\b(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", ptx)),

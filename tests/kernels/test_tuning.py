@@ -36,9 +36,7 @@ def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
             assert tile.shared_memory(dtype.itemsize) <= gpu.shared_memory
             for candidate in tuning.candidates("linear", gpu, rows, columns, depth, dtype.itemsize):
                 assert candidate.shared_memory(dtype.itemsize) <= gpu.shared_memory
-                assert gpu.arch == 90 or not candidate.warp_specialize
                 assert gpu.arch >= 90 or not candidate.pdl
-                assert candidate.warps == 4 or not candidate.warp_specialize
 
 
 def test_what_a_kernel_cannot_do_is_not_tried() -> None:
@@ -47,7 +45,7 @@ def test_what_a_kernel_cannot_do_is_not_tried() -> None:
     assert any(tile.pdl for tile in tuning.candidates("linear", H200, *shape))
     assert tnt_tuning.candidates("project_words", H200, *shape)
     for tile in tnt_tuning.candidates("project_words", H200, *shape):
-        assert (tile.splits, tile.warp_specialize, tile.pdl) == (1, False, False)
+        assert (tile.splits, tile.pdl) == (1, False)
 
 
 def test_few_rows_split_the_depth_and_many_do_not() -> None:
