@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .launch import launch, power_of_two, precision
+from .launch import check_dtype, launch, power_of_two
 
 LOG2_E = 1 / math.log(2)
 
@@ -26,7 +26,6 @@ def single_pass_kernel(
     query_eps,
     key_eps,
     D: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -48,11 +47,11 @@ def single_pass_kernel(
     q = _rows(base, queries, N, heads, query_weight_ptr, query_bias_ptr, query_eps, D, BLOCK_D)
     k = _rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
     v = _rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
-    scores = tl.dot(q, k.T, input_precision=PRECISION) * scale
+    scores = tl.dot(q, k.T, input_precision="ieee") * scale
     scores = tl.where((keys < N)[None, :], scores, float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=1)[:, None])
     total = tl.sum(weights, axis=1)
-    mixed = tl.dot(weights.to(v.dtype), v, input_precision=PRECISION) / total[:, None]
+    mixed = tl.dot(weights.to(v.dtype), v, input_precision="ieee") / total[:, None]
     _store(out_ptr + image * N * heads * D + head * D, queries, N, heads, mixed, D, BLOCK_D)
 
 
@@ -70,7 +69,6 @@ def blocked_kernel(
     query_eps,
     key_eps,
     D: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -94,13 +92,13 @@ def blocked_kernel(
         keys = first + tl.arange(0, BLOCK_N)
         k = _rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
         v = _rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
-        scores = tl.dot(q, k.T, input_precision=PRECISION) * scale
+        scores = tl.dot(q, k.T, input_precision="ieee") * scale
         scores = tl.where((keys < N)[None, :], scores, float("-inf"))
         raised = tl.maximum(highest, tl.max(scores, axis=1))
         fade = tl.exp2(highest - raised)
         weights = tl.exp2(scores - raised[:, None])
         total = total * fade + tl.sum(weights, axis=1)
-        mixed = tl.dot(weights.to(v.dtype), v, mixed * fade[:, None], input_precision=PRECISION)
+        mixed = tl.dot(weights.to(v.dtype), v, mixed * fade[:, None], input_precision="ieee")
         highest = raised
     _store(out_ptr + image * N * heads * D + head * D, queries, N, heads, mixed / total[:, None], D, BLOCK_D)
 
@@ -143,9 +141,9 @@ def attention(
     query_eps: float,
     key_eps: float,
     out: Tensor,
-    tf32: bool,
 ) -> None:
     """Launches over tensors as in `ops.attention`: one pass where a tile holds all keys, blocked otherwise."""
+    check_dtype(qkv)
     batch, tokens, dim = out.shape
     width = dim // heads
     qkv = qkv.contiguous()
@@ -166,7 +164,6 @@ def attention(
         query_eps,
         key_eps,
         D=width,
-        PRECISION=precision(qkv, tf32),
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_D=power_of_two(width, 16),

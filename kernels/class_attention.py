@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .launch import launch, power_of_two, precision
+from .launch import check_dtype, launch, power_of_two
 from .reference import part_width
 from .tiles import row_moments
 
@@ -29,7 +29,6 @@ def scores_kernel(
     scale,
     PARTS: tl.constexpr,
     WIDTH: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -50,7 +49,7 @@ def scores_kernel(
         inside = (depth + within < D)[None, :]
         q = tl.load(query_ptrs + depth, mask=(queries < Q)[:, None] & inside, other=0.0)
         x = tl.load(x_ptrs + depth, mask=(tokens < N)[:, None] & inside, other=0.0)
-        product = tl.dot(q, x.T, product, input_precision=PRECISION)
+        product = tl.dot(q, x.T, product, input_precision="ieee")
         sums += tl.sum(q.to(tl.float32), axis=1)
     if statistics_ptr is not None:
         mean, rstd = row_moments(
@@ -86,7 +85,6 @@ def mix_kernel(
     eps,
     PARTS: tl.constexpr,
     WIDTH: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -133,7 +131,7 @@ def mix_kernel(
             shift += tl.sum(scaled.to(tl.float32) * mean[None, :], axis=1)
         else:
             scaled = weights.to(x.dtype)
-        mixed = tl.dot(scaled, x, mixed, input_precision=PRECISION)
+        mixed = tl.dot(scaled, x, mixed, input_precision="ieee")
     mixed = (mixed - shift[:, None]) / tl.where(queries < Q, total, 1.0)[:, None]
     mask = (queries < Q)[:, None] & (channels < D)[None, :]
     out_ptrs = out_ptr + image * Q * D + queries[:, None] * D + channels[None, :]
@@ -148,11 +146,11 @@ def class_attention(
     scale: float,
     scores: Tensor,
     out: Tensor,
-    tf32: bool,
 ) -> None:
     """Launches over tensors as in `ops.class_attention`; `scores`, float32 (B, Q, N), passes from one kernel to the
     next.
     """
+    check_dtype(x)
     batch, tokens, dim = x.shape
     count = queries.shape[1]
     tile = tuning.small(x.dtype, x.device)
@@ -168,7 +166,6 @@ def class_attention(
     constants = {
         "PARTS": parts,
         "WIDTH": power_of_two(dim) if parts == 1 else part_width(dim, parts),
-        "PRECISION": precision(x, tf32),
         "BLOCK_Q": power_of_two(count, 16),
         "BLOCK_N": tile.block_n,
         "BLOCK_K": tile.block_k,

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .launch import launch, precision
+from .launch import check_dtype, launch
 
 
 @triton.jit
@@ -20,7 +20,6 @@ def grouped_linear_kernel(
     x_group_stride,
     out_row_stride,
     out_group_stride,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -37,14 +36,15 @@ def grouped_linear_kernel(
         inside = (depth + within < K)[None, :]
         x = tl.load(x_ptrs + depth, mask=(rows < M)[:, None] & inside, other=0.0)
         weight = tl.load(weight_ptrs + depth, mask=(columns < O)[:, None] & inside, other=0.0)
-        product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+        product = tl.dot(x, weight.T, product, input_precision="ieee")
     out_ptrs = out_ptr + group * out_group_stride + rows.to(tl.int64)[:, None] * out_row_stride + columns[None, :]
     mask = (rows < M)[:, None] & (columns < O)[None, :]
     tl.store(out_ptrs, product.to(out_ptr.dtype.element_ty), mask=mask)
 
 
-def grouped_linear(x: Tensor, weight: Tensor, out: Tensor, tf32: bool) -> None:
+def grouped_linear(x: Tensor, weight: Tensor, out: Tensor) -> None:
     """Launches over tensors as in `ops.grouped_linear`."""
+    check_dtype(x)
     rows, groups, depth = x.shape
     columns = weight.shape[1]
     tile = tuning.small(x.dtype, x.device)
@@ -62,7 +62,6 @@ def grouped_linear(x: Tensor, weight: Tensor, out: Tensor, tf32: bool) -> None:
         x.stride(1),
         out.stride(0),
         out.stride(1),
-        PRECISION=precision(x, tf32),
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_K=tile.block_k,

@@ -27,9 +27,8 @@ def launch(kernel: Any, grid: tuple[int, ...], tile: Tile, *arguments: object, *
         kernel[grid](*arguments, **constants, **options)
 
 
-def precision(x: torch.Tensor, tf32: bool) -> str:
-    """What `tl.dot` may do to its inputs. Its own default rounds float32 to TF32.
-
+def check_dtype(x: torch.Tensor) -> None:
+    """
     Raises:
         ValueError: the kernels do not multiply this dtype.
     """
@@ -37,7 +36,6 @@ def precision(x: torch.Tensor, tf32: bool) -> str:
         raise ValueError(
             f"Triton kernels run in float32, bfloat16 or float16, not {x.dtype}; use the torch implementation"
         )
-    return "tf32" if tf32 and x.dtype == torch.float32 else "ieee"
 
 
 def power_of_two(value: int, least: int = 1) -> int:

@@ -41,7 +41,6 @@ def linear(
     partials: Tensor | None,
     counters: Tensor | None,
     batch_invariant: bool,
-    tf32: bool,
 ) -> None:
     require(x)
     from .linear import linear as launch
@@ -60,16 +59,15 @@ def linear(
         partials,
         counters,
         batch_invariant,
-        tf32,
     )
 
 
 @torch.library.custom_op("tessella::grouped_linear", mutates_args=("out",))
-def grouped_linear(x: Tensor, weight: Tensor, out: Tensor, tf32: bool) -> None:
+def grouped_linear(x: Tensor, weight: Tensor, out: Tensor) -> None:
     require(x)
     from .grouped_linear import grouped_linear as launch
 
-    launch(x, weight, out, tf32)
+    launch(x, weight, out)
 
 
 @torch.library.custom_op("tessella::attention", mutates_args=("out",))
@@ -83,12 +81,11 @@ def attention(
     query_eps: float,
     key_eps: float,
     out: Tensor,
-    tf32: bool,
 ) -> None:
     require(qkv)
     from .attention import attention as launch
 
-    launch(qkv, heads, query_weight, query_bias, key_weight, key_bias, query_eps, key_eps, out, tf32)
+    launch(qkv, heads, query_weight, query_bias, key_weight, key_bias, query_eps, key_eps, out)
 
 
 @torch.library.custom_op("tessella::class_attention", mutates_args=("scores", "out"))
@@ -100,12 +97,11 @@ def class_attention(
     scale: float,
     scores: Tensor,
     out: Tensor,
-    tf32: bool,
 ) -> None:
     require(x)
     from .class_attention import class_attention as launch
 
-    launch(queries, x, statistics, eps, scale, scores, out, tf32)
+    launch(queries, x, statistics, eps, scale, scores, out)
 
 
 @torch.library.custom_op("tessella::layer_norm", mutates_args=("out", "statistics"))

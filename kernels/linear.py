@@ -8,7 +8,7 @@ from . import tuning
 from .descriptors import descriptors_of
 from .devices import gpu_of
 from .epilogue import finish
-from .launch import launch, precision
+from .launch import check_dtype, launch
 from .reference import part_width
 from .tiles import load_tile, tile_position
 
@@ -40,7 +40,6 @@ def linear_kernel(
     PARTS: tl.constexpr,
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -69,7 +68,7 @@ def linear_kernel(
             weight = load_tile(
                 weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K
             )
-            product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+            product = tl.dot(x, weight.T, product, input_precision="ieee")
         finish(
             product,
             row_tile,
@@ -127,7 +126,6 @@ def split_linear_kernel(
     PARTS: tl.constexpr,
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -153,7 +151,7 @@ def split_linear_kernel(
         depth = (split * steps + step) * BLOCK_K
         x = load_tile(x_desc, x_ptr, row_tile * BLOCK_M, depth, M, K, x_stride, BLOCK_M, BLOCK_K)
         weight = load_tile(weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K)
-        product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+        product = tl.dot(x, weight.T, product, input_precision="ieee")
     offsets = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     tile_ptr = partials_ptr + tile.to(tl.int64) * SPLITS * BLOCK_M * BLOCK_N
     tl.store(tile_ptr + split * BLOCK_M * BLOCK_N + offsets, product)
@@ -206,9 +204,9 @@ def linear(
     partials: Tensor | None,
     counters: Tensor | None,
     batch_invariant: bool,
-    tf32: bool,
 ) -> None:
     """Launches over tensors as in `ops.linear`; the configuration is the one that `ops.linear` sized its buffers by."""
+    check_dtype(x)
     (rows, depth), columns = x.shape, len(weight)
     tile = tuning.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
     parts = 1 if statistics is None else len(statistics)
@@ -229,7 +227,6 @@ def linear(
         "PARTS": parts,
         "WIDTH": triton.next_power_of_2(depth) if parts == 1 else part_width(depth, parts),
         "ACTIVATION": activation,
-        "PRECISION": precision(x, tf32),
         "BLOCK_M": tile.block_m,
         "BLOCK_N": tile.block_n,
         "BLOCK_K": tile.block_k,

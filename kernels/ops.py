@@ -135,7 +135,6 @@ def linear(
         moments,
         *options.partials(name, config, rows, len(weights.weight), x.device),
         options.batch_invariant,
-        options.tf32,
     )
     return out, moments
 
@@ -149,7 +148,7 @@ def grouped_linear(x: Tensor, weight: Tensor, *, options: Options = DEFAULT, nam
     if not options.uses_triton(x):
         return reference.grouped_linear(x, weight)
     out = options.empty(name, (len(x), x.shape[1], weight.shape[1]), x.dtype, x.device)
-    library.grouped_linear(x, weight, out, options.tf32)
+    library.grouped_linear(x, weight, out)
     return out
 
 
@@ -191,7 +190,6 @@ def attention(
         query_norm.eps if query_norm else 0.0,
         key_norm.eps if key_norm else 0.0,
         out,
-        options.tf32,
     )
     return out
 
@@ -227,7 +225,7 @@ def class_attention(
         return reference.class_attention(queries, x, row_statistics, eps, scale)
     scores = options.empty(f"{name}.scores", (*queries.shape[:2], x.shape[1]), torch.float32, x.device)
     out = options.empty(name, tuple(queries.shape), x.dtype, x.device)
-    library.class_attention(queries, x, row_statistics, eps, scale, scores, out, options.tf32)
+    library.class_attention(queries, x, row_statistics, eps, scale, scores, out)
     return out
 
 

@@ -41,13 +41,11 @@ class Options:
         implementation: `torch`, `triton`, or `auto`: Triton for CUDA tensors, PyTorch for any other.
         batch_invariant: launch configurations that do not depend on the batch, so that an image's result does not
         either.
-        tf32: let float32 products round their inputs to TF32. Otherwise float32 means float32.
         workspace: where results go; without one each result is a new tensor.
     """
 
     implementation: Implementation = "auto"
     batch_invariant: bool = False
-    tf32: bool = False
     workspace: Workspace | None = field(default=None, compare=False)
 
     def uses_triton(self, x: Tensor) -> bool:

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .launch import launch, power_of_two, precision
+from .launch import check_dtype, launch, power_of_two
 from .tiles import store_row_moments
 
 
@@ -24,7 +24,6 @@ def patch_embed_kernel(
     row_stride,
     PREFIX: tl.constexpr,
     PATCH: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -54,7 +53,7 @@ def patch_embed_kernel(
         pixels = tl.load(pixel_ptrs + line * row_stride, mask=pixel_mask, other=0)
         weight = tl.load(weight_ptrs + line * LINE, mask=weight_mask, other=0.0)
         values = pixels.to(tl.float32).to(weight.dtype)
-        product = tl.dot(values, weight.T, product, input_precision=PRECISION)
+        product = tl.dot(values, weight.T, product, input_precision="ieee")
     mask = (rows < M)[:, None] & (columns < O)[None, :]
     product += tl.load(table_ptr + token[:, None] * O + columns[None, :], mask=mask, other=0.0)
     rounded = product.to(out_ptr.dtype.element_ty)
@@ -74,6 +73,7 @@ def patch_embed(
     batch_invariant: bool,
 ) -> None:
     """Launches over tensors as in `ops.patch_embed`."""
+    check_dtype(weight)
     batch, tokens, dim = out.shape
     pixels = pixels.contiguous()
     tile = tuning.patch_embed(batch * tokens, dim, weight.dtype, pixels.device, batch_invariant)
@@ -94,7 +94,6 @@ def patch_embed(
         pixels.stride(1),
         PREFIX=prefix,
         PATCH=patch_size,
-        PRECISION=precision(weight, tf32=False),
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_K=power_of_two(3 * patch_size, 16),

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tnt_tuning
-from .launch import launch, precision
+from .launch import check_dtype, launch
 from .tiles import activate
 from .tnt_packing import CHUNK
 
@@ -31,7 +31,6 @@ def tnt_inner_kernel(
     HEADS: tl.constexpr,
     PER_WORD: tl.constexpr,
     FIRST: tl.constexpr,
-    PRECISION: tl.constexpr,
     PATCHES: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
@@ -62,7 +61,6 @@ def tnt_inner_kernel(
             y,
             qkv_ptr + block * 3 * BLOCK_D * BLOCK_E,
             query_bias_ptr + block * BLOCK_E,
-            PRECISION,
             PATCHES,
             WORDS,
             HEADS,
@@ -70,16 +68,16 @@ def tnt_inner_kernel(
             BLOCK_E,
         )
         weight = _matrix(projection_ptr + block * BLOCK_E * BLOCK_D, BLOCK_D, BLOCK_E, BLOCK_D)
-        x += tl.dot(mixed.to(y.dtype), weight, input_precision=PRECISION)
+        x += tl.dot(mixed.to(y.dtype), weight, input_precision="ieee")
         x += tl.load(projection_bias_ptr + block * BLOCK_D + channels)[None, :]
         y = _standardised(x, inside, eps, D).to(y.dtype)
         for first in tl.static_range(0, BLOCK_F, CHUNK):
             weight = _matrix(expand_ptr + block * BLOCK_D * BLOCK_F + first, BLOCK_F, BLOCK_D, CHUNK)
-            hidden = tl.dot(y, weight, input_precision=PRECISION)
+            hidden = tl.dot(y, weight, input_precision="ieee")
             hidden += tl.load(expand_bias_ptr + block * BLOCK_F + first + tl.arange(0, CHUNK))[None, :]
             hidden = activate(hidden, "gelu").to(y.dtype)
             weight = _matrix(contract_ptr + (block * BLOCK_F + first) * BLOCK_D, BLOCK_D, CHUNK, BLOCK_D)
-            x = tl.dot(hidden, weight, x, input_precision=PRECISION)
+            x = tl.dot(hidden, weight, x, input_precision="ieee")
         x += tl.load(contract_bias_ptr + block * BLOCK_D + channels)[None, :]
         if PER_WORD:
             row = _standardised(x, inside, eps, D)
@@ -96,7 +94,6 @@ def _attend(
     y,
     qkv_ptr,
     query_bias_ptr,
-    PRECISION: tl.constexpr,
     PATCHES: tl.constexpr,
     WORDS: tl.constexpr,
     HEADS: tl.constexpr,
@@ -110,9 +107,9 @@ def _attend(
     channels.
     """
     columns = tl.arange(0, BLOCK_E)
-    q = tl.dot(y, _matrix(qkv_ptr, BLOCK_E, BLOCK_D, BLOCK_E), input_precision=PRECISION)
-    k = tl.dot(y, _matrix(qkv_ptr + BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision=PRECISION)
-    v = tl.dot(y, _matrix(qkv_ptr + 2 * BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision=PRECISION)
+    q = tl.dot(y, _matrix(qkv_ptr, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
+    k = tl.dot(y, _matrix(qkv_ptr + BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
+    v = tl.dot(y, _matrix(qkv_ptr + 2 * BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
     q = (q + tl.load(query_bias_ptr + columns)[None, :]) * 1.4426950408889634  # log2(e): powers of two below
     own = columns[None, :] // (BLOCK_E // HEADS) == tl.arange(0, HEADS)[:, None]
     own = own[None, :, None, :]  # (1, HEADS, 1, BLOCK_E)
@@ -120,10 +117,10 @@ def _attend(
     queries = tl.reshape(queries, (PATCHES, HEADS * WORDS, BLOCK_E))
     keys = tl.reshape(k.to(y.dtype), (PATCHES, WORDS, BLOCK_E))
     values = tl.reshape(v.to(y.dtype), (PATCHES, WORDS, BLOCK_E))
-    scores = tl.dot(queries, tl.permute(keys, (0, 2, 1)), input_precision=PRECISION)  # (PATCHES, HEADS · WORDS, WORDS)
+    scores = tl.dot(queries, tl.permute(keys, (0, 2, 1)), input_precision="ieee")  # (PATCHES, HEADS · WORDS, WORDS)
     weights = tl.exp2(scores - tl.max(scores, axis=2)[:, :, None])
     total = tl.sum(weights, axis=2)
-    mixed = tl.dot(weights.to(y.dtype), values, input_precision=PRECISION) / total[:, :, None]
+    mixed = tl.dot(weights.to(y.dtype), values, input_precision="ieee") / total[:, :, None]
     mixed = tl.reshape(mixed, (PATCHES, HEADS, WORDS, BLOCK_E)) * own.to(tl.float32)
     return tl.reshape(tl.sum(mixed, axis=1), (PATCHES * WORDS, BLOCK_E))
 
@@ -173,12 +170,12 @@ def tnt_inner(
     rows: Tensor,
     state: Tensor | None,
     batch_invariant: bool,
-    tf32: bool,
 ) -> None:
     """Launches over packed weights. `rows` has one entry more than there are blocks where the input's is wanted too.
 
     words and state may be float32 beside weights of another dtype.
     """
+    check_dtype(qkv)
     patches, width = words.shape
     count = width // dim
     tile = tnt_tuning.tnt_inner(patches, dim, count, qkv.dtype, words.device, batch_invariant)
@@ -205,7 +202,6 @@ def tnt_inner(
         HEADS=heads,
         PER_WORD=per_word,
         FIRST=len(rows) > len(qkv),
-        PRECISION=precision(qkv, tf32),
         PATCHES=tile.block_m,
         BLOCK_D=qkv.shape[2],
         BLOCK_E=qkv.shape[3],

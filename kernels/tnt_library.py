@@ -41,7 +41,6 @@ def tnt_inner(
     rows: Tensor,
     state: Tensor | None,
     batch_invariant: bool,
-    tf32: bool,
 ) -> None:
     require(words)
     from .tnt_inner import tnt_inner as launch
@@ -63,16 +62,15 @@ def tnt_inner(
         rows,
         state,
         batch_invariant,
-        tf32,
     )
 
 
 @torch.library.custom_op("tessella::project_words", mutates_args=("out",))
-def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool, tf32: bool) -> None:
+def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
     require(rows)
     from .word_projection import project_words as launch
 
-    launch(rows, weight, bias, out, batch_invariant, tf32)
+    launch(rows, weight, bias, out, batch_invariant)
 
 
 @torch.library.custom_op("tessella::add_words", mutates_args=("out", "statistics"))

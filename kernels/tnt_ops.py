@@ -146,7 +146,6 @@ def _launch_inner(
         rows,
         state,
         options.batch_invariant,
-        options.tf32,
     )
 
 
@@ -162,7 +161,7 @@ def project_words(
     if not options.uses_triton(rows):
         return tnt_reference.project_words(rows, weights.weight, weights.bias)
     out = options.empty(name, (*rows.shape[:2], weights.weight.shape[1]), rows.dtype, rows.device)
-    tnt_library.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant, options.tf32)
+    tnt_library.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant)
     return out
 
 

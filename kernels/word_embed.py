@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 
 from . import tuning
-from .launch import launch, power_of_two, precision
+from .launch import check_dtype, launch, power_of_two
 
 
 @triton.jit
@@ -21,7 +21,6 @@ def word_embed_kernel(
     SIZE: tl.constexpr,
     MARGIN: tl.constexpr,
     WINDOW: tl.constexpr,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -50,7 +49,7 @@ def word_embed_kernel(
         mask = in_line & ((y >= 0) & (y < height))[:, None]
         pixels = tl.load(image_ptrs + (y * width * 3)[:, None], mask=mask, other=0)
         weight = tl.load(weight_ptrs + line * LINE, mask=weight_mask, other=0.0)
-        product = tl.dot(pixels.to(tl.float32).to(weight.dtype), weight.T, product, input_precision=PRECISION)
+        product = tl.dot(pixels.to(tl.float32).to(weight.dtype), weight.T, product, input_precision="ieee")
     mask = (rows < M)[:, None] & (columns < O)[None, :]
     product += tl.load(table_ptr + patch[:, None] * O + columns[None, :], mask=mask, other=0.0)
     tl.store(
@@ -69,6 +68,7 @@ def word_embed(
     batch_invariant: bool,
 ) -> None:
     """Launches over tensors as in `tnt_ops.word_embed`."""
+    check_dtype(weight)
     images, patches, channels = out.shape
     tile = tuning.patch_embed(images * patches, channels, weight.dtype, pixels.device, batch_invariant)
     launch(
@@ -86,7 +86,6 @@ def word_embed(
         SIZE=patch_size,
         MARGIN=margin,
         WINDOW=window,
-        PRECISION=precision(weight, tf32=False),
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_K=power_of_two(3 * window, 16),

@@ -7,7 +7,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from . import tnt_tuning
 from .devices import gpu_of
-from .launch import launch, precision
+from .launch import check_dtype, launch
 from .tiles import tile_position
 
 
@@ -23,7 +23,6 @@ def project_words_kernel(
     M,
     O,
     K,
-    PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -49,7 +48,7 @@ def project_words_kernel(
             weight = _tile(
                 weight_desc, weight_ptr, group * O + column_tile * BLOCK_N, depth, GROUPS * O, K, BLOCK_N, BLOCK_K
             )
-            product = tl.dot(x, weight.T, product, input_precision=PRECISION)
+            product = tl.dot(x, weight.T, product, input_precision="ieee")
         rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
         columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
         product += tl.load(bias_ptr + group * O + columns, mask=columns < O, other=0.0)[None, :]
@@ -70,8 +69,9 @@ def _tile(desc, ptr, first_row, first_column, ROWS_IN_ALL, K, ROWS: tl.constexpr
     return tile
 
 
-def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool, tf32: bool) -> None:
+def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
     """Launches over tensors as in `tnt_ops.project_words`."""
+    check_dtype(rows)
     groups, count, depth = rows.shape
     columns = weight.shape[1]
     tile = tnt_tuning.project_words(groups, count, columns, depth, rows.dtype, rows.device, batch_invariant)
@@ -93,7 +93,6 @@ def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch
         count,
         columns,
         depth,
-        PRECISION=precision(rows, tf32),
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_K=tile.block_k,

@@ -56,7 +56,7 @@ def test_shapes_without_running() -> None:
 
 def test_schemas() -> None:
     x, out = torch.randn(3, 2, 8), torch.empty(3, 2, 16)
-    torch.library.opcheck(library.grouped_linear, (x, torch.randn(2, 16, 8), out, False))
+    torch.library.opcheck(library.grouped_linear, (x, torch.randn(2, 16, 8), out))
     made = plan([Crop((5, 4), (6, 5), (1, 1)), Crop((3, 3), (3, 3), (0, 0))], 3, "bicubic")
     packed, scratch = torch.zeros(made.bytes, dtype=torch.uint8), torch.empty(made.scratch, dtype=torch.uint8)
     torch.library.opcheck(
