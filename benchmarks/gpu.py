@@ -22,7 +22,7 @@ from .tune import tune
 
 RESULTS = Path(__file__).parent / "results"
 REPOSITORY = Path(__file__).parent.parent
-SHARDS = ("bfloat16", "float16 and not bfloat16", "float32", "not float")
+SHARDS = ("bfloat16", "float16 and not bfloat16", "not float16")
 """The GPU tests by dtype, as pytest selects them."""
 NO_TESTS = 5
 """pytest's exit code where a shard has none."""

@@ -15,7 +15,7 @@ messages = Console(stderr=True)
 Architectures = Annotated[list[str] | None, typer.Option("--architecture", help="timm's name; repeat for several")]
 Batches = Annotated[list[int] | None, typer.Option("--batch-size", min=1, help="repeat  [1, 8, 32, 64, 128, 256]")]
 Device = Annotated[str, typer.Option(help="cuda:0")]
-Dtype = Annotated[str, typer.Option(help="bfloat16, float16 or float32")]
+Dtype = Annotated[str, typer.Option(help="bfloat16 or float16")]
 Seconds = Annotated[float, typer.Option(help="in all; what is not reached is listed")]
 
 
@@ -129,8 +129,10 @@ def _gpu(device: str, instead: str) -> "torch.device":
 def _dtype(name: str) -> "torch.dtype":
     from ..models.precision import DTYPES
 
+    if name == "float32":
+        raise ValueError("dtype 'float32' is neither bfloat16 nor float16: a GPU takes PyTorch's products for it")
     if name not in DTYPES:
-        raise ValueError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype {name!r} is not one of bfloat16, float16")
     return DTYPES[name]
 
 

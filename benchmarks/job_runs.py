@@ -51,9 +51,9 @@ def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> Tile:
             return tuning.linear(job.rows, job.columns, job.depth, dtype, device, False, job.detail)
 
 
-def candidates(job: Job, gpu: Gpu, itemsize: int) -> list[Tile]:
+def candidates(job: Job, gpu: Gpu) -> list[Tile]:
     source: Any = tnt_tuning if job.operator in ("tnt_inner", "project_words") else tuning
-    found: list[Tile] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth, itemsize)
+    found: list[Tile] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
     return found
 
 

@@ -11,8 +11,12 @@ class TritonUnavailableError(RuntimeError):
     """Our kernels were asked for and cannot run here; the message says why and what to use."""
 
 
-def unavailable(device: torch.device) -> str | None:
-    """Why Triton kernels cannot run on this device, in a sentence, or None where they can."""
+def unavailable(device: torch.device, dtype: torch.dtype | None = None) -> str | None:
+    """Why Triton kernels cannot run a network on this device, in a sentence, or None where they can.
+
+    Args:
+        dtype: of the network's matrices, where it is known. float32 is for the interpreter.
+    """
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (`pip install triton`, Linux with an NVIDIA GPU)"
     if device.type == "cpu" and interpreting():
@@ -26,6 +30,8 @@ def unavailable(device: torch.device) -> str | None:
     major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return f"the kernels need compute capability 8.0 or newer, and this GPU has {major}.{minor}"
+    if dtype == torch.float32:
+        return "the kernels multiply bfloat16 and float16, and float32 takes PyTorch's products"
     return None
 
 

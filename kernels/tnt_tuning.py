@@ -23,14 +23,14 @@ def tnt_inner(
     return Tile(most, 0, warps=4, stages=1)
 
 
-def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, itemsize: int) -> list[Tile]:
+def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int) -> list[Tile]:
     """What `tessella tune` tries for a shape; the key's columns and depth are a word's width and a patch's words for
     `tnt_inner`.
     """
     if operator == "tnt_inner":
         pairs = ((most, warps) for most in (1, 2, 4, 8) for warps in (1, 2, 4, 8) if most <= 2 * warps <= 8 * most)
         return [Tile(most, 0, warps=warps, stages=1) for most, warps in pairs]
-    found = tuning.candidates("linear", gpu, rows, columns, depth, itemsize)
+    found = tuning.candidates("linear", gpu, rows, columns, depth)
     return [tile for tile in found if tile.splits == 1 and not tile.pdl]
 
 

@@ -45,7 +45,8 @@ _HALF = (
     Tile(32, 64, 64, warps=4, stages=4),
     Tile(16, 64, 128, warps=4, stages=4),
 )
-_FLOAT = (Tile(64, 64, 32, warps=8, stages=2), Tile(32, 64, 32, warps=8, stages=2), Tile(16, 32, 32, warps=4, stages=2))
+_FLOAT = (Tile(32, 64, 32, warps=8, stages=2),)
+"""float32 is not tuned: tests run the kernels in it, and a GPU takes PyTorch's products."""
 WARPGROUP_ARCHS = (90, 100, 103)
 """Whose matrix units take operands from shared memory."""
 _INTERPRETED = Tile(32, 32, 32, stages=1)
@@ -99,8 +100,8 @@ def small(dtype: torch.dtype, device: torch.device) -> Tile:
     return Tile(16, 64, 64, warps=4, stages=3) if dtype.itemsize <= 2 else Tile(16, 32, 32, warps=4, stages=2)
 
 
-def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, itemsize: int) -> list[Tile]:
-    """What `tessella tune` tries for a shape; all of them fit the GPU's shared memory."""
+def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int) -> list[Tile]:
+    """Tiles that `tessella tune` tries for a shape in bfloat16 or float16; all of them fit the GPU's shared memory."""
     if operator == "attention":
         padded = attention_keys(rows)
         single = [
@@ -109,8 +110,6 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         return single + [
             Tile(m, n, warps=w, stages=s) for m in (64, 128) for n in (32, 64, 128) for w in (4, 8) for s in (2, 3)
         ]
-    if itemsize > 2:
-        return [tile for tile in _FLOAT if _fits(tile, gpu, itemsize)]
     base = [replace(tile, stages=stages) for tile in (_WIDEST, *_HALF) for stages in (2, 3, 4, 5)]
     base += [
         replace(tile, splits=splits)
@@ -118,7 +117,7 @@ def candidates(operator: str, gpu: Gpu, rows: int, columns: int, depth: int, ite
         for splits in (2, 4, 8)
         if rows <= 1024 and depth >= 128 * splits
     ]
-    base = [tile for tile in base if _fits(tile, gpu, itemsize) and tile.block_m < 2 * max(rows, 16)]
+    base = [tile for tile in base if _fits(tile, gpu, itemsize=2) and tile.block_m < 2 * max(rows, 16)]
     best = sorted(set(base), key=lambda tile: -_score(tile, gpu, rows, columns, depth))[:32]
     early = [replace(tile, pdl=True) for tile in best[:6] if gpu.arch >= 90]
     return best + early

@@ -69,7 +69,7 @@ def uncaptured(
     if isinstance(network, ViT) and network.config.pooling == "token_mean":
         return None
     kernels = options.implementation == "triton" or (
-        options.implementation == "auto" and device.type == "cuda" and unavailable(device) is None
+        options.implementation == "auto" and device.type == "cuda" and unavailable(device, dtype) is None
     )
     mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
     options = replace(options, implementation="triton" if kernels else "torch")
@@ -107,13 +107,19 @@ class Folded(Protocol):
     def __call__(self, options: Options) -> FusedViT: ...
 
 
-def choose_backend(backend: str, device: torch.device) -> tuple[Literal["torch", "triton"], str]:
+def choose_backend(
+    backend: str, device: torch.device, dtype: torch.dtype | None = None
+) -> tuple[Literal["torch", "triton"], str]:
     """`triton` or `torch`, and a clause that says why.
 
+    Args:
+        dtype: that was asked for; None where it is chosen later, which on a GPU is never float32.
+
     Raises:
-        ValueError: `triton` was asked for and cannot run on the device; the message says why and what to use.
+        ValueError: `triton` was asked for and cannot run on the device, or not in this dtype; the message says why and
+            what to use.
     """
-    reason = unavailable(device)
+    reason = unavailable(device, dtype)
     if backend == "triton" and reason is not None:
         raise ValueError(f"backend 'triton' cannot run here: {reason}. Use backend 'torch' (or 'auto', which takes it)")
     if backend == "auto" and device.type == "cuda":

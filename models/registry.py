@@ -43,7 +43,8 @@ def load_model(
             `name=` and one of them, to serve it under that name.
         device: `cpu`, `cuda`, `cuda:0`, …, or `auto`: the first GPU where there is one.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        backend: `auto`, `torch` or `triton`: `auto` takes our kernels where there is an NVIDIA GPU.
+        backend: `auto`, `torch` or `triton`: `auto` takes our kernels where there is an NVIDIA GPU,
+            and PyTorch there for float32.
         architecture: a timm name, for a checkpoint that does not say what it is; overrides what it says.
         image_size: of the square the network sees, in pixels; the checkpoint's own by default.
         batch_invariant: an image's logits do not depend, bit for bit, on what else is in its batch: our kernels only.
@@ -52,8 +53,8 @@ def load_model(
         ModelNotFoundError: nothing lies there.
         CheckpointError: what lies there cannot be served.
         CacheError: compiled kernels cannot be kept.
-        ValueError: batch invariance from another backend than `triton`; a network that the backend asked for cannot
-            run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
+        ValueError: batch invariance from another backend than `triton`; a network or dtype that the backend asked for
+            cannot run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
     from ..kernels import tables
     from ..kernels.backend import interpreting, unavailable
@@ -62,15 +63,16 @@ def load_model(
     from .cache import kernel_cache
     from .classifier import Classifier
     from .executor import choose_backend, fused
-    from .precision import choose_dtype
+    from .precision import DTYPES, choose_dtype
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
     place = _place(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreting())
-    taken, why = choose_backend(backend, place)
+    asked = DTYPES.get(dtype)
+    taken, why = choose_backend(backend, place, asked)
     if batch_invariant and taken != "triton":
         raise ValueError(
-            f"batch invariance needs backend 'triton': {unavailable(place) or f'{backend!r} was asked for'}"
+            f"batch invariance needs backend 'triton': {unavailable(place, asked) or f'{backend!r} was asked for'}"
         )
     if taken == "triton" and place.type == "cuda":
         kernel_cache()  # an error now, and not one in every kernel

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.benchmarks import gpu, gpu_clock, halves, jobs, kernels, network_graphs, plots, tune
+from tessella.benchmarks import gpu, gpu_clock, gpu_commands, halves, jobs, kernels, network_graphs, plots, tune
 from tessella.benchmarks.roofline import Ceiling
 from tessella.kernels import tables
 from tessella.kernels.devices import Gpu, assume
@@ -39,7 +39,7 @@ def measured(
     """One run of everything but the tests, over one tiny network."""
     small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "clock": clock}
     with monkeypatch.context() as patch, assume(Gpu("NVIDIA H200", 90, 132)):
-        patch.setattr(gpu, "tune", partial(tune.tune, **small))
+        patch.setattr(gpu, "tune", partial(tune.tune, **small | {"dtype": torch.float16}))
         patch.setattr(
             network_graphs, "measure", partial(network_graphs.measure, providers=("triton", "eager"), **small)
         )
@@ -117,6 +117,14 @@ def test_a_failing_shard_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not gpu._ends_well(*gpu._shard(file, "bfloat16"), 60)
     assert "assert 1 == 2" in capsys.readouterr().out
     assert gpu._ends_well(*gpu._shard(file, "float32"), 60)
+
+
+def test_float32_is_not_tuned_for_a_gpu() -> None:
+    assert gpu_commands._dtype("float16") == torch.float16
+    with pytest.raises(ValueError, match="dtype 'float32' is neither bfloat16 nor float16: a GPU takes PyTorch's"):
+        gpu_commands._dtype("float32")
+    with pytest.raises(ValueError, match="dtype 'int3' is not one of bfloat16, float16"):
+        gpu_commands._dtype("int3")
 
 
 def test_the_picture_has_a_row_per_network(tmp_path: Path) -> None:

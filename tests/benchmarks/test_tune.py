@@ -58,9 +58,9 @@ def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch
         return 1.0 if tile["group_m"] == 4 else 2.0
 
     with assume(H200):
-        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float32, clock=clock)
+        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float16, clock=clock)
         assert left == []
-        assert tuning.linear(10, 64, 32, torch.float32, CPU, activation="gelu") == candidates[1]
+        assert tuning.linear(10, 64, 32, torch.float16, CPU, activation="gelu") == candidates[1]
     document = json.loads(tables.path_of(H200).read_text())
     assert len(document["entries"]) == 5
     assert set(document["choices"].values()) == {"triton"}
@@ -73,10 +73,10 @@ def test_a_tnt_has_its_own_operators_and_an_order_of_words(monkeypatch: pytest.M
     times = count(10, -1)
     with assume(H200):
         left = tune.tune(
-            CPU, architectures=["tiny-tnt"], batches=[1], dtype=torch.float32, clock=lambda _: float(next(times))
+            CPU, architectures=["tiny-tnt"], batches=[1], dtype=torch.float16, clock=lambda _: float(next(times))
         )
-        assert tnt_tuning.project_words(3, 4, 24, 192, torch.float32, CPU, False) == tiles["project_words"]
-        order = tables.choice(H200, "tnt_words", 5, 24, torch.float32)
+        assert tnt_tuning.project_words(3, 4, 24, 192, torch.float16, CPU, False) == tiles["project_words"]
+        order = tables.choice(H200, "tnt_words", 5, 24, torch.float16)
     assert left == []
     assert order == "beside", "timed last, and the clock runs backwards"
     table = json.loads(tables.path_of(H200).read_text())
@@ -86,7 +86,7 @@ def test_a_tnt_has_its_own_operators_and_an_order_of_words(monkeypatch: pytest.M
 
 def test_without_time_everything_is_left_for_the_next_run() -> None:
     with assume(H200):
-        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float32, budget=-1, clock=lambda _: 1.0)
+        left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float16, budget=-1, clock=lambda _: 1.0)
     assert len(left) == 7
     assert not tables.path_of(H200).exists()
 

@@ -98,7 +98,7 @@ def recorded(gpu: Gpu, table: Table | None) -> Iterator[list[Launch]]:
         launches.append(Launch(kernel, tile, arguments, constants))
 
     modules, launch = [vars(module) for module in _launchers()], launch_module.launch
-    unavailable, backend.unavailable = backend.unavailable, lambda device: None
+    unavailable, backend.unavailable = backend.unavailable, lambda device, dtype=None: None
     for names in modules:
         names["launch"] = record
     tables.install(gpu, table)

@@ -37,7 +37,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -57,8 +57,7 @@ def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, Any], dtype: 
         found = FusedViT(graph, Options("triton", workspace=Workspace()))(pixels)
         plain = network.to("cuda", dtype)(normalise(pixels, half, half, dtype))
         exact = network_of(**changes).double().cuda()(normalise(pixels, half.double(), half.double(), torch.float64))
-    slack = 1.05 if dtype != torch.float32 else 4.0  # float32: both are rounding noise
-    assert rms(found, exact) <= slack * rms(plain, exact)
+    assert rms(found, exact) <= 1.05 * rms(plain, exact)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 33])

@@ -34,14 +34,14 @@ def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
         for rows, columns, depth in SHAPES:
             tile = tuning.linear(rows, columns, depth, dtype, CUDA)
             assert tile.shared_memory(dtype.itemsize) <= gpu.shared_memory
-            for candidate in tuning.candidates("linear", gpu, rows, columns, depth, dtype.itemsize):
-                assert candidate.shared_memory(dtype.itemsize) <= gpu.shared_memory
+            for candidate in tuning.candidates("linear", gpu, rows, columns, depth):
+                assert candidate.shared_memory(itemsize=2) <= gpu.shared_memory
                 assert gpu.arch >= 90 or not candidate.pdl
 
 
 def test_what_a_kernel_cannot_do_is_not_tried() -> None:
     """Dependent launch pays, where it does, at few rows; the product of TNT's words neither waits nor splits."""
-    shape = (197, 768, 768, 2)
+    shape = (197, 768, 768)
     assert any(tile.pdl for tile in tuning.candidates("linear", H200, *shape))
     assert tnt_tuning.candidates("project_words", H200, *shape)
     for tile in tnt_tuning.candidates("project_words", H200, *shape):

@@ -55,6 +55,42 @@ def test_a_cpu_runs_torch() -> None:
     assert load_model("digits-vit", backend="auto").backend == "torch"
 
 
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A GPU that our kernels run on, as far as anybody asks."""
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    return torch.device("cuda")
+
+
+def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
+    hopper: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "the kernels multiply bfloat16 and float16, and float32 takes PyTorch's products"
+    assert choose_backend("auto", hopper, torch.bfloat16)[0] == "triton"
+    assert choose_backend("auto", hopper)[0] == "triton"
+    assert choose_backend("auto", hopper, torch.float32) == ("torch", f"backend torch, as {reason}")
+    monkeypatch.setattr(executor, "_folded", lambda *_, **__: None)
+    network = ViT(ViTConfig(**SMALL))
+    made = executor.uncaptured(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
+    assert made is not None
+    assert made[1].implementation == "torch"
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backend": "triton"}, "backend 'triton' cannot run here: the kernels multiply.*Use backend 'torch'"),
+        ({"batch_invariant": True}, "batch invariance needs backend 'triton': the kernels multiply bfloat16"),
+    ],
+)
+def test_our_kernels_on_a_gpu_refuse_float32(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_model("digits-vit", device="cuda", dtype="float32", **arguments)
+
+
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> None:
     torch.manual_seed(0)
