@@ -1,8 +1,10 @@
-"""Where results that cost time are kept between runs: a folder of this user's, by the XDG convention."""
+"""Cache folders: results that cost time, kept between runs in the platform's cache folder of this user."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 
 class CacheError(ValueError):
@@ -10,15 +12,21 @@ class CacheError(ValueError):
 
 
 def cache_folder(kind: str) -> Path:
-    """`$XDG_CACHE_HOME/tessella/<kind>`, by default below `~/.cache`; not made yet.
+    """The cache folder `tessella/<kind>` below `$XDG_CACHE_HOME`, an absolute path, or by default `~/.cache`.
+
+    On macOS the default is `~/Library/Caches`. The folder is not made yet.
 
     Raises:
         CacheError: this user has no home, and the variable is not set.
     """
+    message = "there is no place for the cache, as this user has no home: set XDG_CACHE_HOME to an absolute path"
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tessella" / kind
+        folder = user_cache_path("tessella")
     except RuntimeError as error:
-        raise CacheError("there is no place for the cache, as this user has no home: set XDG_CACHE_HOME") from error
+        raise CacheError(message) from error
+    if not folder.is_absolute():  # of a platformdirs that raises no error
+        raise CacheError(message)
+    return folder / kind
 
 
 def make_cache(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:

@@ -1,5 +1,6 @@
 """Caches: where they lie, and a clear word where they cannot be written, before anything was computed for them."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ from tessella.models.onnx_exports import exported
 def test_a_cache_is_made_and_holds_nothing(tmp_path: Path) -> None:
     assert make_cache(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_the_cache_folder_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("onnx") == tmp_path / "tessella" / "onnx"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    default = tmp_path / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tessella" / "onnx"
+    for unset in ("", "relative/folder"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert cache_folder("onnx") == default
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_a_way_out(

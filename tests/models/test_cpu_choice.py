@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 import pytest
@@ -188,11 +188,12 @@ def test_a_disk_that_is_full_forgets(
 
 
 def test_without_a_home_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def unknown(_: int) -> NoReturn:
+        raise KeyError("uid not found")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
     assert remembered() == []
     with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
         caches.cache_folder("choices")
