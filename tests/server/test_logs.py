@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tessella.server.logs import JsonFormatter, log_access
+from tessella.server.logs import JsonFormatter, configure, log_access
 from tessella.server.settings import Settings
 
 from . import pictures
@@ -32,6 +32,13 @@ def test_every_line_is_one_json_object() -> None:
     assert document["time"] == "1970-01-01T00:00:00.250Z"
     assert (document["level"], document["logger"], document["message"]) == ("error", "a.b", "failed: x\ny")
     assert "line two" in document["exception"]
+
+
+def test_urls_that_are_fetched_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)  # it would take pytest's handlers away
+    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
+    configure("text")
+    assert logging.getLogger("httpx").level == logging.WARNING
 
 
 def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -> None:

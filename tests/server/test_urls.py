@@ -179,6 +179,17 @@ def test_what_cannot_be_reached_is_an_error(url: str) -> None:
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::", False),
+        ("::ffff:93.184.215.14", True),
+        ("64:ff9b::5db8:d70e", True),
+        ("2002:5db8:d70e::1", True),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("::ffff:224.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("::", False),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:
