@@ -2,18 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-
-import uvicorn
 
 from .app import create_app
 from .beat import beat
 from .benchmarks.remote import RemoteBenchmarks
 from .channel import Channel, Document
 from .collector import spare_what_is_here
-from .connection import Connection
+from .connection import Server, server_config
 from .metrics import Metrics, Snapshot
 from .remote import EngineConnection
 from .remote_models import RemoteModels, Row
@@ -53,7 +49,7 @@ class FrontEnd:
             accounts=accounts,
             benchmarks=self._benchmarks,
         )
-        self._server = _Server(server_config(create_app(self._service, self._on_loaded), settings))
+        self._server = Server(server_config(create_app(self._service, self._on_loaded), settings))
         self._gathered: list[asyncio.Future[list[Snapshot]]] = []
         self._orders = asyncio.Queue[tuple[Document, list[int]]]()
         self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
@@ -117,23 +113,3 @@ class FrontEnd:
             partial(EngineConnection, ring, restart), socket.socket(fileno=connection)
         )
         self._models.attach(document["engine"], link, document["models"])
-
-
-class _Server(uvicorn.Server):
-    """Ends when it is told to; signals are the supervisor's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def server_config(app: object, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http=partial(Connection, head_seconds=settings.timeout_ms / 1e3),  # type: ignore[arg-type]
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
-    )

@@ -8,14 +8,12 @@ import ssl
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
-
 from ..models.cpu import usable_cores
 from .access import read_keys
 from .apart import end_within, settle
 from .app import create_app
 from .collector import spare_what_is_here
-from .frontend import server_config
+from .connection import Server, server_config
 from .local_loader import local_loader
 from .member import run
 from .metrics import Metrics
@@ -103,32 +101,39 @@ def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> i
             _log.info(READY, address)
 
     _log.info("listening on %s; loading %s", address, ", ".join(repository.models))
-    server = _Server(server_config(create_app(service, on_loaded), settings), service)
-    # uvicorn raises the signal again once it has drained; an orderly end is not a failure
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    server = Server(server_config(create_app(service, on_loaded), settings))
+    _handle_signals(server, service)
     server.run(sockets=[listener])
     settle()
     return 1 if repository.failures else 0
 
 
-class _Server(uvicorn.Server):
-    """Stays, not ready but serving, for `drain_delay` after the first signal; a second one ends it at once."""
+def _handle_signals(server: Server, service: Service) -> None:
+    """Handle SIGTERM and SIGINT: serve on, not ready, for `drain_delay` after the first; a second one ends that."""
+    delay = service.settings.drain_delay
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._service = service
+    def stop(number: int) -> None:
+        server.force_exit |= server.should_exit and number == signal.SIGINT
+        server.should_exit = True
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        delay = self._service.settings.drain_delay
-        again, self._service.draining = self._service.draining, True
+    def on_signal(number: int, _: FrameType | None) -> None:
+        again, service.draining = service.draining, True
         if not again:
-            end_within(delay + self._service.settings.drain_timeout)
-        if again or not delay:
-            super().handle_exit(sig, frame)
-            return
-        loop = asyncio.get_running_loop()
-        loop.call_soon_threadsafe(loop.call_later, delay, super().handle_exit, sig, frame)
+            end_within(delay + service.settings.drain_timeout)
+        if again or not delay or not (loop := _running_loop()):
+            stop(number)
+        else:
+            loop.call_soon_threadsafe(loop.call_later, delay, stop, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from tessella.server.app import create_app
+from tessella.server.connection import Server, server_config
 from tessella.server.engine import AsyncEngine
-from tessella.server.frontend import server_config
 from tessella.server.load import DEFAULT_MAX_BATCH_SIZE
 from tessella.server.metrics import Metrics
 from tessella.server.repository import ModelRepository, ServedModel
@@ -140,7 +139,7 @@ class Gated:
 
     url: str
     repository: ModelRepository
-    server: uvicorn.Server
+    server: Server
 
     @property
     def waiting(self) -> int:
@@ -161,7 +160,7 @@ def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
 
     repository = ModelRepository(settings, load)
     app = create_app(Service(settings, repository, metrics), loaded.set)
-    server = uvicorn.Server(server_config(app, settings))
+    server = Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
