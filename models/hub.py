@@ -1,13 +1,14 @@
 """Checkpoints on the Hugging Face hub, through its own client: cache, tokens and offline mode are its environment's."""
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from .errors import CheckpointError, ModelNotFoundError
-from .layout import INDEX_SUFFIX, SIDECARS, WEIGHTS
+from .layout import INDEX_SUFFIX, SIDECARS, WEIGHTS, read_json
 
 _ID = re.compile(r"(?:hf-hub:|hf_hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
@@ -21,18 +22,20 @@ def parse(place: str) -> tuple[str, str | None] | None:
 def fetch(repository: str, revision: str | None) -> Path:
     """The folder of the hub's cache with the checkpoint's files, downloaded where they are not there yet.
 
+    Only the first format in `WEIGHTS` that the repository has is downloaded.
+
     Raises:
         ModelNotFoundError: no such repository or revision, no access, no weights in it, or the hub cannot be reached
             and they are not in the cache.
+        CheckpointError: an index names a file that is not there.
     """
     remote = _Repository(repository, revision)
-    for name in SIDECARS:
-        remote.get(name)
     for name in WEIGHTS:
-        if (file := remote.get(name)) is not None:
+        folder = remote.download(*SIDECARS, name)
+        if (folder / name).is_file():
             if name.endswith(INDEX_SUFFIX):
-                _fetch_shards(remote, file)
-            return file.parent
+                _fetch_shards(remote, folder / name)
+            return folder
     raise ModelNotFoundError(remote.absence())
 
 
@@ -53,30 +56,48 @@ def cached() -> Iterator[tuple[str, Path]]:
 
 
 def _fetch_shards(remote: "_Repository", index: Path) -> None:
-    for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values())):
-        if remote.get(name) is None:
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    folder = remote.download(*map(escape, names))
+    for name in names:
+        if not (folder / name).is_file():
             raise CheckpointError(f"{remote.label}: {index.name} names {name}, which is not there")
 
 
 @dataclass(slots=True)
 class _Repository:
-    """Files of one repository at one revision. After the hub could not be reached once, only the cache is asked."""
+    """Files of one repository at one revision, all of one commit."""
 
     repository: str
     revision: str | None
-    unreachable: bool = False
+    commit: str | None = None
+    """Which the revision was when first looked at."""
 
     @property
     def label(self) -> str:
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
 
-    def get(self, name: str) -> Path | None:
-        from huggingface_hub import errors, hf_hub_download
+    def download(self, *names: str) -> Path:
+        """The snapshot's folder, with all files of these names that the repository has."""
+        from huggingface_hub import errors, snapshot_download
+
+        with self._errors_named():
+            try:
+                revision = self.commit or self.revision
+                folder = Path(snapshot_download(self.repository, revision=revision, allow_patterns=list(names)))
+            except errors.LocalEntryNotFoundError as error:
+                part: str | None = getattr(error, "snapshot_path", None)  # which may hold all that is needed
+                if part is None:
+                    raise ModelNotFoundError(self._not_cached()) from error
+                folder = Path(part)
+        self.commit = folder.name
+        return folder
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        from huggingface_hub import errors
 
         try:
-            return Path(
-                hf_hub_download(self.repository, name, revision=self.revision, local_files_only=self.unreachable)
-            )
+            yield
         except errors.GatedRepoError as error:
             raise ModelNotFoundError(
                 f"{self.repository} asks for consent: accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
@@ -87,17 +108,23 @@ class _Repository:
             ) from error
         except errors.RevisionNotFoundError as error:
             raise ModelNotFoundError(f"{self.repository} has no revision {self.revision!r} on the hub") from error
-        except errors.LocalEntryNotFoundError:
-            self.unreachable = True
-            return None
-        except errors.EntryNotFoundError:
-            return None
         except (errors.HFValidationError, errors.HfHubHTTPError) as error:
             raise ModelNotFoundError(f"the hub refuses {self.label!r}: {error}") from error
 
     def absence(self) -> str:
-        if not self.unreachable:
-            return f"{self.label} on the hub has no weights: none of {', '.join(WEIGHTS)}"
+        """Why there are no weights: the hub has none, or it cannot be reached and the cache has none."""
+        from huggingface_hub import errors, hf_hub_download
+
+        with self._errors_named():
+            try:
+                hf_hub_download(self.repository, WEIGHTS[0], revision=self.revision)
+            except errors.LocalEntryNotFoundError:
+                return self._not_cached()
+            except errors.EntryNotFoundError:
+                pass
+        return f"{self.label} on the hub has no weights: none of {', '.join(WEIGHTS)}"
+
+    def _not_cached(self) -> str:
         from huggingface_hub import constants
 
         refs = Path(constants.HF_HUB_CACHE) / f"models--{self.repository.replace('/', '--')}" / "refs"

@@ -9,10 +9,13 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
+    IncompleteSnapshotError,
     LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import filter_repo_objects
 
 from tessella.models import hub
 from tessella.models.errors import CheckpointError, ModelNotFoundError
@@ -136,23 +139,80 @@ def _hub_error(kind: type[Exception]) -> Exception:
     ],
 )
 def test_what_the_hub_refuses(kind: type[Exception], complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", _refusing(lambda: _hub_error(kind)))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _refusing(lambda: _hub_error(kind)))
     with pytest.raises(ModelNotFoundError, match=complaint):
         hub.fetch("me/vit", "v9")
 
 
 def test_an_unreachable_hub_is_asked_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+    asked: list[str] = []
 
-    def unreachable(*_: Any, local_files_only: bool, **__: Any) -> str:
-        asked.append(not local_files_only)
+    def unreachable(repository: str, **_: Any) -> str:
+        asked.append(repository)
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(ModelNotFoundError, match="the hub cannot be reached"):
         hub.fetch("me/vit", None)
-    assert asked.count(True) == 1
+    assert asked == ["me/vit"]
+
+
+class Hub:
+    """The hub's API for one repository, in place of the network: a commit, its files and what was downloaded of it."""
+
+    def __init__(self, cache: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.downloaded: list[str] = []
+        self.revisions: list[str | None] = []
+        self._folder, self._files = cache / "models--me--vit" / "snapshots" / COMMIT, files
+        monkeypatch.setattr("huggingface_hub.snapshot_download", self._snapshot)
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", _refusing(lambda: _hub_error(RemoteEntryNotFoundError)))
+
+    def _snapshot(self, repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        self.revisions.append(revision)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in filter_repo_objects(self._files, allow_patterns=allow_patterns):
+            if not (self._folder / name).exists():
+                (self._folder / name).write_bytes(self._files[name])
+                self.downloaded.append(name)
+        return str(self._folder)
+
+
+INDEX = json.dumps({"weight_map": {"a": "model-[1].bin", "b": "model-2.bin"}}).encode()
+OTHERS = {"README.md": b"", "model.onnx": b"", "tf_model.h5": b"", "config.json": b"{}"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "taken"),
+    [
+        (("model.safetensors", "pytorch_model.bin"), ["model.safetensors"]),
+        (("pytorch_model.bin",), ["pytorch_model.bin"]),
+        (
+            ("pytorch_model.bin.index.json", "model-[1].bin", "model-2.bin", "model-1.bin"),
+            ["model-2.bin", "model-[1].bin", "pytorch_model.bin.index.json"],
+        ),
+    ],
+)
+def test_one_format_is_downloaded_and_nothing_else(
+    weights: tuple[str, ...], taken: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Hub(cache, OTHERS | {name: INDEX if name.endswith(".json") else b"" for name in weights}, monkeypatch)
+    assert hub.fetch("me/vit", "v1").name == COMMIT
+    assert sorted(remote.downloaded) == ["config.json", *taken]
+    assert remote.revisions == ["v1", *[COMMIT] * (len(remote.revisions) - 1)], "files of two commits may be mixed"
+
+
+def test_a_repository_of_the_hub_without_weights_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Hub(cache, OTHERS, monkeypatch)
+    with pytest.raises(ModelNotFoundError, match=r"me/vit@v1 on the hub has no weights: none of model\.safetensors"):
+        hub.fetch("me/vit", "v1")
+
+
+def test_a_part_of_a_snapshot_serves_offline(cache: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = put(cache, "me/vit", tiny)
+    incomplete = IncompleteSnapshotError("README.md is missing", snapshot_path=str(snapshot))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _refusing(lambda: incomplete))
+    assert hub.fetch("me/vit", None) == snapshot
 
 
 @pytest.mark.parametrize(
