@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import filter_repo_objects
 
 from tessella.models import hub
 from tessella.models.errors import CheckpointError, ModelNotFoundError
@@ -171,8 +171,9 @@ class Hub:
     def _snapshot(self, repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         self.revisions.append(revision)
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in filter_repo_objects(self._files, allow_patterns=allow_patterns):
-            if not (self._folder / name).exists():
+        for name in self._files:
+            allowed = any(fnmatch(name, pattern) for pattern in allow_patterns)
+            if allowed and not (self._folder / name).exists():
                 (self._folder / name).write_bytes(self._files[name])
                 self.downloaded.append(name)
         return str(self._folder)
