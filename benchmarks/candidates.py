@@ -4,14 +4,14 @@ import copy
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ..kernels.reference import normalise
 from ..models.checkpoint import Description
 from ..models.executor import fused
-from ..models.networks import build
+from ..models.networks import NormalizedNetwork, build
 from ..models.packages import installed
 from ..models.preprocess import Preprocessing
 from ..models.tnt import TNT
@@ -21,7 +21,7 @@ from ..models.weights import translate
 from . import timm_import  # noqa: F401
 
 Candidate = Callable[[Tensor], Tensor]
-MEAN = STD = torch.tensor([0.5, 0.5, 0.5])
+MEAN = STD = (0.5, 0.5, 0.5)
 ENGINES = ("eager", "compiled", "folded", "onnxruntime", "openvino")
 """`eager` and `compiled` run the network as published, `folded` ours in PyTorch, the rest exported files."""
 
@@ -80,9 +80,9 @@ def _described(architecture: str, network: ViT | TNT) -> Description:
 def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Candidate]:
     name = str(dtype).removeprefix("torch.")
     made = {f"timm eager {name}": _eager(theirs, dtype, device)}
-    folded = fused(ours, MEAN.tolist(), STD.tolist(), dtype=dtype, device=torch.device(device))
+    folded = fused(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
     if folded is not None:
-        made[f"tessella folded {name}"] = _folded(folded)
+        made[f"tessella folded {name}"] = _float_logits(folded)
     return made
 
 
@@ -102,33 +102,23 @@ def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
 
 
 def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
-    network = copy.deepcopy(network).to(device=device, dtype=dtype)
-    mean, std = MEAN.to(device), STD.to(device)
-
-    @torch.inference_mode()
-    def run(pixels: Tensor) -> Tensor:
-        logits: Tensor = network(normalise(pixels, mean, std, dtype))
-        return logits.float()
-
-    return run
+    return _float_logits(NormalizedNetwork(copy.deepcopy(network).to(device=device, dtype=dtype), MEAN, STD))
 
 
 def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
     """Compiled anew for each batch size, when it is first called with it."""
-    mean, std = MEAN.to(device), STD.to(device)
     with warnings.catch_warnings(action="ignore"):
         quick = torch.compile(copy.deepcopy(network).to(device=device, dtype=dtype), dynamic=False)
+    run = _float_logits(NormalizedNetwork(cast(nn.Module, quick), MEAN, STD))
 
-    @torch.inference_mode()
-    def run(pixels: Tensor) -> Tensor:
+    def run_quietly(pixels: Tensor) -> Tensor:
         with warnings.catch_warnings(action="ignore"):
-            logits: Tensor = quick(normalise(pixels, mean, std, dtype))
-        return logits.float()
+            return run(pixels)
 
-    return run
+    return run_quietly
 
 
-def _folded(network: Callable[[Tensor], Tensor]) -> Candidate:
+def _float_logits(network: Callable[[Tensor], Tensor]) -> Candidate:
     @torch.inference_mode()
     def run(pixels: Tensor) -> Tensor:
         return network(pixels).float()

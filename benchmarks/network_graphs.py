@@ -18,10 +18,9 @@ from torch import Tensor
 from ..kernels import tables
 from ..kernels.devices import gpu_of
 from ..kernels.options import Implementation, Options, Workspace
-from ..kernels.reference import normalise
 from ..models.config import Config
 from ..models.executor import uncaptured
-from ..models.networks import build
+from ..models.networks import NormalizedNetwork, build
 from ..models.tnt import TNT
 from ..models.vit import ViT
 from . import gpu_clock
@@ -122,12 +121,7 @@ def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -
         run, options = made
         return run(replace(options, workspace=Workspace()))
 
-    plain = copy.deepcopy(network).to(device=device, dtype=dtype).eval()
-    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
-
-    def eager(pixels: Tensor) -> Tensor:
-        logits: Tensor = plain(normalise(pixels, mean, std, dtype))
-        return logits
+    eager = NormalizedNetwork(copy.deepcopy(network).to(device=device, dtype=dtype), MEAN, STD).eval()
 
     return {
         "triton": lambda: folded("triton"),

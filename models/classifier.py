@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from ..kernels.options import Options
-from ..kernels.reference import normalise
 from ..kernels.resampling import resizes
 from .checkpoint import Description
 from .config import Config, ViTConfig
@@ -19,6 +18,7 @@ from .device_resize import DeviceResize
 from .executor import Captured, Executor
 from .explain import Method, maps
 from .frames import Frames, all_ready, stacked
+from .networks import NormalizedNetwork
 from .preprocess import Preprocessing
 from .tnt import TNT
 from .vit import ViT
@@ -56,8 +56,6 @@ class Classifier:
         self.dtype = dtype
         self.backend = backend
         self.choice = choice
-        self._mean = torch.tensor(description.preprocessing.mean, device=device)
-        self._std = torch.tensor(description.preprocessing.std, device=device)
 
     @property
     def name(self) -> str:
@@ -111,7 +109,7 @@ class Classifier:
             ValueError: another shape or type.
         """
         batch = self._batch(pixels)
-        return (self.fused(batch) if self.fused else self.network(self._images(batch))).float()
+        return (self.fused or self.plain)(batch).float()
 
     @torch.inference_mode()
     def embeddings(self, pixels: Pixels, pooling: Literal["cls", "mean"] | None = None) -> Tensor:
@@ -125,10 +123,12 @@ class Classifier:
         """
         batch = self._batch(pixels)
         if pooling in (None, self._own_pooling):
-            return (self.fused.features(batch) if self.fused else self.network.features(self._images(batch))).float()
+            if self.fused:
+                return self.fused.features(batch).float()
+            return self.plain.network.features(self.plain.images(batch)).float()
         if pooling == "cls" and isinstance(self.config, ViTConfig) and not self.config.class_token:
             raise ValueError(f"{self.name} has no class token; take pooling 'mean'")
-        return self.plain.pooled(self._images(batch), pooling).float()
+        return self.plain.network.pooled(self.plain.images(batch), pooling).float()
 
     @torch.inference_mode()
     def attended(self, pixels: Pixels, method: Method) -> Tensor:
@@ -137,15 +137,17 @@ class Classifier:
         Raises:
             ValueError: another shape or type.
         """
-        return torch.cat([maps(self.plain, self._images(part), method) for part in self._batch(pixels).split(PART)])
+        plain = self.plain
+        parts = self._batch(pixels).split(PART)
+        return torch.cat([maps(plain.network, plain.images(part), method) for part in parts])
 
     @cached_property
-    def plain(self) -> Network:
+    def plain(self) -> NormalizedNetwork[Network]:
         """The network as published, in `dtype` on `device`. Beside a folded one it is a copy, made when first asked."""
-        parameter = next(self.network.parameters())
-        if (parameter.device, parameter.dtype) == (self.device, self.dtype):
-            return self.network
-        return copy.deepcopy(self.network).to(device=self.device, dtype=self.dtype)
+        network, weight = self.network, next(self.network.parameters())
+        if self.fused and (weight.device, weight.dtype) != (self.device, self.dtype):
+            network = copy.deepcopy(network).to(device=self.device, dtype=self.dtype)
+        return NormalizedNetwork(network, self.preprocessing.mean, self.preprocessing.std)
 
     @property
     def buckets(self) -> tuple[int, ...]:
@@ -159,9 +161,6 @@ class Classifier:
         if not isinstance(config, ViTConfig) or (config.pooling == "token" and not config.distillation_token):
             return "cls"
         return "mean" if config.pooling == "mean" else None
-
-    def _images(self, batch: Tensor) -> Tensor:  # uint8 (B, H, W, 3) -> (B, 3, H, W)
-        return normalise(batch, self._mean, self._std, self.dtype)
 
     def _batch(self, pixels: Pixels) -> Tensor:  # uint8 (B, H, W, 3), on the device
         batch = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.require(pixels, requirements="W"))

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ..kernels.reference import normalise
 from .errors import CheckpointError
+from .networks import NormalizedNetwork
 from .onnx_model import OnnxModel
 from .photographs import photographs
 from .preprocess import Preprocessing
@@ -104,6 +104,6 @@ def _load(path: Path, dtype: str) -> OnnxModel:
 @torch.inference_mode()
 def published(network: ViT | TNT, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """uint8 (B, size, size, 3) -> float32 logits (B, classes) of the network as published."""
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    logits: np.ndarray = network(normalise(torch.from_numpy(pixels), mean, std, torch.float32)).numpy()
+    normalized = NormalizedNetwork(network, preprocessing.mean, preprocessing.std)
+    logits: np.ndarray = normalized(torch.from_numpy(pixels)).numpy()
     return logits

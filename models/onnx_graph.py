@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..kernels.reference import normalise
 from .fold import CPU_STEPS, fold
 from .fold_tnt import fold_tnt
 from .fused import FusedViT
 from .fused_tnt import FusedTNT
+from .networks import NormalizedNetwork
 from .tnt import TNT
 from .vit import ViT
 
@@ -67,18 +67,11 @@ class Answers(nn.Module):
         return (logits, *((probabilities,) if self.softmax else ()), *chosen)
 
 
-class PlainGraph(nn.Module):
-    """The network as published, behind the normalisation of its pixels."""
-
-    mean: Tensor
-    std: Tensor
+class PlainGraph(NormalizedNetwork[ViT | TNT]):
+    """A copy of the network as published; its logits in float32, whatever the arithmetic."""
 
     def __init__(self, network: ViT | TNT, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network).to(dtype)
-        self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        super().__init__(copy.deepcopy(network).to(dtype), mean, std)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.network(normalise(pixels, self.mean, self.std, self.dtype)).float()
+        return super().forward(pixels).float()

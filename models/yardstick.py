@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.reference import normalise
+from .networks import NormalizedNetwork
 from .precision import DTYPES
 from .registry import describe, load_network
 
@@ -27,13 +27,11 @@ def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[
     """
     kind = DTYPES.get(dtype, torch.float32)
     recipe = describe(source).preprocessing
-    network = load_network(source).to(device=device, dtype=kind)
-    mean, std = (torch.tensor(values, device=device) for values in (recipe.mean, recipe.std))
+    network = NormalizedNetwork(load_network(source).to(device=device, dtype=kind), recipe.mean, recipe.std)
 
     @torch.inference_mode()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(pixels).to(device)
-        logits: NDArray[np.float32] = network(normalise(batch, mean, std, kind)).float().numpy(force=True)
+        logits: NDArray[np.float32] = network(torch.from_numpy(pixels).to(device)).float().numpy(force=True)
         return logits
 
     return run

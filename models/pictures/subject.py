@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ...kernels.reference import normalise
 from ..explain import Explanation, explain
+from ..networks import NormalizedNetwork
 from ..observation import watching
 from ..preprocess import Preprocessing
 from ..random_weights import random_network
@@ -46,8 +46,8 @@ class Subject:
 
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
         """uint8 (B, S, S, 3) -> normalised float32 (B, 3, S, S)."""
-        mean, std = torch.tensor(self.preprocessing.mean), torch.tensor(self.preprocessing.std)
-        return normalise(torch.from_numpy(pixels), mean, std, torch.float32)
+        normalized = NormalizedNetwork(self.network, self.preprocessing.mean, self.preprocessing.std)
+        return normalized.images(torch.from_numpy(pixels))
 
     @torch.inference_mode()
     def features(self, pixels: NDArray[np.uint8], layer: int | None = None) -> Tensor:

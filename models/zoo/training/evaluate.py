@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ....kernels.reference import normalise
+from ...networks import NormalizedNetwork
 from ...preprocess import Preprocessing
 from .dataset import Digits, picture
 from .synthetic import pen_digits
@@ -59,9 +60,9 @@ def network_input(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 def predict(network: nn.Module, pixels: Tensor, preprocessing: Preprocessing, batch: int = 128) -> NDArray[np.int64]:
     """The class of each image, (N,)."""
-    network.eval()
+    normalized = NormalizedNetwork(network, preprocessing.mean, preprocessing.std).eval()
     with torch.inference_mode():
-        logits = [network(network_input(part, preprocessing)) for part in pixels.split(batch)]
+        logits = [normalized(part) for part in pixels.split(batch)]
     return torch.cat(logits).argmax(dim=1).numpy()
 
 
