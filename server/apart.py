@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _running: set[threading.Thread] = set()
@@ -51,6 +51,27 @@ async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
             _running.discard(thread)
         future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
         raise
+
+
+class TaskSet:
+    """Background tasks of one owner, which keeps them alive: an event loop itself refers to its tasks only weakly."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def join(self) -> None:
+        """Wait for all tasks that run now; raises the first error."""
+        await asyncio.gather(*self._tasks)
 
 
 async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:

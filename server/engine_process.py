@@ -4,10 +4,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine
 from functools import partial
 
-from .apart import apart, end_within, given_up_after
+from .apart import TaskSet, apart, end_within, given_up_after
 from .beat import beat
 from .benchmarks.bench import Bench
 from .benchmarks.desk import news
@@ -42,19 +41,18 @@ class EngineProcess:
         self._workers: dict[int, Worker] = {}
         self._orders = asyncio.Queue[Document]()
         self._stopped = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._channel = Channel(control, self._on_document, self._stopped.set)
         self._bench = Bench(lambda run: self._channel.send(news(run)))
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone."""
-        self._start(self._follow_orders())
-        self._start(beat(self._channel, self._metrics, self._busy, self._devices))
+        self._tasks.start(self._follow_orders())
+        self._tasks.start(beat(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
         end_within(self._settings.drain_timeout)
         await self._bench.close()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         for worker in self._workers.values():
             await asyncio.to_thread(worker.close)
 
@@ -114,13 +112,15 @@ class EngineProcess:
             case "link":
                 connection, memory = descriptors
                 ring = Ring(memory, document["slots"], document["slot_bytes"])
-                self._start(self._link(socket.socket(fileno=connection), ring))
+                self._tasks.start(self._link(socket.socket(fileno=connection), ring))
             case "load" | "unload":
                 self._orders.put_nowait(document)
             case "stop":
                 self._stopped.set()
             case kind if kind == START:
-                self._start(self._measure(document["number"], document["source"], Run.model_validate(document["run"])))
+                self._tasks.start(
+                    self._measure(document["number"], document["source"], Run.model_validate(document["run"]))
+                )
             case kind if kind == CANCEL:
                 self._bench.cancel(document["id"])
 
@@ -135,8 +135,3 @@ class EngineProcess:
     async def _link(self, connection: socket.socket, ring: Ring) -> None:
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: EngineLink(ring, self._workers), connection)
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

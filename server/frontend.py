@@ -4,6 +4,7 @@ import asyncio
 import socket
 from functools import partial
 
+from .apart import TaskSet
 from .app import create_app
 from .beat import beat
 from .benchmarks.remote import RemoteBenchmarks
@@ -56,13 +57,11 @@ class FrontEnd:
 
     async def run(self) -> None:
         """Until the supervisor says stop, or has gone, and what was accepted is answered."""
-        tasks = [
-            asyncio.create_task(beat(self._channel, self._service.metrics, dict)),
-            asyncio.create_task(self._follow_orders()),
-        ]
+        tasks = TaskSet()
+        tasks.start(beat(self._channel, self._service.metrics, dict))
+        tasks.start(self._follow_orders())
         await self._server.serve(sockets=[self._listener])
-        for task in tasks:
-            task.cancel()
+        tasks.cancel()
 
     def _on_loaded(self) -> None:
         spare_what_is_here()

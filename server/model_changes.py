@@ -9,6 +9,7 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
+from .apart import TaskSet
 from .channel import Document
 from .errors import LoadFailed, NotReady, ServiceError
 from .members import Member, Members
@@ -40,7 +41,7 @@ class ModelChanges:
         self._turns = itertools.count()
         self._awaited: dict[tuple[str, int], dict[Member, asyncio.Future[str]]] = {}
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     @property
     def document(self) -> Document:
@@ -59,7 +60,7 @@ class ModelChanges:
                 work = self._unload(wanted)
             case _:
                 work = self._name(document["alias"], document["target"])
-        self._start(self._answer(front_end, document["ticket"], work))
+        self._tasks.start(self._answer(front_end, document["ticket"], work))
 
     def on_model(self, engine: Member, document: Document) -> None:
         """An engine has a model."""
@@ -140,7 +141,7 @@ class ModelChanges:
             await released
             self._forget(old)
 
-        self._start(forget())
+        self._tasks.start(forget())
 
     async def _answer(self, front_end: Member, ticket: int, work: Coroutine[None, None, None]) -> None:
         answer: Document = {"kind": "changed", "ticket": ticket}
@@ -190,8 +191,3 @@ class ModelChanges:
             return False
         future.set_result(reason)
         return True
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

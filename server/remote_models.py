@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from .apart import TaskSet
 from .channel import Document
 from .engine import AsyncEngine
 from .errors import LoadFailed, ModelNotServed, NotReady
@@ -45,7 +46,7 @@ class RemoteModels:
         self._links: dict[int, EngineConnection] = {}
         self._tickets = itertools.count()
         self._orders: dict[int, asyncio.Future[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         served = [ServedModel(name, source, version, unloaded=number is None) for number, name, version, source in rows]
         self.repository = ModelRepository(settings, self._engine_of, served=served, aliases=aliases, changes=self)
 
@@ -96,14 +97,14 @@ class RemoteModels:
         self._numbers = now
         self.repository.aliases = document["aliases"]
         self._send({"kind": "switched", "turn": document["turn"]})
-        self._start(self._release(document["turn"], gone))
+        self._tasks.start(self._release(document["turn"], gone))
 
     def _install(self, number: int, model: ServedModel) -> None:
         remote = self._remote[number]
         if remote.done():
             model.engine = self._engine(model, remote.result())
         else:  # its engine has died since: as soon as it is back
-            self._start(self._fill(number, model))
+            self._tasks.start(self._fill(number, model))
         self.repository.install(model)
 
     async def _fill(self, number: int, model: ServedModel) -> None:
@@ -134,11 +135,6 @@ class RemoteModels:
         order = self._orders[ticket] = asyncio.get_running_loop().create_future()
         self._send(document | {"ticket": ticket})
         await order
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def share(settings: Settings) -> int:

@@ -7,9 +7,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
 from typing import Literal
 
+from .apart import TaskSet
 from .benchmarks.desk import Desk
 from .channel import Channel, Document, channel_pair
 from .members import Member, Members
@@ -47,7 +47,7 @@ class Supervisor:
         wanted = wanted_models(settings.model, settings.models, settings.aliases)
         self._changes = ModelChanges(wanted, settings.aliases, self._members, self._link)
         self._attempts: dict[tuple[str, int], int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._stopping = asyncio.Event()
         self._failure = ""
         self._metrics = Metrics()
@@ -98,7 +98,7 @@ class Supervisor:
             self._link(member, engine)
         if kind == "frontend":
             self._desk.welcome(member)
-        self._start(self._wait(member))
+        self._tasks.start(self._wait(member))
 
     async def _wait(self, member: Member) -> None:
         """Restarts the member when it ends, unless everything does."""
@@ -223,8 +223,3 @@ class Supervisor:
     def _fail(self, reason: str) -> None:
         self._failure = self._failure or reason
         self._stopping.set()
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
+from ..apart import TaskSet
 from ..errors import Overloaded
 from ..worker import Worker
 from .measure import Measurement
@@ -22,7 +23,7 @@ class Bench:
     def __init__(self, report: Callable[[Run], None]) -> None:
         self._report = report
         self._cancelled: dict[str, threading.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     async def start(self, worker: Worker, source: str, run: Run, neighbours: Sequence[Worker]) -> None:
         """Begins to measure.
@@ -44,9 +45,7 @@ class Bench:
             loop.call_soon_threadsafe(self._report, news)
 
         measurement = Measurement(worker, source, run, report, cancelled)
-        task = asyncio.create_task(asyncio.to_thread(measurement.run))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks.start(asyncio.to_thread(measurement.run))
         task.add_done_callback(lambda _: self._cancelled.pop(run.id, None))
 
     def cancel(self, id: str) -> None:
@@ -58,7 +57,7 @@ class Bench:
         """Cancels what runs, and waits for its end."""
         for cancelled in self._cancelled.values():
             cancelled.set()
-        await asyncio.gather(*self._tasks)
+        await self._tasks.join()
 
 
 async def under_load(workers: Sequence[Worker]) -> bool:

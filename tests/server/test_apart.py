@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tessella.server.apart import apart, given_up_after
+from tessella.server.apart import TaskSet, apart, given_up_after
 
 
 def fail() -> int:
@@ -52,7 +52,7 @@ def test_the_process_waits_for_what_it_had_not_given_up(seconds: float | None, w
     """A thread that computes while the interpreter is taken down may crash it."""
     script = f"""
 import asyncio, time
-from tessella.server.apart import apart, given_up_after
+from tessella.server.apart import TaskSet, apart, given_up_after
 
 async def main():
     work = apart(lambda: time.sleep(2) or print("loaded", flush=True), print)
@@ -72,3 +72,31 @@ def test_a_timeout_of_the_work_itself_is_told_as_it_is() -> None:
 
     with pytest.raises(TimeoutError, match="the disk is slow"):
         ask(30, work)
+
+
+def test_background_tasks_are_waited_for_and_cancelled() -> None:
+    ended: list[str] = []
+
+    async def work(name: str, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            name += " cancelled"
+            raise
+        finally:
+            ended.append(name)
+
+    async def run() -> None:
+        tasks = TaskSet()
+        short = tasks.start(work("short", 0.01))
+        await tasks.join()
+        assert short.done()
+        assert ended == ["short"]
+        tasks.start(work("long", 600))
+        await asyncio.sleep(0)
+        tasks.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks.join()
+
+    asyncio.run(run())
+    assert ended == ["short", "long cancelled"]
