@@ -19,6 +19,7 @@ from ..models.variants import VARIANTS
 from ..models.vit import ViT
 from ..models.weights import translate
 from . import timm_import  # noqa: F401
+from .report import dtype_name
 
 Candidate = Callable[[Tensor], Tensor]
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -48,7 +49,7 @@ def make_candidates(
     for dtype in kinds:
         made |= _torch_candidates(theirs, ours, dtype, device)
     if "compiled" in chosen:  # minutes for each dtype: only in the last one, which is the quickest
-        name = str(kinds[-1]).removeprefix("torch.")
+        name = dtype_name(kinds[-1])
         made[f"timm compiled {name}"] = _compiled(theirs, kinds[-1], device)
     if chosen & {"onnxruntime", "openvino"}:
         from .runtimes import runtime_candidates
@@ -78,7 +79,7 @@ def _described(architecture: str, network: ViT | TNT) -> Description:
 
 
 def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Candidate]:
-    name = str(dtype).removeprefix("torch.")
+    name = dtype_name(dtype)
     made = {f"timm eager {name}": _eager(theirs, dtype, device)}
     folded = fused(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
     if folded is not None:

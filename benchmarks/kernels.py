@@ -1,9 +1,8 @@
 """`tessella bench kernels`: composites and operators, ours beside eager and compiled PyTorch: checked, then timed."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..models.config import Config, ViTConfig
 from . import gpu_clock, halves, operators, resize
-from .report import circumstances, give_up
+from .report import ResultsTable, circumstances, dtype_name, give_up
 from .roofline import Ceiling, config_of
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
@@ -102,12 +101,13 @@ def measure(
     Raises:
         WrongResult: a provider does not compute what it should.
     """
-    rows = read(results)
-    done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
+    measured = ResultsTable(Row, results)
+    end, left = time.monotonic() + budget, []
     for architecture, batch in product(architectures, batches):
         config = config_of(architecture)
         for operator in operators_of(config):
-            missing = [one for one in providers if (operator, architecture, batch, _plain(dtype), one) not in done]
+            key = architecture, batch, dtype_name(dtype)
+            missing = [one for one in providers if (operator, *key, one) not in measured.known]
             name = f"{operator} of {architecture} at batch {batch}"
             if not missing:
                 continue
@@ -118,11 +118,10 @@ def measure(
             try:
                 work = _work(operator, config, batch, dtype, device)
                 for row in _rows(work, architecture, missing, ceiling, clock):
-                    rows.append(row)
-                    _append(row, results)
+                    measured.append(row)
             except Exception as error:
                 failed(name, error)
-    return rows, left
+    return measured.rows, left
 
 
 def operators_of(config: Config) -> tuple[str, ...]:
@@ -175,7 +174,7 @@ def _rows(
                 operator=work.name,
                 architecture=architecture,
                 batch=work.batch,
-                dtype=_plain(work.dtype),
+                dtype=dtype_name(work.dtype),
                 provider=provider,
                 microseconds=taken * 1e6,
                 tflops=2 * work.macs() / taken / 1e12,
@@ -200,15 +199,6 @@ def launches(run: Callable[[], object]) -> int:
         run()
         torch.cuda.synchronize()
     return sum(event.device_type.name == "CUDA" for event in profiler.events() or ())
-
-
-def read(results: Path | None) -> list[Row]:
-    """The rows of earlier runs."""
-    if results is None or not results.exists():
-        return []
-    names = {field.name for field in fields(Row)}
-    lines = (json.loads(line) for line in results.read_text().splitlines())
-    return [Row(**{name: line[name] for name in names}) for line in lines]
 
 
 def document(rows: Sequence[Row], ceiling: Ceiling, device: str) -> dict[str, Any]:
@@ -242,18 +232,3 @@ def table(rows: Sequence[Row]) -> "Table":
             f"{row.error:.1e}",
         )
     return made
-
-
-def _append(row: Row, results: Path | None) -> None:
-    if results is not None:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        with results.open("a") as file:
-            file.write(json.dumps(asdict(row) | circumstances(_device())) + "\n")
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

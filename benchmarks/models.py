@@ -14,6 +14,7 @@ from ..models.cpu import has_bfloat16
 from ..models.packages import installed, version
 from ..models.precision import limit_threads
 from ..models.variants import VARIANTS
+from ..models.yardstick import matrix_rate
 from .candidates import Candidate, make_candidates
 from .harness import interleave
 from .report import circumstances
@@ -69,7 +70,7 @@ def measure(
 
     Returns:
         A JSON document: the circumstances and one object per row, with `of_matrix_rate`: its multiplications as a part
-        of what one large product reached in the same dtype in this run.
+        of what one product of matrices reached in the same dtype in this run.
 
     Raises:
         WrongLogits: ours are not timm's.
@@ -83,7 +84,7 @@ def measure(
     for number, architecture in enumerate(architectures):
         done = number / len(architectures)
         progress(f"{architecture}: building, comparing logits", done)
-        rates = {name: max(rate, matrix_rate(getattr(torch, name), device)) for name, rate in rates.items()}
+        rates = {name: max(rate, matrix_rate(device=device, dtype=name) / 2) for name, rate in rates.items()}
         candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device, engines)
         errors = compare(candidates, _pixels(2, device))
         for index, batch_size in enumerate(batch_sizes, 1):
@@ -99,14 +100,6 @@ def measure(
             asdict(row) | {"of_matrix_rate": row.macs_per_second / rates[row.candidate.split()[2]]} for row in rows
         ],
     }
-
-
-def matrix_rate(dtype: torch.dtype, device: str, size: int = 2048, rounds: int = 5) -> float:
-    """Multiply-accumulates per second of the quickest of several products of square matrices."""
-    matrix = torch.randn(size, size, dtype=dtype, device=device)
-    synchronise = torch.cuda.synchronize if matrix.is_cuda else lambda: None
-    times = interleave({"product": lambda: matrix @ matrix}, seconds=0, least_rounds=rounds, synchronise=synchronise)
-    return size**3 / min(times["product"].rounds)
 
 
 def compare(candidates: dict[str, Candidate], pixels: Tensor) -> dict[str, float]:

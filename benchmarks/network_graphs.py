@@ -4,10 +4,9 @@ Random weights; `tessella bench models` compares with timm's own networks, here 
 """
 
 import copy
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from ..models.tnt import TNT
 from ..models.vit import ViT
 from . import gpu_clock
 from .kernels import launches, relative_error
-from .report import circumstances, give_up
+from .report import ResultsTable, dtype_name, give_up
 from .roofline import Ceiling, config_of, floor
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
@@ -90,12 +89,14 @@ def measure(
     Returns:
         All rows, and what was not reached.
     """
-    rows = _read(results)
-    done, end, left = {row.key for row in rows}, time.monotonic() + budget, []
+    measured = ResultsTable(Row, results)
+    end, left = time.monotonic() + budget, []
     mixed = tables.prefers_torch(gpu_of(device), dtype)  # else `auto` is `triton`
     for architecture, batch in ((name, batch) for name in architectures for batch in batches):
         for provider in providers:
-            if (architecture, batch, _plain(dtype), provider) in done or (provider == "auto" and not mixed):
+            if (architecture, batch, dtype_name(dtype), provider) in measured.known or (
+                provider == "auto" and not mixed
+            ):
                 continue
             name = f"{provider} {architecture} at batch {batch}"
             if time.monotonic() > end:
@@ -107,9 +108,8 @@ def measure(
             except Exception as error:
                 failed(name, error)
                 continue
-            rows.append(row)
-            _append(row, results)
-    return rows, left
+            measured.append(row)
+    return measured.rows, left
 
 
 def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Run]]:
@@ -155,7 +155,7 @@ def _row(
     return Row(
         architecture=architecture,
         batch=batch,
-        dtype=_plain(dtype),
+        dtype=dtype_name(dtype),
         provider=provider,
         milliseconds=taken * 1e3,
         images_per_second=batch / taken,
@@ -198,22 +198,3 @@ def table(rows: Sequence[Row]) -> "Table":
             row.architecture, str(row.batch), row.provider, *figures, *shares, str(row.launches), f"{row.error:.1e}"
         )
     return made
-
-
-def _read(results: Path | None) -> list[Row]:
-    if results is None or not results.exists():
-        return []
-    names = {field.name for field in fields(Row)}
-    return [Row(**{name: line[name] for name in names}) for line in map(json.loads, results.read_text().splitlines())]
-
-
-def _append(row: Row, results: Path | None) -> None:
-    if results is not None:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        with results.open("a") as file:
-            file.write(json.dumps(asdict(row) | circumstances(device)) + "\n")
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -21,6 +21,7 @@ from ..models.openvino_model import PRECISIONS, OpenVINOModel, require_openvino,
 from ..models.preprocess import Preprocessing
 from ..models.tnt import TNT
 from ..models.vit import ViT
+from .report import dtype_name
 
 Candidate = Callable[[Tensor], Tensor]
 Images = NDArray[np.float32]
@@ -42,7 +43,7 @@ def runtime_candidates(
         write(our_file, ours, description, Wishes(), {})
         _export_theirs(theirs, their_file, recipe.size)
         for dtype in dtypes:
-            name = str(dtype).removeprefix("torch.")
+            name = dtype_name(dtype)
             if dtype == torch.float32:
                 made["timm onnxruntime float32"] = _of_images(_Session(their_file), recipe)
                 made["tessella onnxruntime float32"] = _of_pixels(OnnxSession(our_file, device="cpu").logits)

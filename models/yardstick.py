@@ -1,5 +1,6 @@
 """What a served model is measured against: the published network in eager PyTorch, and the machine's matrix rate."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -46,6 +47,18 @@ def matrix_products(*, device: str, dtype: str) -> list[tuple[Callable[[], None]
     sides = _SIDES.get(place.type, _SIDES["cpu"])
     matrices = {side: torch.randn(side, side, device=place).to(DTYPES.get(dtype, torch.float32)) for side in sides}
     return [(partial(_square, matrices[side]), 2 * side**3) for side in sides]
+
+
+def matrix_rate(*, device: str, dtype: str) -> float:
+    """Operations per second that the machine reaches, measured in this thread."""
+    products = matrix_products(device=device, dtype=dtype)
+    return max(operations / _seconds(multiply) for multiply, operations in products)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def _square(matrix: Tensor) -> None:
