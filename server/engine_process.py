@@ -20,9 +20,9 @@ from .load import choices_of, start_worker
 from .metrics import Metrics
 from .ring import Ring
 from .settings import Settings
+from .wanted import NumberedSpec
 from .worker import Worker
 
-Row = tuple[int, str, int, str]
 _log = logging.getLogger(__name__)
 
 
@@ -31,12 +31,12 @@ class EngineProcess:
 
     Args:
         control: this process's end of the line to the supervisor, which says where front ends are and when to stop.
-        models: number, name, version and source of each; without a number it is unloaded.
+        models: those that are loaded, and those that are not.
     """
 
-    def __init__(self, control: socket.socket, settings: Settings, models: list[Row]) -> None:
+    def __init__(self, control: socket.socket, settings: Settings, models: list[NumberedSpec]) -> None:
         self._settings = settings
-        self._models = [row for row in models if row[0] is not None]
+        self._models = [model for model in models if model.number is not None]
         self._metrics = Metrics()
         self._workers: dict[int, Worker] = {}
         self._orders = asyncio.Queue[Document]()
@@ -58,22 +58,23 @@ class EngineProcess:
 
     async def _follow_orders(self) -> None:
         """Loads what it starts with; then loads and unloads as it is told, one after the other, while models run."""
-        for row in self._models:
-            if not await self._load(row):
+        for model in self._models:
+            if not await self._load(model):
                 return
         spare_what_is_here()
         self._channel.send({"kind": "loaded"})
         while True:
             order = await self._orders.get()
             if order["kind"] == "load":
-                await self._load(order["model"], self._settings.load_timeout)
+                await self._load(NumberedSpec(*order["model"]), self._settings.load_timeout)
             for number in order.get("numbers", ()):
                 if worker := self._workers.pop(number, None):
                     await asyncio.to_thread(worker.close)
                     _log.info("model number %d has left %s", number, self._settings.device)
 
-    async def _load(self, row: Row, within: float | None = None) -> bool:
-        number, name, version, source = row
+    async def _load(self, model: NumberedSpec, within: float | None = None) -> bool:
+        number, name, version, source = model
+        assert number is not None
         started = time.monotonic()
         settings, told = self._settings, {"number": number, "model": f"{name}:{version}"}
         try:

@@ -13,10 +13,11 @@ from .collector import spare_what_is_here
 from .connection import Server, server_config
 from .metrics import Metrics, Snapshot
 from .remote import EngineConnection
-from .remote_models import RemoteModels, Row
+from .remote_models import RemoteModels
 from .ring import Ring
 from .settings import Settings
 from .state import Service
+from .wanted import NumberedSpec
 
 
 class FrontEnd:
@@ -24,7 +25,7 @@ class FrontEnd:
 
     Args:
         control: this process's end of the line to the supervisor, which says where engines are and when to stop.
-        models: number, name, version and source of each; without a number it is unloaded.
+        models: those that are loaded, and those that are not.
         aliases: as they are now.
         accounts: the memory file of the keys' rates, where those are limited.
     """
@@ -34,7 +35,7 @@ class FrontEnd:
         control: socket.socket,
         listener: socket.socket,
         settings: Settings,
-        models: list[Row],
+        models: list[NumberedSpec],
         aliases: dict[str, str],
         accounts: int | None = None,
     ) -> None:

@@ -19,7 +19,7 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
     async def load(model: ServedModel) -> AsyncEngine:
         started = time.perf_counter()
         engine = await AsyncEngine.load(
-            model.source,
+            model.spec.source,
             name=model.name,
             version=model.version,
             **choices_of(settings),

@@ -13,6 +13,7 @@ from .apart import settle
 from .channel import Document, receive_first
 from .logs import configure
 from .settings import Settings
+from .wanted import NumberedSpec
 
 T = TypeVar("T")
 
@@ -39,14 +40,18 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 async def _engine(control: socket.socket, settings: Settings, start: Document) -> None:
     from .engine_process import EngineProcess
 
-    await EngineProcess(control, settings, start["models"]).run()
+    await EngineProcess(control, settings, _models(start)).run()
 
 
 async def _front_end(control: socket.socket, settings: Settings, start: Document) -> None:
     from .frontend import FrontEnd
 
     listener = socket.socket(fileno=start["listener"])
-    await FrontEnd(control, listener, settings, start["models"], start["aliases"], start["accounts"]).run()
+    await FrontEnd(control, listener, settings, _models(start), start["aliases"], start["accounts"]).run()
+
+
+def _models(start: Document) -> list[NumberedSpec]:
+    return [NumberedSpec(*row) for row in start["models"]]
 
 
 def main() -> None:

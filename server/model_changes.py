@@ -13,7 +13,7 @@ from .apart import TaskSet
 from .channel import Document
 from .errors import LoadFailed, NotReady, ServiceError
 from .members import Member, Members
-from .wanted import Wanted
+from .wanted import ModelSpec
 
 _log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ class ModelChanges:
 
     def __init__(
         self,
-        wanted: Iterable[Wanted],
+        specs: Iterable[ModelSpec],
         aliases: Mapping[str, str],
         members: Members,
         connect: Callable[[Member, Member], None],
     ) -> None:
         self._numbers = itertools.count()
-        self.models = {next(self._numbers): one for one in wanted}
-        self._unloaded: list[Wanted] = []
+        self.models = {next(self._numbers): one for one in specs}
+        self._unloaded: list[ModelSpec] = []
         self._aliases = dict(aliases)
         self._members = members
         self._connect = connect
@@ -46,18 +46,18 @@ class ModelChanges:
     @property
     def document(self) -> Document:
         """Everything, for a process that knows nothing yet. Unloaded models have no number."""
-        numbered = [(number, one.name, one.version, one.source) for number, one in self.models.items()]
-        unloaded = [(None, one.name, one.version, one.source) for one in self._unloaded]
+        numbered = [one.numbered(number) for number, one in self.models.items()]
+        unloaded = [one.numbered(None) for one in self._unloaded]
         return {"models": numbered + unloaded, "aliases": self._aliases}
 
     def on_order(self, front_end: Member, document: Document) -> None:
         """A client of this front end wants a change."""
-        wanted = [Wanted(*row) for row in document.get("models", ())]
+        specs = [ModelSpec(*row) for row in document.get("models", ())]
         match document["kind"]:
             case "load":
-                work = self._load(wanted[0])
+                work = self._load(specs[0])
             case "unload":
-                work = self._unload(wanted)
+                work = self._unload(specs)
             case _:
                 work = self._name(document["alias"], document["target"])
         self._tasks.start(self._answer(front_end, document["ticket"], work))
@@ -93,27 +93,27 @@ class ModelChanges:
             if member in futures and not futures[member].done():
                 futures[member].set_result(f"{member.kind} {member.index} ended")
 
-    async def _load(self, wanted: Wanted) -> None:
+    async def _load(self, spec: ModelSpec) -> None:
         number = next(self._numbers)
         engines = self._members.engines
         if not engines:
             raise NotReady("no engine runs at the moment; try again")
         loading = self._await("load", number, engines)
         for engine in engines:
-            self._order(engine, number, wanted)
+            self._order(engine, number, spec)
         reasons = [reason for reason in await loading if reason]
         if reasons:
             self._forget([number])
-            raise LoadFailed(f"model {wanted} could not be loaded: {reasons[0]}")
-        old = self._drop([wanted])
-        self.models[number] = wanted
+            raise LoadFailed(f"model {spec} could not be loaded: {reasons[0]}")
+        old = self._drop([spec])
+        self.models[number] = spec
         for engine in self._members.loaded_engines:
             self.complete(engine)
             for front_end in self._members.front_ends:
                 self._connect(front_end, engine)
         await self._switch(old)
 
-    async def _unload(self, models: list[Wanted]) -> None:
+    async def _unload(self, models: list[ModelSpec]) -> None:
         old = self._drop(models)
         self._unloaded += models
         await self._switch(old)
@@ -152,18 +152,18 @@ class ModelChanges:
             answer |= {"error": str(error), "error_type": error.error_type}
         front_end.channel.send(answer)
 
-    def _drop(self, models: list[Wanted]) -> list[int]:
+    def _drop(self, models: list[ModelSpec]) -> list[int]:
         """Takes these out of the set, whatever their source; returns the numbers they had."""
-        keys = {(one.name, one.version) for one in models}
-        old = [number for number, one in self.models.items() if (one.name, one.version) in keys]
+        keys = {one.key for one in models}
+        old = [number for number, one in self.models.items() if one.key in keys]
         for number in old:
             del self.models[number]
-        self._unloaded = [one for one in self._unloaded if (one.name, one.version) not in keys]
+        self._unloaded = [one for one in self._unloaded if one.key not in keys]
         return old
 
-    def _order(self, engine: Member, number: int, wanted: Wanted) -> None:
+    def _order(self, engine: Member, number: int, spec: ModelSpec) -> None:
         engine.ordered.add(number)
-        engine.channel.send({"kind": "load", "model": (number, wanted.name, wanted.version, wanted.source)})
+        engine.channel.send({"kind": "load", "model": spec.numbered(number)})
 
     def _forget(self, numbers: list[int]) -> None:
         for engine in self._members.engines:

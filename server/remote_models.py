@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple
 
 from .apart import TaskSet
 from .channel import Document
@@ -15,16 +16,14 @@ from .remote import EngineConnection, RemoteModel
 from .repository import ModelRepository, ServedModel
 from .runners import RunnerInfo
 from .settings import Settings
-from .wanted import Wanted
-
-Row = tuple[int | None, str, int, str]
+from .wanted import ModelSpec, NumberedSpec
 
 
 class RemoteModels:
     """Keeps `repository` as the supervisor has it, and takes what clients want changed to the supervisor.
 
     Args:
-        models: number, name, version and source of each; without a number it is unloaded.
+        models: those that are loaded, and those that are not.
         aliases: as they are now.
         send: takes a document to the supervisor.
     """
@@ -32,29 +31,29 @@ class RemoteModels:
     def __init__(
         self,
         settings: Settings,
-        models: Iterable[Row],
+        models: Iterable[NumberedSpec],
         aliases: Mapping[str, str],
         metrics: Metrics,
         send: Callable[[Document], None],
     ) -> None:
-        rows = list(models)
+        models = list(models)
         self._settings = settings
         self._metrics = metrics
         self._send = send
-        self._numbers = {(name, version): number for number, name, version, _ in rows if number is not None}
+        self._numbers = _numbers(models)
         self._remote: dict[int, asyncio.Future[RemoteModel]] = defaultdict(asyncio.get_running_loop().create_future)
         self._links: dict[int, EngineConnection] = {}
         self._tickets = itertools.count()
         self._orders: dict[int, asyncio.Future[None]] = {}
         self._tasks = TaskSet()
-        served = [ServedModel(name, source, version, unloaded=number is None) for number, name, version, source in rows]
+        served = [ServedModel(model.spec, unloaded=model.number is None) for model in models]
         self.repository = ModelRepository(settings, self._engine_of, served=served, aliases=aliases, changes=self)
 
-    async def load(self, wanted: Wanted) -> None:
+    async def load(self, spec: ModelSpec) -> None:
         """As Changes."""
-        await self._ask("load", [wanted])
+        await self._ask("load", [spec])
 
-    async def unload(self, models: list[Wanted]) -> None:
+    async def unload(self, models: list[ModelSpec]) -> None:
         """As Changes."""
         await self._ask("unload", models)
 
@@ -87,10 +86,11 @@ class RemoteModels:
 
     def switch(self, document: Document) -> None:
         """From now on exactly these models answer; the supervisor is told so, and when no request is on others."""
-        now = {(name, version): number for number, name, version, _ in document["models"] if number is not None}
-        for number, name, version, source in document["models"]:
-            if number is not None and self._numbers.get((name, version)) != number:
-                self._install(number, ServedModel(name, source, version))
+        models = [NumberedSpec(*row) for row in document["models"]]
+        now = _numbers(models)
+        for model in models:
+            if model.number is not None and self._numbers.get(model.spec.key) != model.number:
+                self._install(model.number, ServedModel(model.spec))
         gone = [number for key, number in self._numbers.items() if now.get(key) != number]
         for key in self._numbers.keys() - now.keys():
             self.repository.remove(*key)
@@ -121,20 +121,25 @@ class RemoteModels:
         self._send({"kind": "released", "turn": turn})
 
     async def _engine_of(self, model: ServedModel) -> AsyncEngine:
-        return self._engine(model, await self._remote[self._numbers[model.name, model.version]])
+        return self._engine(model, await self._remote[self._numbers[model.spec.key]])
 
     def _engine(self, model: ServedModel, remote: RemoteModel) -> AsyncEngine:
         limits = limits_of(self._settings, self._metrics, share(self._settings))
         return AsyncEngine(remote, name=model.name, version=model.version, **limits)
 
-    async def _ask(self, kind: str, models: list[Wanted]) -> None:
-        await self._order({"kind": kind, "models": [(one.name, one.version, one.source) for one in models]})
+    async def _ask(self, kind: str, models: list[ModelSpec]) -> None:
+        await self._order({"kind": kind, "models": [astuple(one) for one in models]})
 
     async def _order(self, document: Document) -> None:
         ticket = next(self._tickets)
         order = self._orders[ticket] = asyncio.get_running_loop().create_future()
         self._send(document | {"ticket": ticket})
         await order
+
+
+def _numbers(models: Iterable[NumberedSpec]) -> dict[tuple[str, int], int]:
+    """The numbers of loaded models by name and version."""
+    return {model.spec.key: model.number for model in models if model.number is not None}
 
 
 def share(settings: Settings) -> int:

@@ -12,7 +12,7 @@ from .engine import AsyncEngine
 from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
 from .retirement import Retirement
 from .settings import Settings
-from .wanted import DEFAULT_ALIAS, Wanted, check_name, split_version, wanted_models
+from .wanted import DEFAULT_ALIAS, ModelSpec, check_name, model_specs, split_version
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 _log = logging.getLogger(__name__)
@@ -22,9 +22,7 @@ _log = logging.getLogger(__name__)
 class ServedModel:
     """A name that clients use, and the engine behind it once that is loaded."""
 
-    name: str
-    source: str
-    version: int = 1
+    spec: ModelSpec
     engine: AsyncEngine | None = None
     reason: str = ""
     """Why it could not be loaded."""
@@ -39,8 +37,12 @@ class ServedModel:
         return "ready" if self.engine and self.engine.available else "loading"
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.name, self.version, self.source)
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def version(self) -> int:
+        return self.spec.version
 
 
 Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
@@ -49,11 +51,11 @@ Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
 class Changes(Protocol):
     """Who loads and unloads while the service runs, where this process is not the one that owns the models."""
 
-    async def load(self, wanted: Wanted) -> None:
+    async def load(self, spec: ModelSpec) -> None:
         """Returns once every request that comes now gets the new model. LoadFailed, NotReady: nothing has changed."""
         ...
 
-    async def unload(self, models: list[Wanted]) -> None:
+    async def unload(self, models: list[ModelSpec]) -> None:
         """Returns once no request that comes now gets them."""
         ...
 
@@ -90,9 +92,9 @@ class ModelRepository:
         """Seconds of the last load."""
         self._changes = changes
         self.aliases = dict(settings.aliases if aliases is None else aliases)
-        found = wanted_models(settings.model, settings.models, settings.aliases)
-        models = [ServedModel(one.name, one.source, one.version) for one in found] if served is None else served
-        self._models = {(model.name, model.version): model for model in models}
+        found = model_specs(settings.model, settings.models, settings.aliases)
+        models = [ServedModel(spec) for spec in found] if served is None else served
+        self._models = {model.spec.key: model for model in models}
         self._first = found[0].name
         self._changing = asyncio.Lock()
         self.retirement = Retirement()
@@ -176,7 +178,7 @@ class ModelRepository:
                 except Exception as error:
                     model.reason = str(error) or repr(error)
                     _log.error("model %s could not be loaded: %s", model.name, model.reason)
-                if model.engine and self._models[model.name, model.version] is not model:  # replaced since
+                if model.engine and self._models[model.spec.key] is not model:  # replaced since
                     self.retirement.of(model.engine)
 
     async def load(self, name: str, source: str | None = None, version: int | None = None) -> ServedModel:
@@ -194,17 +196,17 @@ class ModelRepository:
             LoadFailed: with the reason; whatever was served still is.
             NotReady: nothing can be loaded at the moment.
         """
-        wanted = self._wanted(name, source, version)
+        spec = self._spec(name, source, version)
         if self._changes is not None:
-            await self._changes.load(wanted)
-            return self.find(str(wanted))
+            await self._changes.load(spec)
+            return self.find(str(spec))
         async with self._changing:
-            model = ServedModel(wanted.name, wanted.source, wanted.version)
+            model = ServedModel(spec)
             try:
                 model.engine = await given_up_after(self._load_timeout, self._timed_load(model))
             except Exception as error:
-                _log.error("model %s could not be loaded: %s", wanted, error)
-                raise LoadFailed(f"model {wanted} could not be loaded: {error or repr(error)}") from error
+                _log.error("model %s could not be loaded: %s", spec, error)
+                raise LoadFailed(f"model {spec} could not be loaded: {error or repr(error)}") from error
             self.install(model)
         return model
 
@@ -218,10 +220,10 @@ class ModelRepository:
         every = self.aliases.get(name, name) == asked.name
         gone = [model for model in self.versions if model is asked or (every and model.name == asked.name)]
         if self._changes is not None:
-            await self._changes.unload([model.wanted for model in gone])
-            return [self._models[model.name, model.version] for model in gone]
+            await self._changes.unload([model.spec for model in gone])
+            return [self._models[model.spec.key] for model in gone]
         async with self._changing:
-            return [self.remove(model.name, model.version) for model in gone]
+            return [self.remove(*model.spec.key) for model in gone]
 
     async def name(self, alias: str, target: str | None) -> dict[str, str]:
         """From now on `alias` means `target`, a served name or `name:version`; None: nothing. Returns all aliases.
@@ -239,7 +241,7 @@ class ModelRepository:
                 raise BadRequest(f"{alias!r} is the name of a model, or of a version, and cannot be an alias as well")
             self.engine(target)
             target = self.aliases.get(target, target)
-            target = target if target in self.models else str(self.find(target).wanted)
+            target = target if target in self.models else str(self.find(target).spec)
         if self._changes is not None:
             await self._changes.name(alias, target)
         elif target is None:
@@ -250,17 +252,17 @@ class ModelRepository:
 
     def install(self, model: ServedModel) -> None:
         """From now on `model` answers; what it replaces is freed once it has answered everything."""
-        old = self._models.get((model.name, model.version))
-        self._models[model.name, model.version] = model
-        _log.info("model %s is %s", model.wanted, "replaced" if old and old.engine else "loaded")
+        old = self._models.get(model.spec.key)
+        self._models[model.spec.key] = model
+        _log.info("model %s is %s", model.spec, "replaced" if old and old.engine else "loaded")
         if old and old.engine:
             self.retirement.of(old.engine)
 
     def remove(self, name: str, version: int) -> ServedModel:
         """From now on this model does not answer; its engine is freed once it has answered everything."""
         old = self._models[name, version]
-        self._models[name, version] = gone = ServedModel(name, old.source, version, unloaded=True)
-        _log.info("model %s is unloaded", old.wanted)
+        self._models[name, version] = gone = ServedModel(old.spec, unloaded=True)
+        _log.info("model %s is unloaded", old.spec)
         if old.engine:
             self.retirement.of(old.engine)
         return gone
@@ -283,7 +285,7 @@ class ModelRepository:
     def _loaded(self) -> list[str]:
         return [name for name, model in self.models.items() if not model.unloaded] or ["none"]
 
-    def _wanted(self, name: str, source: str | None, version: int | None) -> Wanted:
+    def _spec(self, name: str, source: str | None, version: int | None) -> ModelSpec:
         try:
             known = self.find(name)
         except ModelNotServed:
@@ -292,7 +294,7 @@ class ModelRepository:
             check_name(base)
             if named and not source:
                 raise BadRequest(f"version {named} of {base!r} is new: say its source") from None
-            return Wanted(base, version or named or 1, source or base)
+            return ModelSpec(base, version or named or 1, source or base)
         if version not in (None, known.version) and not source:
-            return self._wanted(f"{known.name}:{version}", source, None)
-        return Wanted(known.name, version or known.version, source or known.source)
+            return self._spec(f"{known.name}:{version}", source, None)
+        return ModelSpec(known.name, version or known.version, source or known.spec.source)

@@ -19,7 +19,7 @@ from .rates import accounts
 from .remote_models import share
 from .ring import memory_file
 from .settings import Settings
-from .wanted import wanted_models
+from .wanted import model_specs
 
 _log = logging.getLogger(__name__)
 READY = "ready: open %s in a browser, or post an image to its /classify"
@@ -44,8 +44,8 @@ class Supervisor:
         self._address = address
         self._devices = settings.device.split(",")
         self._members = Members()
-        wanted = wanted_models(settings.model, settings.models, settings.aliases)
-        self._changes = ModelChanges(wanted, settings.aliases, self._members, self._link)
+        specs = model_specs(settings.model, settings.models, settings.aliases)
+        self._changes = ModelChanges(specs, settings.aliases, self._members, self._link)
         self._attempts: dict[tuple[str, int], int] = {}
         self._tasks = TaskSet()
         self._stopping = asyncio.Event()

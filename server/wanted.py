@@ -1,9 +1,9 @@
-"""Which models are wanted: name, version and source of each, as the settings say. Knows no engine."""
+"""Model specs (name, version, source) parsed from the settings. Knows no engine."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,7 +16,7 @@ _VERSIONED = re.compile(r"(?P<name>.+):(?P<version>[1-9]\d{0,8})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Wanted:
+class ModelSpec:
     """A model to be served. `source`: as of `--model`."""
 
     name: str
@@ -25,6 +25,27 @@ class Wanted:
 
     def __str__(self) -> str:
         return f"{self.name}:{self.version}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Name and version: one model at a time is served under them."""
+        return self.name, self.version
+
+    def numbered(self, number: int | None) -> "NumberedSpec":
+        return NumberedSpec(number, self.name, self.version, self.source)
+
+
+class NumberedSpec(NamedTuple):
+    """A model spec as the processes of one service send it: `number` is used once, and None while it is unloaded."""
+
+    number: int | None
+    name: str
+    version: int
+    source: str
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec(self.name, self.version, self.source)
 
 
 class Version(BaseModel):
@@ -50,9 +71,9 @@ def _as_versions(value: Any) -> Any:
 Versions = Annotated[tuple[Version, ...], Field(min_length=1), BeforeValidator(_as_versions)]
 
 
-def wanted_models(
+def model_specs(
     specifications: Sequence[str], models: Mapping[str, Sequence[Version]], aliases: Mapping[str, str]
-) -> list[Wanted]:
+) -> list[ModelSpec]:
     """What is to be served, in order.
 
     Args:
@@ -64,22 +85,22 @@ def wanted_models(
         ValueError: two models would be served under one name and version, or an alias is a model's name or stands for
             nothing.
     """
-    found: dict[tuple[str, int], Wanted] = {}
+    found: dict[tuple[str, int], ModelSpec] = {}
     for specification in specifications:
         name = served_name(specification)
         if (name, 1) in found:
             raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
-        found[name, 1] = Wanted(name, 1, specification)
+        found[name, 1] = ModelSpec(name, 1, specification)
     for name, versions in models.items():
         for version in versions:
             if (name, version.version) in found:
                 raise ValueError(f"two models would be served as version {version.version} of {name!r}")
-            found[name, version.version] = Wanted(name, version.version, version.source)
+            found[name, version.version] = ModelSpec(name, version.version, version.source)
     _check_aliases(aliases, found)
     return list(found.values())
 
 
-def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], Wanted]) -> None:
+def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], ModelSpec]) -> None:
     names = {name for name, _ in found}
     for alias, target in aliases.items():
         if alias in names:

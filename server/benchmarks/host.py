@@ -47,7 +47,7 @@ class LocalBenchmarks:
 
     async def start(self, run: Run, source: str) -> Run:
         """As Benchmarks."""
-        ports = {str(model.wanted): model.engine.port for model in self._repository.versions if model.engine}
+        ports = {str(model.spec): model.engine.port for model in self._repository.versions if model.engine}
         workers = {name: port for name, port in ports.items() if isinstance(port, Worker)}
         if run.served not in workers:
             raise NotReady(f"model {run.served!r} does not run in this process")

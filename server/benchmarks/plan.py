@@ -28,7 +28,7 @@ def plan(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, s
         raise BadRequest("a batch size is named twice; name each once")
     if request.dtype not in (None, info.dtype):
         raise BadRequest(f"{engine.name} is served in {info.dtype}, not in {request.dtype}; what is served is measured")
-    if request.against and onnx_file(model.source) is not None:
+    if request.against and onnx_file(model.spec.source) is not None:
         raise BadRequest(f"{engine.name} is an ONNX file, of which PyTorch has no network to be compared with")
     if request.against and not installed("torch"):
         raise BadRequest("eager PyTorch cannot be measured: torch is not installed here")
@@ -42,4 +42,4 @@ def plan(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, s
         dtype=info.dtype,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return run, model.source
+    return run, model.spec.source

@@ -26,9 +26,9 @@ class Shelf:
         self.runners: dict[str, GatedRunner] = {}
 
     async def load(self, model: ServedModel) -> AsyncEngine:
-        if model.source == "missing":
+        if model.spec.source == "missing":
             raise LookupError("there is no file 'missing'")
-        runner = self.runners[model.source] = GatedRunner()
+        runner = self.runners[model.spec.source] = GatedRunner()
         return AsyncEngine(runner.worker(4), name=model.name, version=model.version)
 
 
@@ -150,7 +150,7 @@ def test_a_model_that_failed_at_the_start_can_be_loaded_later() -> None:
 
 def test_a_new_name_is_its_own_source_and_a_new_version_needs_one() -> None:
     async def scenario(repository: ModelRepository, shelf: Shelf) -> None:
-        assert (await repository.load("timm/birds")).source == "timm/birds"
+        assert (await repository.load("timm/birds")).spec.source == "timm/birds"
         assert await answers(repository, shelf, "timm/birds") == "timm/birds"
         for name, version in (("cats:2", None), ("cats", 2)):
             with pytest.raises(BadRequest, match="version 2 of 'cats' is new: say its source"):

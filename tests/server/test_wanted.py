@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tessella.server.settings import Settings
-from tessella.server.wanted import Wanted, split_version, wanted_models
+from tessella.server.wanted import ModelSpec, model_specs, split_version
 
 FILE = """
 [models]
@@ -35,7 +35,7 @@ def serving(**options: Any) -> Settings:
 
 
 def wanted(settings: Settings) -> list[str]:
-    found = wanted_models(settings.model, settings.models, settings.aliases)
+    found = model_specs(settings.model, settings.models, settings.aliases)
     return [f"{model} = {model.source}" for model in found]
 
 
@@ -97,4 +97,4 @@ def test_a_version_is_a_number_after_the_last_colon() -> None:
     assert [split_version(name) for name in ("a", "a:", ":1", "a:0", "a:x")] == [
         (name, None) for name in ("a", "a:", ":1", "a:0", "a:x")
     ]
-    assert str(Wanted("a", 2, "b")) == "a:2"
+    assert str(ModelSpec("a", 2, "b")) == "a:2"

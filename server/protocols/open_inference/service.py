@@ -52,7 +52,7 @@ def engine_of(service: Service, name: str, version: str = "") -> AsyncEngine:
         ModelNotServed: as `model_of`; or it is not loaded.
         NotReady: it is loading, or could not be loaded.
     """
-    return service.repository.engine(str(model_of(service, name, version).wanted))
+    return service.repository.engine(str(model_of(service, name, version).spec))
 
 
 def metadata(service: Service, name: str, version: str = "") -> ModelMetadata:
