@@ -4,15 +4,15 @@ import io
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from ..models.photographs import installed_photographs
+
 TILE_WIDTH = 500
 QUALITY = 90
-_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,9 @@ def _encode(picture: Image.Image) -> bytes:
 
 @cache
 def _originals() -> dict[str, Image.Image]:
-    if find_spec("skimage"):
-        import skimage.data
-
-        return {name: Image.fromarray(getattr(skimage.data, name)()).convert("RGB") for name in _SKIMAGE}
-    if find_spec("sklearn"):
-        from sklearn.datasets import load_sample_images
-
-        sample = load_sample_images()
-        pairs = zip(sample.filenames, sample.images, strict=True)
-        return {Path(file).stem: Image.fromarray(image) for file, image in pairs}
-    raise ValueError(
-        "the photographs come with scikit-image or scikit-learn: install one, or name a folder of your own"
-    )
+    photographs, _ = installed_photographs()
+    if not photographs:
+        raise ValueError(
+            "the photographs come with scikit-image or scikit-learn: install one, or name a folder of your own"
+        )
+    return photographs
