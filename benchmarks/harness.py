@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from ..models.cpu_rates import relative_spread
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -20,10 +22,7 @@ class Timing:
     @property
     def spread(self) -> float:
         """Half the distance between the quartiles, as a part of the median."""
-        if len(self.rounds) < 2:
-            return 0.0
-        lower, _, upper = statistics.quantiles(self.rounds, n=4, method="inclusive")
-        return (upper - lower) / 2 / self.median
+        return relative_spread(self.rounds)
 
 
 def interleave(

@@ -5,7 +5,7 @@ Knows no backend and no network.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import cpu
@@ -44,6 +44,14 @@ def batch_size() -> int:
     """Of the batches that are measured, and later run where they gain: an image for each core, within bounds."""
     fewest, most = _BATCHES
     return max(fewest, min(cpu.usable_cores(), most))
+
+
+def relative_spread(seconds: Sequence[float]) -> float:
+    """Half the distance between the quartiles, as a part of the median; 0 for a single time."""
+    if len(seconds) < 2:
+        return 0.0
+    lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive")
+    return (upper - lower) / 2 / median
 
 
 def fastest(runs: Mapping[str, Run]) -> Choice:

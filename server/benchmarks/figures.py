@@ -7,6 +7,7 @@ import numpy as np
 
 from ...models import costs
 from ...models.config import TNTConfig, ViTConfig
+from ...models.cpu_rates import relative_spread
 from ..runners import RunnerInfo
 from .schemas import BenchmarkRow
 
@@ -56,16 +57,10 @@ def row(size: int, times: Mapping[str, Sequence[float]], first: float) -> Benchm
         iterations=len(live),
         first_ms=ms(first),
         **dict(zip(("p50_ms", "p95_ms", "p99_ms"), map(ms, (p50, p95, p99)), strict=True)),
-        spread=round(spread(live), 4),
+        spread=round(relative_spread(live), 4),
         images_per_second=round(size / p50, 2),
         **found,
     )
-
-
-def spread(times: Sequence[float]) -> float:
-    """Half the distance between the quartiles, as a part of the median."""
-    lower, median, upper = np.percentile(times, [25, 50, 75])
-    return float((upper - lower) / 2 / median)
 
 
 def ms(seconds: float) -> float:

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from tessella.models.costs import macs
+from tessella.models.cpu_rates import relative_spread
 from tessella.models.registry import describe
-from tessella.server.benchmarks.figures import operations_of, rated, row, spread
+from tessella.server.benchmarks.figures import operations_of, rated, row
 from tessella.server.benchmarks.measure import Measurement
 from tessella.server.benchmarks.schemas import BenchmarkRequest, Run
 from tessella.server.load import start_worker
@@ -69,5 +70,5 @@ def test_figures_of_known_times() -> None:
     assert [r.roofline_percent for r in rated([found], 51_000_000, 1e11)] == [8.0]
     assert rated([found], None, 1e11) == rated([found], 51_000_000, None) == [found]
     assert (found.speedup, found.eager_p50_ms) == (2, 102)
-    assert spread(live) == pytest.approx(25 / 51)
+    assert relative_spread(live) == pytest.approx(25 / 51)
     assert operations_of(GatedRunner.info) is None
