@@ -1,6 +1,5 @@
 """The servers of a comparison as processes: which can be started here, how, and how each is kept still meanwhile."""
 
-import importlib.metadata
 import json
 import os
 import re
@@ -187,14 +186,6 @@ def _start_ray(settings: ServerSettings, log: Path, port: int) -> Server:
     }
     command = [sys.executable, "-m", "tessella.server.ray_app", *(f"{name}={value}" for name, value in given.items())]
     return Server("ray", command, "/readyz", log, settings.threads, port, sleeps=False)
-
-
-def version(name: str) -> str | None:
-    """Of an installed distribution; None where it is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 @contextmanager

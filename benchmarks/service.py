@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..kernels.versions import installed_version
 from . import scenarios
 from .bare_loop import load_bare
 from .contestants import Bare, Contestant, Served, check, run
@@ -19,7 +20,7 @@ from .plan import OPEN_SHARE, Plan
 from .random_weights import save_random_checkpoint
 from .report import circumstances
 from .rows import Cell, ratios, summarise_rounds
-from .servers import Server, ServerSettings, all_ready, start_peer, start_tessella, version
+from .servers import Server, ServerSettings, all_ready, start_peer, start_tessella
 
 Progress = Callable[[str, float], object]
 Bear = Callable[[float, int], Load]
@@ -136,7 +137,7 @@ class _Bench:
         plan = self._plan
         started = [start_tessella(self._settings, self._folder / "tessella.log", *self._options)]
         for peer in plan.peers:
-            installed = version(peer)
+            installed = installed_version(peer)
             extra = "ray" if peer == "ray" else "bench"
             self.servers[peer] = installed or f"not installed: pip install 'tessella[{extra}]'"
             if installed:

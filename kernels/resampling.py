@@ -5,13 +5,14 @@ give the same bytes. Source: Pillow, src/libImaging/Resample.c (precompute_coeff
 ImagingResampleInner).
 """
 
-import importlib.metadata
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .versions import installed_version
 
 PRECISION_BITS = 22
 LARGEST_KEPT = 16
@@ -104,7 +105,5 @@ def vertical_first(source: tuple[int, int], target: tuple[int, int]) -> bool:
 @cache
 def pillow_version() -> int:
     """The first number of it; the newest rule where Pillow is not installed."""
-    try:
-        return int(importlib.metadata.version("pillow").split(".")[0])
-    except importlib.metadata.PackageNotFoundError:
-        return 13
+    version = installed_version("pillow")
+    return int(version.split(".")[0]) if version else 13

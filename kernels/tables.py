@@ -5,7 +5,6 @@ or cannot be read, is ignored with a warning that names it.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import warnings
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from .devices import Gpu
+from .versions import installed_version
 
 FOLDER = Path(__file__).parent / "configs"
 SOURCES = (
@@ -152,10 +152,7 @@ def empty(gpu: Gpu) -> Table:
 
 
 def triton_version() -> str:
-    try:
-        return importlib.metadata.version("triton")
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
+    return installed_version("triton") or "none"
 
 
 @cache

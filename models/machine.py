@@ -1,6 +1,5 @@
 """`tessella doctor`: what this machine has, and what the shipped models get on it."""
 
-import importlib.metadata
 import os
 import platform
 
@@ -15,7 +14,7 @@ PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", 
 def examine() -> list[tuple[str, str]]:
     """Findings as (what, found) in the order to read them. Loads and measures the shipped models."""
     findings = [
-        ("tessella", importlib.metadata.version("tessella")),
+        ("tessella", version("tessella")),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("cpu", f"{os.cpu_count()} cores, {usable_cores()} for this process; {_cpu_arithmetic()}"),
         ("gpu", _gpus()),

@@ -1,9 +1,10 @@
 """Optional packages: whether they are installed and in which version, without importing them; which extra has them."""
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from ..kernels.versions import installed_version
 
 _BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
 """Distributions that bring the same package."""
@@ -15,12 +16,7 @@ def installed(package: str) -> bool:
 
 def version(package: str) -> str:
     """Of an installed package; `unknown` where its distribution is called otherwise."""
-    for distribution in _BUILDS.get(package, (package,)):
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "unknown"
+    return next(filter(None, map(installed_version, _BUILDS.get(package, (package,)))), "unknown")
 
 
 @contextmanager

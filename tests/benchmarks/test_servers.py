@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tessella.benchmarks.servers import Server, ServerError, ServerSettings, all_ready, free_port, start_peer, version
+from tessella.benchmarks.servers import Server, ServerError, ServerSettings, all_ready, free_port, start_peer
 
 SERVER = """
 import http.server, subprocess, sys, os
@@ -89,11 +89,6 @@ def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
 def test_an_unknown_peer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no peer 'triton'; there is: fastapi, litserve, ray"):
         start_peer("triton", ServerSettings(model=tmp_path), tmp_path / "log")
-
-
-def test_versions() -> None:
-    assert version("aiohttp")
-    assert version("no-such-distribution") is None
 
 
 def test_one_that_would_take_harm_is_not_stopped(tmp_path: Path) -> None:
