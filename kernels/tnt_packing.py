@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .tnt_weights import InnerWeights, PackedInner
+from .tuning import next_power_of_two
 
 CHUNK = 32
 """Hidden channels that the kernel computes at a time."""
@@ -13,9 +14,9 @@ CHUNK = 32
 def pack(weights: InnerWeights) -> PackedInner:
     """These weights for the kernel."""
     heads, dim = weights.heads, weights.dim
-    width = _power(dim // heads, 8)
-    count = max(_power(heads), -(-16 // width))
-    channels = _power(dim, 16)
+    width = next_power_of_two(max(dim // heads, 8))
+    count = max(next_power_of_two(heads), -(-16 // width))
+    channels = next_power_of_two(max(dim, 16))
     hidden = -(-weights.expand.shape[1] // CHUNK) * CHUNK
 
     def by_head(x: Tensor) -> Tensor:  # (…, h · d) -> (…, E)
@@ -40,7 +41,3 @@ def _padded(x: Tensor, *sizes: int) -> Tensor:
     """Zeros after the last dimensions, up to these sizes."""
     missing = [size - length for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
     return F.pad(x, [part for more in reversed(missing) for part in (0, more)]).contiguous()
-
-
-def _power(value: int, least: int = 1) -> int:
-    return max(least, 1 << (value - 1).bit_length())

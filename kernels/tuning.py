@@ -179,8 +179,8 @@ def _fits(tile: Tile, gpu: Gpu, itemsize: int) -> bool:
 
 def attention_keys(tokens: int) -> int:
     """The keys of a tile that holds all of them."""
-    return _power(max(tokens, 16))
+    return next_power_of_two(max(tokens, 16))
 
 
-def _power(value: int) -> int:
+def next_power_of_two(value: int) -> int:
     return 1 << (value - 1).bit_length()

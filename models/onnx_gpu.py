@@ -72,7 +72,7 @@ class BoundBatches:
         return (*(size for size in powers if size < self._largest), self._largest)
 
     def _run(self, images: NDArray[np.generic], classes: int) -> NDArray[np.generic]:
-        bucket = min(self._largest, 1 << (len(images) - 1).bit_length())
+        bucket = next(size for size in self.buckets if size >= len(images))
         if bucket not in self._bound:
             self._bound[bucket] = self._bind(bucket, images, classes)
             compiled(f"onnxruntime's buffers and graph of batch {bucket}")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..kernels.tuning import next_power_of_two
 from .device_resize import DeviceResize
 from .frames import Frame, Frames, all_ready, ready_pixels
 
@@ -100,7 +101,7 @@ class Staging:
         """uint8 (count,) on the GPU, as `fill` writes it; the computing stream waits for it."""
         computing = torch.cuda.current_stream(self._device)
         if slot not in self._sent or len(self._sent[slot]) < count:
-            room = 1 << (count - 1).bit_length()
+            room = next_power_of_two(count)
             self._sent[slot] = torch.empty(room, dtype=torch.uint8, pin_memory=True)
             self._received[slot] = torch.empty(room, dtype=torch.uint8, device=self._device)
             self._arriving.wait_stream(computing)  # which may still use that memory
