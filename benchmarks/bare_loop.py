@@ -12,6 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..models.frames import Pixels
 from ..models.onnx_exports import exported
 from ..models.onnx_model import OnnxModel
 from ..models.precision import limit_threads
@@ -21,7 +22,6 @@ from .load import Load, Sample
 from .photos import Photo
 from .servers import ServerSettings
 
-Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 RUNTIMES = ("onnxruntime", "tensorrt", "openvino")
 

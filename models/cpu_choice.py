@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import costs
 from .cache import CacheError
 from .cpu_memory import remembered_or
 from .cpu_rates import Choice, Run, batch_size, fastest
+from .frames import Pixels
 from .onnx_exports import open_exported
 from .onnx_gpu import CUDA
 from .onnx_model import OnnxModel, bytes_of
@@ -28,8 +28,6 @@ SMALL_BYTES = 8 * 2**20
 """The same of an .onnx file, whose arithmetic is not known before it is loaded."""
 _WRITERS = ("onnx", "onnxscript", "onnxruntime")
 _log = logging.getLogger(__name__)
-
-Pixels = NDArray[np.uint8]
 
 
 def choose_for_checkpoint(source: str, *, device: str, dtype: str, **said: Unpack[Said]) -> Choice:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
+
 
 class Frame(NamedTuple):
     """An image on its way to a network.
@@ -13,7 +15,7 @@ class Frame(NamedTuple):
     `pixels`: uint8 (H, W, 3). `ready`: they are what the network sees; else they are still to be resized and cropped.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     ready: bool = True
 
 
@@ -21,11 +23,11 @@ DEFAULT_GPU_RESIZE_PIXELS = 400_000
 """Largest image, in pixels, that is handed over unready where nobody says otherwise."""
 LARGEST_SIDE = 65_535
 LARGEST_BYTES = 250_000_000
-Frames = NDArray[np.uint8] | Sequence[Frame]
+Frames = Pixels | Sequence[Frame]
 """A batch: (B, H, W, 3), all of them ready, or one frame for each image."""
 
 
-def stacked(frames: Frames) -> NDArray[np.uint8]:
+def stacked(frames: Frames) -> Pixels:
     """(B, H, W, 3), for those who take what the network sees.
 
     Raises:
@@ -42,7 +44,7 @@ def all_ready(frames: Sequence[Frame]) -> bool:
     return all(frame.ready for frame in frames)
 
 
-def ready_pixels(frames: Frames) -> list[NDArray[np.uint8]]:
+def ready_pixels(frames: Frames) -> list[Pixels]:
     """The images of a batch of which all are ready, of one shape.
 
     Raises:

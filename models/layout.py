@@ -1,11 +1,14 @@
 """Which files make a checkpoint in a folder: the names that the hub, timm and transformers use."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, ModelNotFoundError
 
+Document = Mapping[str, Any]
+"""A JSON object."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 ONNX_SUFFIX = ".onnx"
 INDEX_SUFFIX = ".index.json"

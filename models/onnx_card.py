@@ -9,11 +9,10 @@ from typing import Any, get_args
 from . import recipes
 from .errors import CheckpointError
 from .labels import imagenet_1k, read_labels
-from .layout import SIDECARS, read_json
+from .layout import SIDECARS, Document, read_json
 from .onnx_signature import Signature
 from .preprocess import CropRounding, Interpolation, Preprocessing, ResizeMode
 
-Document = dict[str, Any]
 LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
 """Keys of `metadata_props`; each value is JSON."""
 _TYPES = {"family": str, "config": dict, "parameters": int, "dtype": str, "preprocesses": bool, "facts": dict}
@@ -32,7 +31,7 @@ class Card:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     family: str = "onnx"
-    config: Document = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     dtype: str = "float32"
     preprocesses: bool = False
@@ -71,7 +70,7 @@ def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> 
     return Card(labels=labels, preprocessing=preprocessing, **facts)
 
 
-def _beside(path: Path, known: Set[str]) -> Document:
+def _beside(path: Path, known: Set[str]) -> dict[str, Any]:
     """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder.
 
     Args:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CheckpointError
+from .frames import Pixels
 from .onnx_card import Card
 from .onnx_signature import Signature
 
-Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 _LEAST = np.finfo(np.float32).tiny
 

@@ -1,16 +1,15 @@
 """Preprocessing as checkpoints describe it: timm's `pretrained_cfg`, Hugging Face's `preprocessor_config.json`."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from PIL import Image
 
 from .errors import CheckpointError
+from .layout import Document
 from .preprocess import Interpolation, Preprocessing
 
-Document = Mapping[str, Any]
 Colour = tuple[float, float, float]
 
 HALF: Colour = (0.5, 0.5, 0.5)

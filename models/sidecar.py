@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from .config import Config, Feedforward, Pooling, ViTConfig
 from .errors import CheckpointError
+from .layout import Document
 from .variants import VARIANTS, find
 
-Document = Mapping[str, Any]
 T = TypeVar("T")
 
 HUGGING_FACE_MODELS = ("vit", "deit", "dinov2", "dinov2_with_registers", "vit_msn")

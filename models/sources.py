@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from . import hub
 from .errors import CheckpointError, ModelNotFoundError
-from .layout import ONNX_SUFFIX, SIDECARS, SUFFIXES, read_json, weight_files
+from .layout import ONNX_SUFFIX, SIDECARS, SUFFIXES, Document, read_json, weight_files
 from .variants import find
 
 ZOO = Path(__file__).parent / "zoo"
-Document = dict[str, Any]
 
 
 class Said(TypedDict, total=False):

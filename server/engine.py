@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar, Unpack
 
-from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS, Frame
+from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS, Frame, Pixels
 from .admission import Admission
 from .apart import apart
 from .decoders import Decoders
@@ -20,7 +20,7 @@ from .predictions import Answer, Classification, Function, Output
 from .recorder import RequestRecorder
 from .tasks import Task
 from .tracing import record_stages
-from .worker import Inference, ModelPort, Pixels, Worker
+from .worker import Inference, ModelPort, Worker
 
 A = TypeVar("A", bound=Answer)
 E = TypeVar("E")

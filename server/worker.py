@@ -21,7 +21,6 @@ from .recorder import BatchRecorder
 from .runners import Direct, PipelinedRunner, Runner, RunnerInfo
 from .tasks import Task
 
-Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 Errand = Callable[[Runner], Any]
 """Something else than a batch of images that needs the model's thread."""

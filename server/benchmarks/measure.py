@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.frames import Pixels
 from ...models.packages import installed
 from ..runners import Runner
-from ..worker import Pixels, Worker
+from ..worker import Worker
 from .figures import operations_of, rated, row
 from .schemas import BenchmarkRow, Run
 

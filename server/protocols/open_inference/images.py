@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.frames import Pixels
 from ....models.preprocess import Preprocessing
 from ...errors import BadRequest, RequestTooLarge
-from ...worker import Pixels
 from .request import Tensor
 
 INPUTS = {"image": ("BYTES",), "pixels": ("UINT8",), "pixel_values": ("FP32", "FP16")}

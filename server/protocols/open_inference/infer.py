@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.frames import Pixels
 from ...engine import AsyncEngine
 from ...errors import BadRequest, ImageError
 from ...predictions import Output as ImageOutput
 from ...predictions import probabilities
 from ...settings import Settings
 from ...tasks import Task
-from ...worker import Pixels
 from .images import images_of
 from .model import OUTPUTS
 from .request import InferRequest, RequestedOutput, Tensor
