@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..models.checkpoint import Description
 from ..models.executor import fused
+from ..models.graphs import Forward
 from ..models.networks import NormalizedNetwork, build
 from ..models.packages import installed
 from ..models.preprocess import Preprocessing
@@ -21,7 +22,6 @@ from ..models.weights import translate
 from . import timm_import  # noqa: F401
 from .report import dtype_name
 
-Candidate = Callable[[Tensor], Tensor]
 MEAN = STD = (0.5, 0.5, 0.5)
 ENGINES = ("eager", "compiled", "folded", "onnxruntime", "openvino")
 """`eager` and `compiled` run the network as published, `folded` ours in PyTorch, the rest exported files."""
@@ -29,7 +29,7 @@ ENGINES = ("eager", "compiled", "folded", "onnxruntime", "openvino")
 
 def make_candidates(
     architecture: str, dtypes: Iterable[torch.dtype], device: str, engines: Collection[str] = ()
-) -> dict[str, Candidate]:
+) -> dict[str, Forward]:
     """Functions from uint8 (B, H, W, 3) to float32 logits (B, 1000), all with the same random weights.
 
     Args:
@@ -44,7 +44,7 @@ def make_candidates(
         raise ValueError(f"engine {min(unknown)!r} is not one of {', '.join(ENGINES)}")
     chosen = {"eager", *(engines or _available(device))}
     theirs, ours = networks(architecture)
-    made: dict[str, Candidate] = {}
+    made: dict[str, Forward] = {}
     kinds = tuple(dtypes)
     for dtype in kinds:
         made |= _torch_candidates(theirs, ours, dtype, device)
@@ -78,7 +78,7 @@ def _described(architecture: str, network: ViT | TNT) -> Description:
     return Description(name=architecture, config=network.config, preprocessing=recipe, labels=labels)
 
 
-def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Candidate]:
+def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Forward]:
     name = dtype_name(dtype)
     made = {f"timm eager {name}": _eager(theirs, dtype, device)}
     folded = fused(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
@@ -102,11 +102,11 @@ def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
     return theirs, ours
 
 
-def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
+def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Forward:
     return _float_logits(NormalizedNetwork(copy.deepcopy(network).to(device=device, dtype=dtype), MEAN, STD))
 
 
-def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
+def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Forward:
     """Compiled anew for each batch size, when it is first called with it."""
     with warnings.catch_warnings(action="ignore"):
         quick = torch.compile(copy.deepcopy(network).to(device=device, dtype=dtype), dynamic=False)
@@ -119,7 +119,7 @@ def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Candidate:
     return run_quietly
 
 
-def _float_logits(network: Callable[[Tensor], Tensor]) -> Candidate:
+def _float_logits(network: Callable[[Tensor], Tensor]) -> Forward:
     @torch.inference_mode()
     def run(pixels: Tensor) -> Tensor:
         return network(pixels).float()

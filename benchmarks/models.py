@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..models.costs import macs
 from ..models.cpu import has_bfloat16
+from ..models.graphs import Forward
 from ..models.packages import installed, version
 from ..models.precision import limit_threads
 from ..models.variants import VARIANTS
 from ..models.yardstick import matrix_rate
-from .candidates import Candidate, make_candidates
+from .candidates import make_candidates
 from .harness import interleave
 from .report import circumstances
 
@@ -102,7 +103,7 @@ def measure(
     }
 
 
-def compare(candidates: dict[str, Candidate], pixels: Tensor) -> dict[str, float]:
+def compare(candidates: dict[str, Forward], pixels: Tensor) -> dict[str, float]:
     """Each candidate's error against the first one, which is timm's float32.
 
     Raises:
@@ -121,7 +122,7 @@ def compare(candidates: dict[str, Candidate], pixels: Tensor) -> dict[str, float
 
 def _time(
     architecture: str,
-    candidates: dict[str, Candidate],
+    candidates: dict[str, Forward],
     errors: dict[str, float],
     pixels: Tensor,
     seconds: float,

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from ..kernels import tables
 from ..kernels.devices import gpu_of
 from ..kernels.options import Implementation, Options, Workspace
 from ..models.config import Config
 from ..models.executor import uncaptured
+from ..models.graphs import Forward
 from ..models.networks import NormalizedNetwork, build
 from ..models.tnt import TNT
 from ..models.vit import ViT
@@ -41,8 +41,6 @@ BATCHES = (256, 1, 128, 8, 64, 32)
 PROVIDERS = ("triton", "auto", "eager", "compiled", "max-autotune")
 """`triton` is all ours; `auto`, as networks are served, takes PyTorch for what it was measured to run quicker."""
 MEAN = STD = (0.5, 0.5, 0.5)
-
-Run = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +110,10 @@ def measure(
     return measured.rows, left
 
 
-def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Run]]:
+def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Forward]]:
     """Makers of forward passes over uint8 (B, H, W, 3), all with the same weights."""
 
-    def folded(implementation: Implementation) -> Run:
+    def folded(implementation: Implementation) -> Forward:
         made = uncaptured(network, MEAN, STD, dtype=dtype, device=device, options=Options(implementation))
         assert made is not None
         run, options = made

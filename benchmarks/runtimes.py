@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..kernels.reference import normalise
 from ..models.checkpoint import Description
 from ..models.export import Wishes, write
+from ..models.graphs import Forward
 from ..models.onnx_gpu import CPU
 from ..models.onnx_session import OnnxSession, load_session
 from ..models.openvino_batches import FreeBatch, SideBySide
@@ -23,13 +24,12 @@ from ..models.tnt import TNT
 from ..models.vit import ViT
 from .report import dtype_name
 
-Candidate = Callable[[Tensor], Tensor]
 Images = NDArray[np.float32]
 
 
 def runtime_candidates(
     theirs: nn.Module, ours: ViT | TNT, description: Description, dtypes: Iterable[torch.dtype]
-) -> dict[str, Candidate]:
+) -> dict[str, Forward]:
     """By name; OpenVINO in each dtype, onnxruntime only in float32, which is all it multiplies on a CPU.
 
     Args:
@@ -37,7 +37,7 @@ def runtime_candidates(
         ours: the same weights in our network, with `description`'s preprocessing.
     """
     recipe = description.preprocessing
-    made: dict[str, Candidate] = {}
+    made: dict[str, Forward] = {}
     with tempfile.TemporaryDirectory(prefix="tessella-bench-") as folder:
         our_file, their_file = (Path(folder) / f"{name}.onnx" for name in ("ours", "theirs"))
         write(our_file, ours, description, Wishes(), {})
@@ -101,7 +101,7 @@ def _export_theirs(network: nn.Module, file: Path, size: int) -> None:
         )
 
 
-def _of_images(call: Callable[[Images], Any], recipe: Preprocessing) -> Candidate:
+def _of_images(call: Callable[[Images], Any], recipe: Preprocessing) -> Forward:
     mean, std = torch.tensor(recipe.mean), torch.tensor(recipe.std)
 
     def run(pixels: Tensor) -> Tensor:
@@ -111,5 +111,5 @@ def _of_images(call: Callable[[Images], Any], recipe: Preprocessing) -> Candidat
     return run
 
 
-def _of_pixels(call: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Candidate:
+def _of_pixels(call: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Forward:
     return lambda pixels: torch.from_numpy(call(pixels.numpy()))
