@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from ..kernels import tables
-from ..kernels.devices import gpu_of
+from ..kernels.device import gpu_of
+from ..kernels.tuning import tables
 from . import gpu_clock, kernels, network_graphs, words
 from .report import circumstances, write
 from .tune import tune

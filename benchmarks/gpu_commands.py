@@ -79,8 +79,8 @@ def tune(
     seconds: Seconds = 600,
 ) -> None:
     """Measure launch configurations on this GPU and write its table, which counts from the next start on."""
-    from ..kernels import tables
-    from ..kernels.devices import gpu_of
+    from ..kernels.device import gpu_of
+    from ..kernels.tuning import tables
     from . import tune as tuner
 
     place = _gpu(device, "without a table a heuristic chooses")
@@ -111,7 +111,7 @@ def _gpu(device: str, instead: str) -> "torch.device":
     """
     import torch
 
-    from ..kernels.backend import unavailable
+    from ..kernels.device import unavailable
 
     try:
         place = torch.device(device)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..kernels.composites import fused_qkv_attention, layernorm_mlp
+from ..kernels.block_ops import fused_qkv_attention, layernorm_mlp
 from ..kernels.ops import statistics_of
 from ..kernels.options import Options, Workspace
 from ..kernels.weights import LinearWeights, NormWeights

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import tnt_ops, tnt_tuning, tuning
-from ..kernels.devices import Gpu
+from ..kernels import tnt_ops
+from ..kernels.device import Gpu
 from ..kernels.ops import attention, linear
 from ..kernels.options import Options, Workspace
-from ..kernels.tuning import Tile
+from ..kernels.tuning import heuristics, tnt_heuristics
+from ..kernels.tuning.heuristics import Tile
 from ..kernels.weights import LinearWeights
 from ..models.config import TNTConfig
 from ..models.fold_tnt import fold_tnt
@@ -41,18 +42,18 @@ def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> Tile:
     """What would be taken without a table's entry."""
     match job.operator:
         case "attention":
-            return tuning.attention(job.rows, job.columns, dtype, device)
+            return heuristics.attention(job.rows, job.columns, dtype, device)
         case "tnt_inner":
-            return tnt_tuning.tnt_inner(job.rows, job.columns, job.depth, dtype, device)
+            return tnt_heuristics.tnt_inner(job.rows, job.columns, job.depth, dtype, device)
         case "project_words":
             groups = 1 + _tnt(job).depth
-            return tnt_tuning.project_words(groups, job.rows, job.columns, job.depth, dtype, device, False)
+            return tnt_heuristics.project_words(groups, job.rows, job.columns, job.depth, dtype, device, False)
         case _:
-            return tuning.linear(job.rows, job.columns, job.depth, dtype, device, False, job.detail)
+            return heuristics.linear(job.rows, job.columns, job.depth, dtype, device, False, job.detail)
 
 
 def candidates(job: Job, gpu: Gpu) -> list[Tile]:
-    source: Any = tnt_tuning if job.operator in ("tnt_inner", "project_words") else tuning
+    source: Any = tnt_heuristics if job.operator in ("tnt_inner", "project_words") else heuristics
     found: list[Tile] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
     return found
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import torch
 
-from ..kernels import tables
+from ..kernels.tuning import tables
 from ..models.config import Config, TNTConfig, ViTConfig
 from ..models.fold_tnt import outer_config
 from ..models.fused_tnt import WORDS

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..kernels import tables
-from ..kernels.devices import gpu_of
+from ..kernels.device import gpu_of
 from ..kernels.options import Implementation, Options, Workspace
+from ..kernels.tuning import tables
 from ..models.config import Config
 from ..models.executor import uncaptured
 from ..models.graphs import Forward

@@ -12,8 +12,16 @@ from torch import Tensor
 
 from ..kernels import ops, tnt_ops
 from ..kernels.options import Options, Workspace
-from ..kernels.tnt_weights import MATRICES, VECTORS, InnerWeights, SentenceWeights, WordWeights
-from ..kernels.weights import LinearWeights, NormWeights, PatchWeights
+from ..kernels.weights import (
+    MATRICES,
+    VECTORS,
+    InnerWeights,
+    LinearWeights,
+    NormWeights,
+    PatchWeights,
+    SentenceWeights,
+    WordWeights,
+)
 from ..models.config import Config, TNTConfig, ViTConfig
 from ..models.fold_tnt import fold_tnt
 from ..models.tnt import TNT

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kernels.ends import resize_crop, resize_planned
 from ..kernels.options import Options
 from ..kernels.resampling import taps
+from ..kernels.resize import resize_crop, resize_planned
 from ..kernels.resize_plan import Crop, plan
 
 NAME = "resize_crop"

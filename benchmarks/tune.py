@@ -11,11 +11,11 @@ from functools import partial
 
 import torch
 
-from ..kernels import tables
-from ..kernels.devices import Gpu, gpu_of
+from ..kernels.device import Gpu, gpu_of
 from ..kernels.options import Options, Workspace
-from ..kernels.tables import Table
-from ..kernels.tuning import Tile
+from ..kernels.tuning import tables
+from ..kernels.tuning.heuristics import Tile
+from ..kernels.tuning.tables import Table
 from ..models.config import TNTConfig
 from ..models.fold_tnt import fold_tnt
 from ..models.fused_tnt import WORDS, FusedTNT

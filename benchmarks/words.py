@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..kernels import tnt_ops
 from ..kernels.options import Options, Workspace
-from ..kernels.tnt_weights import InnerWeights
+from ..kernels.weights import InnerWeights
 from ..models.config import TNTConfig
 from ..models.executor import fused
 from ..models.fold_tnt import fold_tnt

@@ -8,8 +8,9 @@ Names and row statistics are as in reference.py.
 import torch
 from torch import Tensor
 
-from . import checks, library, reference, tuning
+from . import checks, custom_ops, reference
 from .options import DEFAULT, Options
+from .tuning import heuristics
 from .weights import LinearWeights, NormWeights, PatchWeights
 
 Tokens = tuple[Tensor, Tensor | None]
@@ -48,10 +49,10 @@ def patch_embed(
     if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
         x = reference.patch_embed(pixels, weights.weight, weights.table, weights.patch_size, weights.prefix)
         return x, _reference_statistics(x, statistics)
-    config = tuning.patch_embed(batch * tokens, dim, weights.weight.dtype, pixels.device, options.batch_invariant)
+    config = heuristics.patch_embed(batch * tokens, dim, weights.weight.dtype, pixels.device, options.batch_invariant)
     out = options.empty(name, (batch, tokens, dim), weights.weight.dtype, pixels.device)
     sums = options.statistics(statistics, name, batch * tokens, dim, config.block_n, pixels.device)
-    library.patch_embed(
+    custom_ops.patch_embed(
         pixels, weights.weight, weights.table, weights.patch_size, weights.prefix, out, sums, options.batch_invariant
     )
     return out, sums
@@ -116,13 +117,13 @@ def linear(
             residual=residual,
         )
         return y, _reference_statistics(y, statistics)
-    config = tuning.linear(
+    config = heuristics.linear(
         rows, len(weights.weight), x.shape[1], x.dtype, x.device, options.batch_invariant, activation
     )
     out = options.empty(name, (rows, out_dim), x.dtype, x.device)
     block = config.block_n // (2 if activation == "swiglu" else 1)
     moments = options.statistics(statistics, name, rows, out_dim, block, x.device)
-    library.linear(
+    custom_ops.linear(
         x,
         weights.weight,
         weights.bias,
@@ -148,7 +149,7 @@ def grouped_linear(x: Tensor, weight: Tensor, *, options: Options = DEFAULT, nam
     if not options.uses_triton(x):
         return reference.grouped_linear(x, weight)
     out = options.empty(name, (len(x), x.shape[1], weight.shape[1]), x.dtype, x.device)
-    library.grouped_linear(x, weight, out)
+    custom_ops.grouped_linear(x, weight, out)
     return out
 
 
@@ -180,7 +181,7 @@ def attention(
     if not options.uses_triton(qkv):
         return reference.attention(qkv, heads, query_norm, key_norm)
     out = options.empty(name, (*qkv.shape[:2], qkv.shape[2] // 3), qkv.dtype, qkv.device)
-    library.attention(
+    custom_ops.attention(
         qkv,
         heads,
         query_norm and query_norm.weight,
@@ -225,7 +226,7 @@ def class_attention(
         return reference.class_attention(queries, x, row_statistics, eps, scale)
     scores = options.empty(f"{name}.scores", (*queries.shape[:2], x.shape[1]), torch.float32, x.device)
     out = options.empty(name, tuple(queries.shape), x.dtype, x.device)
-    library.class_attention(queries, x, row_statistics, eps, scale, scores, out)
+    custom_ops.class_attention(queries, x, row_statistics, eps, scale, scores, out)
     return out
 
 
@@ -243,7 +244,7 @@ def layer_norm(
         return y, _reference_statistics(y, statistics)
     out = options.empty(name, tuple(x.shape), x.dtype, x.device)
     moments = options.statistics(statistics, name, len(x), x.shape[1], x.shape[1], x.device)
-    library.layer_norm(x, norm.weight, norm.bias, norm.eps, out, moments)
+    custom_ops.layer_norm(x, norm.weight, norm.bias, norm.eps, out, moments)
     return out, moments
 
 
@@ -254,7 +255,7 @@ def statistics_of(x: Tensor, *, options: Options = DEFAULT, name: str = "statist
     if not options.uses_triton(x):
         return reference.row_statistics(x)
     out = options.empty(name, (1, 2, len(x)), torch.float32, x.device)
-    library.layer_norm(x, None, None, 0.0, None, out)
+    custom_ops.layer_norm(x, None, None, 0.0, None, out)
     return out
 
 
@@ -277,7 +278,7 @@ def mean_pool(
     if not options.uses_triton(x):
         return reference.mean_pool(x, prefix, row_statistics, eps)
     out = options.empty(name, (len(x), x.shape[2]), x.dtype, x.device)
-    library.mean_pool(x, prefix, row_statistics, eps, out)
+    custom_ops.mean_pool(x, prefix, row_statistics, eps, out)
     return out
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .tuning import Tile
+from .tuning.heuristics import Tile
 
 Implementation = Literal["auto", "torch", "triton"]
 

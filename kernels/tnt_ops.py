@@ -6,12 +6,10 @@ As in ops.py, every one takes `options` and `name`; the plain meaning is in tnt_
 import torch
 from torch import Tensor
 
-from . import checks, reference, tnt_library, tnt_reference
+from . import checks, custom_ops, reference, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
-from .tnt_packing import pack
-from .tnt_weights import InnerWeights, SentenceWeights, WordWeights
-from .weights import NormWeights, PatchWeights
+from .weights import InnerWeights, NormWeights, PatchWeights, SentenceWeights, WordWeights, pack
 
 
 def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAULT, name: str = "words") -> Tensor:
@@ -41,7 +39,7 @@ def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAU
         return tnt_reference.word_embed(pixels, weights)
     shape = (pixels.shape[0], patches_in_all, weights.weight.shape[0])
     out = options.empty(name, shape, weights.weight.dtype, pixels.device)
-    tnt_library.word_embed(
+    custom_ops.word_embed(
         pixels, weights.weight, weights.table, size, weights.margin, window, out, options.batch_invariant
     )
     return out
@@ -136,7 +134,7 @@ def _launch_inner(
             f"the Triton kernel takes 16, 32, 64, … words a patch, not {count}; use the torch implementation"
         )
     packed = weights.packed or pack(weights)
-    tnt_library.tnt_inner(
+    custom_ops.tnt_inner(
         words,
         *packed.tensors(first, last),
         packed.heads,
@@ -161,7 +159,7 @@ def project_words(
     if not options.uses_triton(rows):
         return tnt_reference.project_words(rows, weights.weight, weights.bias)
     out = options.empty(name, (*rows.shape[:2], weights.weight.shape[1]), rows.dtype, rows.device)
-    tnt_library.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant)
+    custom_ops.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant)
     return out
 
 
@@ -198,5 +196,5 @@ def add_words(
     out = options.empty(name, (images, tokens, dim), rows.dtype, rows.device)
     moments = options.statistics(statistics, name, images * tokens, dim, dim, rows.device)
     affine = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
-    tnt_library.add_words(x, rows, *affine, out, moments)
+    custom_ops.add_words(x, rows, *affine, out, moments)
     return out, moments

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import reference
-from .tnt_weights import AbsorbedWords, InnerWeights, WordWeights
-from .weights import NormWeights
+from .weights import AbsorbedWords, InnerWeights, NormWeights, WordWeights
 
 
 def word_embed(pixels: Tensor, weights: WordWeights) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.ends import resize_planned
 from ..kernels.options import DEFAULT, Options
 from ..kernels.resampling import FILTERS, resizes
+from ..kernels.resize import resize_planned
 from ..kernels.resize_plan import Crop, Plan, plan
 from .frames import LARGEST_BYTES, Frame
 from .preprocess import Preprocessing

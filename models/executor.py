@@ -7,10 +7,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ..kernels import tables
-from ..kernels.backend import unavailable
-from ..kernels.devices import gpu_of
+from ..kernels.device import gpu_of, unavailable
 from ..kernels.options import DEFAULT, Options, Workspace
+from ..kernels.tuning import tables
 from .fold import CPU_STEPS, EVERY_STEP, Steps, fold
 from .fold_tnt import fold_tnt
 from .fused import FusedViT

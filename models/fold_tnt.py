@@ -13,8 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.tnt_weights import MATRICES, VECTORS, AbsorbedWords, InnerWeights, SentenceWeights, WordWeights
-from ..kernels.weights import NormWeights, PatchWeights
+from ..kernels.weights import (
+    MATRICES,
+    VECTORS,
+    AbsorbedWords,
+    InnerWeights,
+    NormWeights,
+    PatchWeights,
+    SentenceWeights,
+    WordWeights,
+)
 from .config import TNTConfig, ViTConfig
 from .fold import EVERY_STEP, Steps, block_weights, double, linear_weights, norm_weights, take
 from .folded import FoldedViT, Pixels

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..kernels.tnt_weights import InnerWeights, SentenceWeights, WordWeights
-from ..kernels.weights import NormWeights
+from ..kernels.weights import InnerWeights, NormWeights, SentenceWeights, WordWeights
 from .config import TNTConfig
 from .folded import FoldedViT, Pixels
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ..kernels import tables
-from ..kernels.composites import fused_qkv_attention, layernorm_mlp
-from ..kernels.devices import gpu_of
+from ..kernels.block_ops import fused_qkv_attention, layernorm_mlp
+from ..kernels.device import gpu_of
 from ..kernels.ops import (
     Tokens,
     class_attention,
@@ -20,6 +19,7 @@ from ..kernels.ops import (
 )
 from ..kernels.options import DEFAULT, Options
 from ..kernels.reference import normalise
+from ..kernels.tuning import tables
 from .folded import BlockWeights, FoldedViT, LastBlockWeights
 
 

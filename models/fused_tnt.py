@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from ..kernels import tables
-from ..kernels.devices import gpu_of
+from ..kernels.device import gpu_of
 from ..kernels.ops import Tokens
 from ..kernels.options import DEFAULT, Options
 from ..kernels.tnt_ops import add_words
+from ..kernels.tuning import tables
 from .folded import FoldedViT
 from .folded_tnt import FoldedTNT
 from .fused import FusedViT

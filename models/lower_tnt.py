@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels.tnt_packing import pack
-from ..kernels.tnt_weights import MATRICES, VECTORS, AbsorbedWords, InnerWeights, SentenceWeights, WordWeights
+from ..kernels.weights import MATRICES, VECTORS, AbsorbedWords, InnerWeights, SentenceWeights, WordWeights, pack
 from .folded_tnt import FoldedTNT
 from .lower import Lowering
 

@@ -6,7 +6,8 @@ import platform
 from .cpu import has_bfloat16, usable_cores
 from .cpu_memory import remembered
 from .packages import installed, version
-from .registry import load_model, shipped
+from .registry import load_model
+from .sources import shipped
 
 PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", "timm")
 

@@ -15,7 +15,6 @@ from .labels import read_labels
 from .preprocess import Preprocessing
 from .sidecar import read_statement
 from .sources import Source, locate, read_source
-from .sources import shipped as shipped
 from .tensors import is_safetensors, read_shapes
 
 if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
@@ -56,10 +55,9 @@ def load_model(
         ValueError: batch invariance from another backend than `triton`; a network or dtype that the backend asked for
             cannot run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
-    from ..kernels import tables
-    from ..kernels.backend import interpreting, unavailable
-    from ..kernels.devices import gpu_of
+    from ..kernels.device import gpu_of, interpreting, unavailable
     from ..kernels.options import Options
+    from ..kernels.tuning import tables
     from .cache import kernel_cache
     from .classifier import Classifier
     from .executor import choose_backend, fused

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels.tuning import next_power_of_two
+from ..kernels.tuning.heuristics import next_power_of_two
 from .device_resize import DeviceResize
 from .frames import Frame, Frames, all_ready, ready_pixels
 

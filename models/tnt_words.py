@@ -9,7 +9,7 @@ from torch import Tensor
 from ..kernels.options import Options
 from ..kernels.reference import normalise
 from ..kernels.tnt_ops import project_words, tnt_inner, tnt_inner_part, word_embed
-from ..kernels.tnt_weights import SentenceWeights
+from ..kernels.weights import SentenceWeights
 from .folded_tnt import FoldedTNT
 
 PART = 3

@@ -15,8 +15,8 @@ import torch
 
 from tessella.benchmarks import gpu, gpu_clock, gpu_commands, halves, jobs, kernels, network_graphs, plots, tune
 from tessella.benchmarks.roofline import Ceiling
-from tessella.kernels import tables
-from tessella.kernels.devices import Gpu, assume
+from tessella.kernels.device import Gpu, assume
+from tessella.kernels.tuning import tables
 from tessella.models.config import ViTConfig
 
 TINY = ViTConfig(image_size=16, patch_size=8, dim=32, depth=2, heads=2, mlp_dim=64, num_classes=8)
@@ -108,7 +108,10 @@ def test_every_gpu_test_is_in_one_shard() -> None:
         return found != what.startswith("not ")
 
     assert [[takes(what, name) for what in gpu.SHARDS].count(True) for name in names] == [1] * 4
-    assert {path.name for path in Path(__file__).parents[1].rglob("test_*gpu.py")} >= {"test_gpu.py", "test_tnt_gpu.py"}
+    assert {path.name for path in Path(__file__).parents[1].rglob("test_*gpu.py")} >= {
+        "test_folded_vit_gpu.py",
+        "test_folded_tnt_gpu.py",
+    }
 
 
 def test_a_failing_shard_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import torch
 
 from tessella.benchmarks import halves, jobs, kernels, network_graphs, operators, tune
 from tessella.benchmarks.roofline import Ceiling
-from tessella.kernels import tables, tnt_tuning, tuning
-from tessella.kernels.devices import Gpu, assume
-from tessella.kernels.tuning import Tile
+from tessella.kernels.device import Gpu, assume
+from tessella.kernels.tuning import heuristics, tables, tnt_heuristics
+from tessella.kernels.tuning.heuristics import Tile
 from tessella.models.config import TNTConfig, ViTConfig
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of three is quickest; one that cannot be launched is passed over."""
     candidates = [Tile(32, 32, 32), Tile(16, 32, 32, group_m=4), Tile(24, 32, 32)]
-    monkeypatch.setattr(tuning, "candidates", lambda *_: candidates)
+    monkeypatch.setattr(heuristics, "candidates", lambda *_: candidates)
 
     def clock(runs: Runs) -> float:
         with assume(H200):
@@ -60,22 +60,22 @@ def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch
     with assume(H200):
         left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float16, clock=clock)
         assert left == []
-        assert tuning.linear(10, 64, 32, torch.float16, CPU, activation="gelu") == candidates[1]
+        assert heuristics.linear(10, 64, 32, torch.float16, CPU, activation="gelu") == candidates[1]
     document = json.loads(tables.path_of(H200).read_text())
     assert len(document["entries"]) == 5
     assert set(document["choices"].values()) == {"triton"}
 
 
 def test_a_tnt_has_its_own_operators_and_an_order_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "candidates", lambda *_: [])
+    monkeypatch.setattr(heuristics, "candidates", lambda *_: [])
     tiles = {"tnt_inner": Tile(1, 0, stages=1), "project_words": Tile(16, 32, 32, stages=1)}
-    monkeypatch.setattr(tnt_tuning, "candidates", lambda operator, *_: [tiles[operator]])
+    monkeypatch.setattr(tnt_heuristics, "candidates", lambda operator, *_: [tiles[operator]])
     times = count(10, -1)
     with assume(H200):
         left = tune.tune(
             CPU, architectures=["tiny-tnt"], batches=[1], dtype=torch.float16, clock=lambda _: float(next(times))
         )
-        assert tnt_tuning.project_words(3, 4, 24, 192, torch.float16, CPU, False) == tiles["project_words"]
+        assert tnt_heuristics.project_words(3, 4, 24, 192, torch.float16, CPU, False) == tiles["project_words"]
         order = tables.choice(H200, "tnt_words", 5, 24, torch.float16)
     assert left == []
     assert order == "beside", "timed last, and the clock runs backwards"

@@ -16,7 +16,7 @@ from tessella.models.fused_tnt import FusedTNT
 from tessella.models.tnt import TNT
 from tessella.models.vit import ViT
 
-from ..kernels.aot_launches import GPUS, recorded
+from ..support.aot.launches import GPUS, recorded
 
 VIT: dict[str, Any] = {"depth": 2, "dim": 64, "heads": 2, "mlp_dim": 128, "image_size": 32, "patch_size": 8}
 HALF = (0.5, 0.5, 0.5)

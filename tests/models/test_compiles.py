@@ -29,7 +29,7 @@ def test_triton_tells_of_its_kernels_and_whoever_listened_before_still_hears(mon
     watch_triton()
     heard: list[str] = []
     with told(heard.append):  # as triton's JITFunction calls it
-        kernel = SimpleNamespace(module="tessella.kernels.linear", name="linear_kernel")
+        kernel = SimpleNamespace(module="tessella.kernels.triton.linear", name="linear_kernel")
         knobs.runtime.jit_post_compile_hook(
             key="k", repr="r", fn=kernel, compile={"key": "k"}, is_manual_warmup=False, already_compiled=False
         )

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.kernels import tables
-from tessella.kernels.devices import Gpu, assume
+from tessella.kernels.device import Gpu, assume
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
+from tessella.kernels.tuning import tables
 from tessella.models import executor
 from tessella.models.config import ViTConfig
 from tessella.models.executor import choose_backend, fused

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tessella.benchmarks import timm_import  # noqa: F401
 from tessella.kernels import tnt_ops
 from tessella.kernels.reference import normalise
-from tessella.kernels.tnt_weights import InnerWeights
+from tessella.kernels.weights import InnerWeights
 from tessella.models import tnt_words
 from tessella.models.checkpoint import HEADER_KEY, Description
 from tessella.models.config import TNTConfig

@@ -16,7 +16,8 @@ from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.errors import CheckpointError, ModelNotFoundError
 from tessella.models.networks import build
 from tessella.models.preprocess import Preprocessing
-from tessella.models.registry import describe, load_model, load_network, shipped
+from tessella.models.registry import describe, load_model, load_network
+from tessella.models.sources import shipped
 
 from .references import timm_network, write_json, write_timm, write_weights
 

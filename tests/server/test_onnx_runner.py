@@ -14,7 +14,8 @@ import pytest
 from tessella.models import cpu_choice
 from tessella.models.errors import OperatorError
 from tessella.models.export import Wishes, export
-from tessella.models.registry import load_model, shipped
+from tessella.models.registry import load_model
+from tessella.models.sources import shipped
 from tessella.server.images import decode
 from tessella.server.load import load_runner
 

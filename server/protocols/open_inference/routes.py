@@ -20,16 +20,7 @@ from ...presence import while_there
 from ...responses import ERRORS
 from ...state import Service, service_of
 from . import service as shared
-from .documents import (
-    IndexEntry,
-    Live,
-    ModelConfig,
-    ModelMetadata,
-    ModelReady,
-    Ready,
-    ServerMetadata,
-    Statistics,
-)
+from .documents import IndexEntry, Live, ModelConfig, ModelMetadata, ModelReady, Ready, ServerMetadata, Statistics
 from .infer import INLINE_BYTES, INLINE_ELEMENTS, infer, offload
 from .model import configuration
 from .request import InferRequest

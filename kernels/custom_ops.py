@@ -1,0 +1,230 @@
+"""The Triton operators as torch.library sees them: schemas and fakes, so that torch.compile and export see through.
+
+All write into tensors they are given. The launchers, and with them triton, are imported when one runs.
+"""
+
+import torch
+from torch import Tensor
+
+from .device import require
+
+
+@torch.library.custom_op("tessella::patch_embed", mutates_args=("out", "statistics"))
+def patch_embed(
+    pixels: Tensor,
+    weight: Tensor,
+    table: Tensor,
+    patch_size: int,
+    prefix: int,
+    out: Tensor,
+    statistics: Tensor | None,
+    batch_invariant: bool,
+) -> None:
+    require(pixels)
+    from .triton.patch_embed import patch_embed as launch
+
+    launch(pixels, weight, table, patch_size, prefix, out, statistics, batch_invariant)
+
+
+@torch.library.custom_op("tessella::linear", mutates_args=("out", "out_statistics", "partials", "counters"))
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sums: Tensor | None,
+    statistics: Tensor | None,
+    eps: float,
+    activation: str,
+    residual: Tensor | None,
+    out: Tensor,
+    out_statistics: Tensor | None,
+    partials: Tensor | None,
+    counters: Tensor | None,
+    batch_invariant: bool,
+) -> None:
+    require(x)
+    from .triton.linear import linear as launch
+
+    launch(
+        x,
+        weight,
+        bias,
+        sums,
+        statistics,
+        eps,
+        activation,
+        residual,
+        out,
+        out_statistics,
+        partials,
+        counters,
+        batch_invariant,
+    )
+
+
+@torch.library.custom_op("tessella::grouped_linear", mutates_args=("out",))
+def grouped_linear(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    require(x)
+    from .triton.grouped_linear import grouped_linear as launch
+
+    launch(x, weight, out)
+
+
+@torch.library.custom_op("tessella::attention", mutates_args=("out",))
+def attention(
+    qkv: Tensor,
+    heads: int,
+    query_weight: Tensor | None,
+    query_bias: Tensor | None,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None,
+    query_eps: float,
+    key_eps: float,
+    out: Tensor,
+) -> None:
+    require(qkv)
+    from .triton.attention import attention as launch
+
+    launch(qkv, heads, query_weight, query_bias, key_weight, key_bias, query_eps, key_eps, out)
+
+
+@torch.library.custom_op("tessella::class_attention", mutates_args=("scores", "out"))
+def class_attention(
+    queries: Tensor,
+    x: Tensor,
+    statistics: Tensor | None,
+    eps: float,
+    scale: float,
+    scores: Tensor,
+    out: Tensor,
+) -> None:
+    require(x)
+    from .triton.class_attention import class_attention as launch
+
+    launch(queries, x, statistics, eps, scale, scores, out)
+
+
+@torch.library.custom_op("tessella::layer_norm", mutates_args=("out", "statistics"))
+def layer_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor | None, statistics: Tensor | None
+) -> None:
+    require(x)
+    from .triton.layer_norm import layer_norm as launch
+
+    launch(x, weight, bias, eps, out, statistics)
+
+
+@torch.library.custom_op("tessella::mean_pool", mutates_args=("out",))
+def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None, eps: float, out: Tensor) -> None:
+    require(x)
+    from .triton.mean_pool import mean_pool as launch
+
+    launch(x, prefix, statistics, eps, out)
+
+
+@torch.library.custom_op("tessella::resize_pass", mutates_args=("out",))
+def resize_pass(source: Tensor, words: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
+    require(source)
+    from .triton.resize_pass import resize_pass as launch
+
+    launch(source, words, programs, count, size, out)
+
+
+for _operator in (
+    patch_embed,
+    linear,
+    grouped_linear,
+    attention,
+    class_attention,
+    layer_norm,
+    mean_pool,
+    resize_pass,
+):
+    _operator.register_fake(lambda *arguments: None)
+
+
+@torch.library.custom_op("tessella::word_embed", mutates_args=("out",))
+def word_embed(
+    pixels: Tensor,
+    weight: Tensor,
+    table: Tensor,
+    patch_size: int,
+    margin: int,
+    window: int,
+    out: Tensor,
+    batch_invariant: bool,
+) -> None:
+    require(pixels)
+    from .triton.tnt_embed import word_embed as launch
+
+    launch(pixels, weight, table, patch_size, margin, window, out, batch_invariant)
+
+
+@torch.library.custom_op("tessella::tnt_inner", mutates_args=("rows", "state"))
+def tnt_inner(
+    words: Tensor,
+    qkv: Tensor,
+    query_bias: Tensor,
+    projection: Tensor,
+    projection_bias: Tensor,
+    expand: Tensor,
+    expand_bias: Tensor,
+    contract: Tensor,
+    contract_bias: Tensor,
+    heads: int,
+    dim: int,
+    eps: float,
+    per_word: bool,
+    rows: Tensor,
+    state: Tensor | None,
+    batch_invariant: bool,
+) -> None:
+    require(words)
+    from .triton.tnt_inner import tnt_inner as launch
+
+    launch(
+        words,
+        qkv,
+        query_bias,
+        projection,
+        projection_bias,
+        expand,
+        expand_bias,
+        contract,
+        contract_bias,
+        heads,
+        dim,
+        eps,
+        per_word,
+        rows,
+        state,
+        batch_invariant,
+    )
+
+
+@torch.library.custom_op("tessella::project_words", mutates_args=("out",))
+def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
+    require(rows)
+    from .triton.tnt_project import project_words as launch
+
+    launch(rows, weight, bias, out, batch_invariant)
+
+
+@torch.library.custom_op("tessella::add_words", mutates_args=("out", "statistics"))
+def add_words(
+    x: Tensor,
+    rows: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    out: Tensor,
+    statistics: Tensor | None,
+) -> None:
+    require(rows)
+    from .triton.tnt_add import add_words as launch
+
+    launch(x, rows, weight, bias, eps, out, statistics)
+
+
+for _operator in (word_embed, tnt_inner, project_words, add_words):
+    _operator.register_fake(lambda *arguments: None)

@@ -1,0 +1,100 @@
+"""`patch_embed`: bytes of the image straight into the projection, table and prefix rows in the same launch."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..tuning import heuristics
+from .launch import check_dtype, launch, power_of_two
+from .tiles import store_row_moments
+
+
+@triton.jit
+def patch_embed_kernel(
+    pixels_ptr,
+    weight_ptr,
+    table_ptr,
+    out_ptr,
+    out_statistics_ptr,
+    M,
+    O,
+    tokens,
+    grid_columns,
+    image_stride,
+    row_stride,
+    PREFIX: tl.constexpr,
+    PATCH: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """One program per tile of (tokens of all images, channels); one step of depth per line of a patch.
+
+    pixels_ptr: uint8 (B, H, W, 3). weight_ptr: (O, PATCH² · 3). table_ptr: float32 (tokens, O). out_ptr: (M, O), M =
+    B · tokens.
+    out_statistics_ptr: float32 (tiles of columns, 2, M) or None. A line of a patch is 3 · PATCH bytes, padded to
+    BLOCK_K.
+    """
+    LINE: tl.constexpr = 3 * PATCH
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    within = tl.arange(0, BLOCK_K)
+    token = rows % tokens
+    patch = token - PREFIX
+    is_patch = (patch >= 0) & (rows < M)
+    corner = (rows // tokens).to(tl.int64) * image_stride + patch // grid_columns * PATCH * row_stride
+    corner += patch % grid_columns * LINE
+    pixel_ptrs = pixels_ptr + corner[:, None] + within[None, :]
+    weight_ptrs = weight_ptr + columns.to(tl.int64)[:, None] * (PATCH * LINE) + within[None, :]
+    pixel_mask = is_patch[:, None] & (within < LINE)[None, :]
+    weight_mask = (columns < O)[:, None] & (within < LINE)[None, :]
+    product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for line in range(PATCH):
+        pixels = tl.load(pixel_ptrs + line * row_stride, mask=pixel_mask, other=0)
+        weight = tl.load(weight_ptrs + line * LINE, mask=weight_mask, other=0.0)
+        values = pixels.to(tl.float32).to(weight.dtype)
+        product = tl.dot(values, weight.T, product, input_precision="ieee")
+    mask = (rows < M)[:, None] & (columns < O)[None, :]
+    product += tl.load(table_ptr + token[:, None] * O + columns[None, :], mask=mask, other=0.0)
+    rounded = product.to(out_ptr.dtype.element_ty)
+    if out_statistics_ptr is not None:
+        store_row_moments(rounded.to(tl.float32), rows, columns, M, O, tl.program_id(1), out_statistics_ptr, BLOCK_N)
+    tl.store(out_ptr + rows.to(tl.int64)[:, None] * O + columns[None, :], rounded, mask=mask)
+
+
+def patch_embed(
+    pixels: Tensor,
+    weight: Tensor,
+    table: Tensor,
+    patch_size: int,
+    prefix: int,
+    out: Tensor,
+    statistics: Tensor | None,
+    batch_invariant: bool,
+) -> None:
+    """Launches over tensors as in `ops.patch_embed`."""
+    check_dtype(weight)
+    batch, tokens, dim = out.shape
+    pixels = pixels.contiguous()
+    tile = heuristics.patch_embed(batch * tokens, dim, weight.dtype, pixels.device, batch_invariant)
+    launch(
+        patch_embed_kernel,
+        (triton.cdiv(batch * tokens, tile.block_m), triton.cdiv(dim, tile.block_n)),
+        tile,
+        pixels,
+        weight,
+        table,
+        out,
+        statistics,
+        batch * tokens,
+        dim,
+        tokens,
+        pixels.shape[2] // patch_size,
+        pixels.stride(0),
+        pixels.stride(1),
+        PREFIX=prefix,
+        PATCH=patch_size,
+        BLOCK_M=tile.block_m,
+        BLOCK_N=tile.block_n,
+        BLOCK_K=power_of_two(3 * patch_size, 16),
+    )

@@ -1,0 +1,137 @@
+"""Device code that kernels share: row statistics, activations, and the order in which tiles are visited."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def row_moments(
+    statistics_ptr,
+    rows,
+    mask,
+    columns,
+    part_stride,
+    moment_stride,
+    row_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Merges the parts of row statistics (Chan, Golub, LeVeque 1983): mean and 1 / sqrt(variance + eps) of each row."""
+    row_ptrs = statistics_ptr + rows.to(tl.int64) * row_stride
+    mean = tl.load(row_ptrs, mask=mask, other=0.0)
+    squares = tl.load(row_ptrs + moment_stride, mask=mask, other=0.0)
+    count = tl.minimum(columns, WIDTH).to(tl.float32)
+    for part in tl.static_range(1, PARTS):
+        size = tl.minimum(columns - part * WIDTH, WIDTH).to(tl.float32)
+        part_mean = tl.load(row_ptrs + part * part_stride, mask=mask, other=0.0)
+        part_squares = tl.load(row_ptrs + part * part_stride + moment_stride, mask=mask, other=0.0)
+        total = count + size
+        delta = part_mean - mean
+        mean += delta * (size / total)
+        squares += part_squares + delta * delta * (count * size / total)
+        count = total
+    return mean, tl.rsqrt(squares / count + eps)
+
+
+@triton.jit
+def store_row_moments(values, rows, columns, row_count, column_count, part, statistics_ptr, WIDTH: tl.constexpr):
+    """Leaves one part: mean and sum of squared deviations of a tile's rows, in statistics (parts, 2, rows)."""
+    inside = (columns < column_count)[None, :]
+    size = tl.minimum(column_count - part * WIDTH, WIDTH).to(tl.float32)
+    mean = tl.sum(tl.where(inside, values, 0.0), axis=1) / size
+    deviations = tl.where(inside, values - mean[:, None], 0.0)
+    ptrs = statistics_ptr + part.to(tl.int64) * 2 * row_count + rows
+    tl.store(ptrs, mean, mask=rows < row_count)
+    tl.store(ptrs + row_count, tl.sum(deviations * deviations, axis=1), mask=rows < row_count)
+
+
+@triton.jit
+def activate(x, ACTIVATION: tl.constexpr):
+    """GELU by erf, never by tanh. SwiGLU takes pairs of columns and returns half as many."""
+    if ACTIVATION == "gelu":
+        x = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+    if ACTIVATION == "quick_gelu":
+        x = x * tl.sigmoid(1.702 * x)
+    if ACTIVATION == "swiglu":
+        gate, value = tl.split(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)))
+        x = gate * tl.sigmoid(gate) * value
+    return x
+
+
+@triton.jit
+def tile_position(tile, row_tiles, column_tiles, GROUP: tl.constexpr):
+    """Walks GROUP row tiles down before the next column, so that their shared columns of weights stay in L2."""
+    per_group = GROUP * column_tiles
+    first = tile // per_group * GROUP
+    size = tl.minimum(row_tiles - first, GROUP)
+    within = tile % per_group
+    return first + within % size, within // size
+
+
+@triton.jit
+def load_tile(desc, ptr, first_row, first_column, rows, columns, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile of a (rows, columns) matrix, zero beyond it: by its descriptor, or by pointers where there is none."""
+    if desc is not None:
+        tile = desc.load([first_row, first_column])
+    else:
+        row = first_row + tl.arange(0, ROWS)
+        column = first_column + tl.arange(0, COLUMNS)
+        ptrs = ptr + row.to(tl.int64)[:, None] * stride + column[None, :]
+        tile = tl.load(ptrs, mask=(row < rows)[:, None] & (column < columns)[None, :], other=0.0)
+    return tile
+
+
+@triton.jit
+def finish(
+    product,
+    row_tile,
+    column_tile,
+    out_desc,
+    out_ptr,
+    bias_ptr,
+    sums_ptr,
+    statistics_ptr,
+    residual_ptr,
+    out_statistics_ptr,
+    M,
+    O,
+    K,
+    out_stride,
+    residual_stride,
+    part_stride,
+    moment_stride,
+    statistics_stride,
+    eps,
+    PARTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """The epilogue of both forms: LayerNorm, bias, activation, residual, rounding, row statistics, store."""
+    rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
+    columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
+    if sums_ptr is not None:
+        mean, rstd = row_moments(
+            statistics_ptr, rows, rows < M, K, part_stride, moment_stride, statistics_stride, eps, PARTS, WIDTH
+        )
+        sums = tl.load(sums_ptr + columns, mask=columns < O, other=0.0)
+        product = (product - mean[:, None] * sums[None, :]) * rstd[:, None]
+    if bias_ptr is not None:
+        product += tl.load(bias_ptr + columns, mask=columns < O, other=0.0)[None, :]
+    value = activate(product, ACTIVATION)
+    OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
+    out_columns = O // 2 if ACTIVATION == "swiglu" else O
+    columns = column_tile * OUT_N + tl.arange(0, OUT_N)
+    mask = (rows < M)[:, None] & (columns < out_columns)[None, :]
+    if residual_ptr is not None:
+        residual_ptrs = residual_ptr + rows.to(tl.int64)[:, None] * residual_stride + columns[None, :]
+        value += tl.load(residual_ptrs, mask=mask, other=0.0).to(tl.float32)
+    rounded = value.to(out_ptr.dtype.element_ty)
+    if out_statistics_ptr is not None:
+        store_row_moments(rounded.to(tl.float32), rows, columns, M, out_columns, column_tile, out_statistics_ptr, OUT_N)
+    if out_desc is not None:
+        out_desc.store([row_tile * BLOCK_M, column_tile * OUT_N], rounded)
+    else:
+        tl.store(out_ptr + rows.to(tl.int64)[:, None] * out_stride + columns[None, :], rounded, mask=mask)

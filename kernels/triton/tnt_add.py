@@ -1,0 +1,89 @@
+"""`add_words`: a block's projected words onto the patch tokens, through their LayerNorm, in one pass over tokens."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..tuning.heuristics import Tile
+from .launch import launch, power_of_two
+from .tiles import store_row_moments
+
+
+@triton.jit
+def add_words_kernel(
+    x_ptr,
+    rows_ptr,
+    weight_ptr,
+    bias_ptr,
+    out_ptr,
+    statistics_ptr,
+    M,
+    D,
+    tokens,
+    prefix,
+    x_image_stride,
+    eps,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """BLOCK_M tokens per program, each in one piece.
+
+    x_ptr: (B, tokens, D), or (tokens, D) where x_image_stride is 0. rows_ptr: (B, tokens - prefix, D). weight_ptr,
+    bias_ptr: float32 (D,), or None: no norm. out_ptr: (M, D), M = B · tokens. statistics_ptr: (1, 2, M) or None.
+    """
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    channels = tl.arange(0, BLOCK_D)
+    image = (rows // tokens).to(tl.int64)
+    token = rows % tokens
+    mask = (rows < M)[:, None] & (channels < D)[None, :]
+    told = mask & (token >= prefix)[:, None]
+    row_ptrs = rows_ptr + (image * (tokens - prefix) + token - prefix)[:, None] * D + channels[None, :]
+    addition = tl.load(row_ptrs, mask=told, other=0.0).to(tl.float32)
+    if weight_ptr is not None:
+        mean = tl.sum(addition, axis=1) / D
+        deviations = tl.where(told, addition - mean[:, None], 0.0)
+        rstd = tl.rsqrt(tl.sum(deviations * deviations, axis=1) / D + eps)
+        weight = tl.load(weight_ptr + channels, mask=channels < D, other=0.0)
+        bias = tl.load(bias_ptr + channels, mask=channels < D, other=0.0)
+        addition = tl.where(told, deviations * rstd[:, None] * weight[None, :] + bias[None, :], 0.0)
+    x_ptrs = x_ptr + image[:, None] * x_image_stride + token[:, None] * D + channels[None, :]
+    value = tl.load(x_ptrs, mask=mask, other=0.0).to(tl.float32) + addition
+    rounded = value.to(out_ptr.dtype.element_ty)
+    if statistics_ptr is not None:
+        part = tl.program_id(0) * 0
+        store_row_moments(rounded.to(tl.float32), rows, channels, M, D, part, statistics_ptr, BLOCK_D)
+    tl.store(out_ptr + rows.to(tl.int64)[:, None] * D + channels[None, :], rounded, mask=mask)
+
+
+def add_words(
+    x: Tensor,
+    rows: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    out: Tensor,
+    statistics: Tensor | None,
+) -> None:
+    """Launches over tensors as in `tnt_ops.add_words`."""
+    images, tokens, dim = out.shape
+    block_d = power_of_two(dim)
+    block_m = max(1, min(8, 4096 // block_d))
+    launch(
+        add_words_kernel,
+        (triton.cdiv(images * tokens, block_m),),
+        Tile(block_m, block_d, warps=4, stages=1),
+        x.contiguous(),
+        rows,
+        weight,
+        bias,
+        out,
+        statistics,
+        images * tokens,
+        dim,
+        tokens,
+        tokens - rows.shape[1],
+        0 if x.ndim == 2 else tokens * dim,
+        eps,
+        BLOCK_M=block_m,
+        BLOCK_D=block_d,
+    )

@@ -1,0 +1,164 @@
+"""`linear` in Triton's interpreter against float64: epilogues, odd shapes, strided rows, split depth, row
+statistics.
+"""
+
+import pytest
+import torch
+
+from tessella.kernels import ops, reference
+from tessella.kernels.device import Gpu, assume
+from tessella.kernels.options import Options, Workspace
+from tessella.kernels.tuning import heuristics
+from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.weights import LinearWeights, NormWeights
+
+TRITON = Options(implementation="triton")
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 1.5e-3}
+
+
+def weights_for(
+    depth: int, columns: int, dtype: torch.dtype, *, folded: bool = True, bias: bool = True
+) -> LinearWeights:
+    weight = torch.randn(columns, depth).to(dtype) / depth**0.5
+    return LinearWeights(
+        weight=weight,
+        bias=torch.randn(columns) if bias else None,
+        sums=weight.float().sum(dim=1) if folded else None,
+        eps=1e-6,
+    )
+
+
+def exact(x: torch.Tensor, weights: LinearWeights, activation: str, residual: torch.Tensor | None) -> torch.Tensor:
+    """In float64, from the rounded inputs."""
+    wide = LinearWeights(
+        weights.weight.double(),
+        None if weights.bias is None else weights.bias.double(),
+        sums=None if weights.sums is None else weights.weight.double().sum(dim=1),
+        eps=weights.eps,
+    )
+    residual = None if residual is None else residual.double()
+    return ops.linear(x.double(), wide, activation=activation, residual=residual, options=Options("torch"))[0]
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert found.shape == expected.shape
+    return ((found.double() - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("activation", ["none", "gelu", "quick_gelu", "swiglu"])
+@pytest.mark.parametrize("folded", [True, False], ids=["LayerNorm folded", "plain"])
+def test_every_epilogue(dtype: torch.dtype, activation: str, folded: bool) -> None:
+    x = torch.randn(37, 40).to(dtype) + 2
+    weights = weights_for(40, 48, dtype, folded=folded)
+    residual = torch.randn(37, 24 if activation == "swiglu" else 48).to(dtype)
+    found, statistics = ops.linear(
+        x, weights, activation=activation, residual=residual, statistics=True, options=TRITON
+    )
+    assert error(found, exact(x, weights, activation, residual)) < TOLERANCE[dtype]
+    assert statistics is not None
+    mean, rstd = reference.moments(statistics, found.shape[1], 1e-6)
+    torch.testing.assert_close(mean, found.float().mean(dim=1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(rstd, (found.float().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "depth"), [(1, 8, 8), (5, 10, 24), (17, 129, 64), (33, 7, 100), (65, 72, 36)]
+)
+def test_awkward_shapes(rows: int, columns: int, depth: int) -> None:
+    x = torch.randn(rows, depth)
+    weights = weights_for(depth, columns, torch.float32, folded=False)
+    assert error(ops.linear(x, weights, options=TRITON)[0], exact(x, weights, "none", None)) < 2e-6
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heuristics, "linear", lambda *_: Tile(16, 32, 16, splits=4))
+    workspace = Workspace()
+    options = Options(implementation="triton", workspace=workspace)
+    x, weights = torch.randn(5, 120), weights_for(120, 40, torch.float32, bias=bias)
+    residual = torch.randn(5, 40)
+    expected = exact(x, weights, "gelu", residual)
+    for _ in range(2):
+        found, statistics = ops.linear(
+            x, weights, activation="gelu", residual=residual, statistics=True, options=options
+        )
+        assert error(found, expected) < 2e-6
+    assert statistics is not None
+    assert statistics.shape == (2, 2, 5)
+    assert workspace.take("linear.counters", (2,), torch.int32, x.device).tolist() == [0, 0]
+
+
+def test_rows_of_any_stride_with_their_statistics() -> None:
+    tokens = torch.randn(3, 7, 32) * 2 + 5
+    statistics = reference.row_statistics(tokens.flatten(0, 1))
+    weights = weights_for(32, 16, torch.float32)
+    found, _ = ops.linear(
+        tokens[:, 0], weights, row_statistics=statistics[..., ::7], residual=tokens[:, 1, :16], options=TRITON
+    )
+    assert error(found, exact(tokens[:, 0], weights, "none", tokens[:, 1, :16])) < 2e-6
+
+
+def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
+    first, second = weights_for(16, 72, torch.float32, folded=False), weights_for(72, 24, torch.float32)
+    x, statistics = ops.linear(torch.randn(9, 16), first, statistics=True, options=TRITON)
+    assert statistics is not None
+    assert len(statistics) == 3
+    found, _ = ops.linear(x, second, row_statistics=statistics, options=TRITON)
+    assert error(found, exact(x, second, "none", None)) < 2e-6
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 300.0])
+def test_a_large_mean_does_not_cancel(offset: float) -> None:
+    x = torch.randn(20, 64) + offset
+    x[:, 5] *= 40
+    first = LinearWeights(torch.eye(64))
+    _, statistics = ops.linear(x, first, statistics=True, options=TRITON)
+    assert statistics is not None
+    _, rstd = reference.moments(statistics, 64, 1e-6)
+    torch.testing.assert_close(rstd.double(), (x.double().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=0, rtol=1e-5)
+
+
+def test_every_element_is_written() -> None:
+    workspace = Workspace()
+    options = Options(implementation="triton", workspace=workspace)
+    x, weights = torch.randn(33, 24), weights_for(24, 40, torch.float32)
+    for name, shape in (("linear", (33, 40)), ("linear.statistics", (2, 2, 33))):
+        workspace.take(name, shape, torch.float32, x.device).fill_(float("nan"))
+    found, statistics = ops.linear(x, weights, statistics=True, options=options)
+    assert found.isfinite().all()
+    assert statistics is not None
+    assert statistics.isfinite().all()
+
+
+def test_a_layer_norm_and_a_scale_left_beside_the_product() -> None:
+    x = torch.randn(6, 16)
+    norm = NormWeights(torch.rand(16) + 0.5, torch.randn(16), 1e-5)
+    weights = LinearWeights(torch.randn(8, 16), torch.randn(8), norm=norm, scale=torch.randn(8))
+    residual = torch.randn(6, 8)
+    results = [ops.linear(x, weights, residual=residual, options=Options(kind))[0] for kind in ("triton", "torch")]
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
+
+
+def test_what_the_kernel_cannot_take_is_said() -> None:
+    x = torch.randn(4, 10)
+    with pytest.raises(ValueError, match=r"width must be divisible by 4; use the torch implementation"):
+        ops.linear(x, weights_for(10, 8, torch.float32, folded=False), options=TRITON)
+    with pytest.raises(ValueError, match="float64"):
+        ops.linear(torch.randn(4, 8).double(), weights_for(8, 8, torch.float64, folded=False), options=TRITON)
+    with pytest.raises(ValueError, match=r"weight must be \(O × 8\), not \(8 × 12\)"):
+        ops.linear(torch.randn(4, 8), weights_for(12, 8, torch.float32))
+    with pytest.raises(ValueError, match="tanh_gelu"):
+        ops.linear(torch.randn(4, 8), weights_for(8, 8, torch.float32), activation="tanh_gelu")
+
+
+def test_without_bulk_copies_tiles_come_by_pointers() -> None:
+    """As below sm_90: no descriptors, every load masked."""
+    x, weights = torch.randn(70, 72)[:, :40], weights_for(40, 24, torch.float32)
+    with assume(Gpu("NVIDIA A100", 80, 108)):
+        found, _ = ops.linear(x, weights, activation="gelu", options=TRITON)
+        few, _ = ops.linear(x[:3], weights, activation="gelu", options=TRITON)
+    assert error(found, exact(x, weights, "gelu", None)) < 2e-6
+    torch.testing.assert_close(few, found[:3], atol=1e-5, rtol=1e-5)

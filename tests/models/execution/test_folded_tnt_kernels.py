@@ -1,0 +1,99 @@
+"""A folded two-layer TNT through the real launchers in Triton's interpreter, against the published one in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tessella.kernels import tnt_ops
+from tessella.kernels.options import Options, Workspace
+from tessella.kernels.reference import normalise
+from tessella.kernels.tuning import tables
+from tessella.kernels.weights import InnerWeights
+from tessella.models import tnt_words
+from tessella.models.config import TNTConfig
+from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps
+from tessella.models.fold_tnt import fold_tnt
+from tessella.models.fused_tnt import WORDS, FusedTNT
+from tessella.models.tnt import TNT
+
+from ...support.aot.launches import GPUS, recorded
+
+SMALL: dict[str, Any] = {
+    "image_size": 16,
+    "patch_size": 8,
+    "sub_patch_size": 2,
+    "dim": 24,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 32,
+    "inner_dim": 12,
+    "inner_heads": 2,
+    "inner_mlp_dim": 24,
+    "num_classes": 9,
+}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"sub_patch_embedding": "image_convolution", "normalise_projection": False, "qkv_bias": True}, EVERY_STEP),
+        ({}, CPU_STEPS),
+    ],
+    ids=["timm legacy", "timm, LayerNorm apart"],
+)
+def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
+    torch.manual_seed(0)
+    network = TNT(TNTConfig(**SMALL | changes)).double().eval()
+    for parameter in network.parameters():
+        parameter.data += torch.randn_like(parameter) * 0.2
+    pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
+    workspace = Workspace()
+    fused = FusedTNT(fold_tnt(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    with torch.no_grad():
+        expected = network(normalise(pixels, mean, std, torch.float64))
+        found = fused(pixels).clone()
+        size = workspace.bytes
+        again = fused(pixels.clone())
+    assert (found - expected).abs().max() / expected.abs().max() < 1e-5
+    assert torch.equal(found, again)
+    assert workspace.bytes == size
+
+
+def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
+    """As in test_network.py."""
+    network = FusedTNT(fold_tnt(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
+    seen = []
+    for batch in (1, 37):
+        with recorded(GPUS[90], None) as launches:
+            network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
+        seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
+    assert seen[0] == seen[1]
+
+
+def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five blocks in two parts; a table of measurements says which way is taken, and none means ahead."""
+    torch.manual_seed(0)
+    network = TNT(TNTConfig(**SMALL | {"depth": 5})).eval()
+    graph = fold_tnt(network, MEAN, STD)
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    options = Options("triton", workspace=Workspace())
+    ahead = FusedTNT(graph, options)(pixels).clone()
+    monkeypatch.setattr(tables, "choice", lambda gpu, name, rows, *_: "beside" if (name, rows) == (WORDS, 10) else None)
+    parts: list[tuple[int, int]] = []
+    run = tnt_ops.tnt_inner_part
+
+    def spy(words: torch.Tensor, weights: InnerWeights, first: int, last: int, **keywords: Any) -> Any:
+        parts.append((first, last))
+        return run(words, weights, first, last, **keywords)
+
+    monkeypatch.setattr(tnt_words, "tnt_inner_part", spy)
+    assert torch.equal(FusedTNT(graph, options)(pixels), ahead)
+    assert parts == [(0, 3), (3, 5)]
+    plain = FusedTNT(graph, Options("torch", workspace=Workspace()))(pixels)
+    torch.testing.assert_close(plain, ahead, atol=1e-4, rtol=1e-4)
+    assert parts == [(0, 3), (3, 5)] * 2
+    FusedTNT(graph, Options("torch"))(pixels)
+    assert len(parts) == 4, "without buffers of its own it runs ahead"

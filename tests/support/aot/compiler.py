@@ -1,0 +1,110 @@
+"""Compiles a recorded launch for a GPU that is not here and reads what the assembler says of it."""
+
+import re
+from typing import Any, NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia import compiler as nvidia
+from triton.compiler import ASTSource, make_backend
+from triton.runtime.jit import create_function_from_signature
+
+from .launches import Launch
+
+
+class Bound(NamedTuple):
+    """A launch as Triton compiles it; launches of one key share a kernel."""
+
+    source: ASTSource
+    options: dict[str, Any]
+    key: object
+
+
+def bind(launch: Launch, arch: int) -> Bound:
+    """Through triton's own binding of arguments, as a launch would."""
+    kernel, tile, arguments, constants = launch
+    compiler = make_backend(GPUTarget("cuda", arch, 32))
+    keywords = dict(constants, num_warps=tile.warps, num_stages=tile.stages, enable_fp_fusion=True)
+    if tile.pdl:
+        keywords["launch_pdl"] = True
+    binder = create_function_from_signature(kernel.signature, kernel.params, compiler)
+    bound, specialization, rest = binder(*arguments, **keywords)
+    options, signature, constexprs, attributes = kernel._pack_args(compiler, keywords, bound, specialization, rest)
+    return Bound(ASTSource(kernel, signature, constexprs, attributes), options.__dict__, specialization)
+
+
+def compile_launch(launch: Launch, arch: int) -> dict[str, Any]:
+    """What a launch uses, and what its PTX holds."""
+    bound = bind(launch, arch)
+    try:
+        with _reporting():
+            compiled = triton.compile(bound.source, target=GPUTarget("cuda", arch, 32), options=bound.options)
+    except RuntimeError as error:
+        raise RuntimeError(f"sm_{arch}: {label(launch)}") from error
+    return {"arch": arch, "label": label(launch), **_read(compiled)}
+
+
+def label(launch: Launch) -> str:
+    """Names a specialisation: the kernel, its constants, the launch and which tensors it was given."""
+    kernel, tile, arguments, constants = launch
+    constants = {name: value for name, value in constants.items() if name not in ("PARTS", "WIDTH", "PROGRAMS")}
+    values = " ".join(f"{name}={value}" for name, value in constants.items() if value is not False)
+    given = ",".join(filter(None, map(_kind, arguments)))
+    return f"{kernel.__name__} {values} warps={tile.warps} stages={tile.stages} ({given})"
+
+
+def _kind(argument: Any) -> str:
+    """`bf16` of a tensor, `tma` of a descriptor, nothing of a number."""
+    if hasattr(argument, "block_shape"):
+        return "tma"
+    if not hasattr(argument, "dtype"):
+        return ""
+    name = str(argument.dtype).removeprefix("torch.")
+    return name.replace("float", "fp").replace("bfp", "bf").replace("uint", "u").replace("int", "i")
+
+
+class _reporting:  # noqa: N801
+    """Inside, the assembler's report goes into the metadata of what is compiled, and with them into triton's cache."""
+
+    def __enter__(self) -> None:
+        self._make = make = nvidia.CUDABackend.make_cubin
+
+        def make_cubin(backend: Any, source: Any, metadata: dict[str, Any], *rest: Any) -> Any:
+            printed: list[str] = []
+            names, knob = vars(nvidia), nvidia.knobs.nvidia
+            kept, knob.dump_ptxas_log = knob.dump_ptxas_log, True
+            names["print"] = lambda *lines: printed.extend(map(str, lines))
+            try:
+                return make(backend, source, metadata, *rest)
+            finally:
+                del names["print"]
+                knob.dump_ptxas_log = kept
+                metadata["assembler"] = "\n".join(printed)
+
+        nvidia.CUDABackend.make_cubin = make_cubin
+
+    def __exit__(self, *_: object) -> None:
+        nvidia.CUDABackend.make_cubin = self._make
+
+
+def _read(compiled: Any) -> dict[str, Any]:
+    ptx, report = compiled.asm["ptx"], compiled.metadata.assembler
+    return {
+        "registers": _number(r"Used (\d+) registers", report),
+        "spills": _number(r"(\d+) bytes spill stores", report),
+        "shared": compiled.metadata.shared,
+        "wgmma": ptx.count("wgmma.mma_async"),
+        "tcgen05": ptx.count("tcgen05.mma"),
+        "tma": ptx.count("cp.async.bulk.tensor"),
+        "griddepcontrol": ptx.count("griddepcontrol.wait"),
+        "tf32": ptx.count(".tf32"),
+        "mma": len(re.findall(r"\b(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", ptx)),
+        "scratch": getattr(compiled.metadata, "global_scratch_size", 0) or 0,
+    }
+
+
+def _number(pattern: str, report: str) -> int:
+    found = re.search(pattern, report)
+    if found is None:
+        raise RuntimeError(f"the assembler says nothing like {pattern!r}: {report[-2000:]}")
+    return int(found[1])
