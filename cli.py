@@ -113,7 +113,7 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
 ) -> None:
     """What can be served: shipped and cached checkpoints; and the architectures that checkpoints may have."""
-    from .models.catalogue import catalogue
+    from .models.catalog import catalogue
 
     entries = catalogue()
     if as_json:
@@ -145,8 +145,8 @@ def export(
 ) -> None:
     """Write a checkpoint as ONNX, verified against PyTorch before it is there."""
     try:
-        from .models.export import Wishes, export
-        from .models.export_check import ExportError
+        from .models.onnx.export import Wishes, export
+        from .models.onnx.verify import ExportError
     except ModuleNotFoundError as error:
         raise ValueError(f"exporting needs {error.name}: pip install 'tessella[torch,onnx]'") from error
 
@@ -178,7 +178,7 @@ def export(
 @app.command()
 def doctor() -> None:
     """What this machine has, which backend and dtype the shipped models get on it, and why."""
-    from .models.machine import examine
+    from .models.doctor import examine
 
     table = Table(show_header=False, box=None, padding=(0, 2))
     with messages.status("looking and measuring …"):

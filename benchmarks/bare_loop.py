@@ -12,11 +12,11 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..models.frames import Pixels
-from ..models.onnx_exports import exported
-from ..models.onnx_model import OnnxModel
-from ..models.precision import limit_threads
-from ..models.preprocess import Preprocessing
+from ..models.execution.dtype import limit_threads
+from ..models.onnx.export_cache import exported
+from ..models.onnx.model import OnnxModel
+from ..models.preprocessing.images import Pixels
+from ..models.preprocessing.preprocess import Preprocessing
 from ..models.registry import load_model
 from .load import Load, Sample
 from .photos import Photo
@@ -105,9 +105,9 @@ def load_bare(settings: ServerSettings, backend: str) -> BareLoop:
 
 def _open_onnx(file: Path, backend: str, device: str, dtype: str) -> OnnxModel:
     if backend == "openvino":
-        from ..models.openvino_model import OpenVINOModel
+        from ..models.onnx.openvino_model import OpenVINOModel
 
         return OpenVINOModel(file, dtype=dtype)
-    from ..models.onnx_session import OnnxSession
+    from ..models.onnx.onnxruntime_model import OnnxSession
 
     return OnnxSession(file, device=device, tensorrt=backend == "tensorrt")

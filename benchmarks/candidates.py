@@ -9,16 +9,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ..models.checkpoint import Description
-from ..models.executor import fused
-from ..models.graphs import Forward
-from ..models.networks import NormalizedNetwork, build
+from ..models.checkpoints.convert import translate
+from ..models.checkpoints.description import Description
+from ..models.execution.cuda_graphs import Forward
+from ..models.execution.executor import fused
+from ..models.networks.build import NormalizedNetwork, build
+from ..models.networks.tnt import TNT
+from ..models.networks.vit import ViT
 from ..models.packages import installed
-from ..models.preprocess import Preprocessing
-from ..models.tnt import TNT
+from ..models.preprocessing.preprocess import Preprocessing
 from ..models.variants import VARIANTS
-from ..models.vit import ViT
-from ..models.weights import translate
 from . import timm_import  # noqa: F401
 from .report import dtype_name
 

@@ -127,7 +127,7 @@ def _gpu(device: str, instead: str) -> "torch.device":
 
 
 def _dtype(name: str) -> "torch.dtype":
-    from ..models.precision import DTYPES
+    from ..models.execution.dtype import DTYPES
 
     if name == "float32":
         raise ValueError("dtype 'float32' is neither bfloat16 nor float16: a GPU takes PyTorch's products for it")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from ..models.cpu_rates import relative_spread
+from ..models.backend_timings import relative_spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from ..kernels.tuning import heuristics, tnt_heuristics
 from ..kernels.tuning.heuristics import Tile
 from ..kernels.weights import LinearWeights
 from ..models.config import TNTConfig
-from ..models.fold_tnt import fold_tnt
-from ..models.folded_tnt import FoldedTNT
-from ..models.tnt import TNT
+from ..models.folding.fold_tnt import fold_tnt
+from ..models.folding.graph import FoldedTNT
+from ..models.networks.tnt import TNT
 from .jobs import Job, vit_of
 
 HALF = (0.5, 0.5, 0.5)

@@ -8,8 +8,8 @@ import torch
 
 from ..kernels.tuning import tables
 from ..models.config import Config, TNTConfig, ViTConfig
-from ..models.fold_tnt import outer_config
-from ..models.fused_tnt import WORDS
+from ..models.execution.folded_tnt import WORDS
+from ..models.folding.fold_tnt import outer_config
 from .halves import COMPOSITES
 from .roofline import config_of
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..models.costs import macs
 from ..models.cpu import has_bfloat16
-from ..models.graphs import Forward
+from ..models.eager_baseline import matrix_rate
+from ..models.execution.cuda_graphs import Forward
+from ..models.execution.dtype import limit_threads
 from ..models.packages import installed, version
-from ..models.precision import limit_threads
 from ..models.variants import VARIANTS
-from ..models.yardstick import matrix_rate
 from .candidates import make_candidates
 from .harness import interleave
 from .report import circumstances

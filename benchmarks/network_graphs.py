@@ -17,11 +17,11 @@ from ..kernels.device import gpu_of
 from ..kernels.options import Implementation, Options, Workspace
 from ..kernels.tuning import tables
 from ..models.config import Config
-from ..models.executor import uncaptured
-from ..models.graphs import Forward
-from ..models.networks import NormalizedNetwork, build
-from ..models.tnt import TNT
-from ..models.vit import ViT
+from ..models.execution.cuda_graphs import Forward
+from ..models.execution.executor import uncaptured
+from ..models.networks.build import NormalizedNetwork, build
+from ..models.networks.tnt import TNT
+from ..models.networks.vit import ViT
 from . import gpu_clock
 from .kernels import launches, relative_error
 from .report import ResultsTable, dtype_name, give_up

@@ -23,8 +23,8 @@ from ..kernels.weights import (
     WordWeights,
 )
 from ..models.config import Config, TNTConfig, ViTConfig
-from ..models.fold_tnt import fold_tnt
-from ..models.tnt import TNT
+from ..models.folding.fold_tnt import fold_tnt
+from ..models.networks.tnt import TNT
 
 VIT = ("patch_embed", "qkv", "attention", "projection", "expand", "contract", "layer_norm", "class_attention")
 TNT_ONLY = ("word_embed", "tnt_inner", "project_words", "add_words")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ..models.photographs import installed_photographs
+from ..models.preprocessing.sample_photos import installed_photographs
 
 TILE_WIDTH = 500
 QUALITY = 90

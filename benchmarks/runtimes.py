@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..kernels.reference import normalise
-from ..models.checkpoint import Description
-from ..models.export import Wishes, write
-from ..models.graphs import Forward
-from ..models.onnx_gpu import CPU
-from ..models.onnx_session import OnnxSession, load_session
-from ..models.openvino_batches import FreeBatch, SideBySide
-from ..models.openvino_model import PRECISIONS, OpenVINOModel, require_openvino, settings
-from ..models.preprocess import Preprocessing
-from ..models.tnt import TNT
-from ..models.vit import ViT
+from ..models.checkpoints.description import Description
+from ..models.execution.cuda_graphs import Forward
+from ..models.networks.tnt import TNT
+from ..models.networks.vit import ViT
+from ..models.onnx.export import Wishes, write
+from ..models.onnx.onnxruntime_model import CPU, OnnxSession, load_session
+from ..models.onnx.openvino_model import PRECISIONS, FreeBatch, OpenVINOModel, SideBySide, require_openvino, settings
+from ..models.preprocessing.preprocess import Preprocessing
 from .report import dtype_name
 
 Images = NDArray[np.float32]

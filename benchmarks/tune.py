@@ -17,9 +17,9 @@ from ..kernels.tuning import tables
 from ..kernels.tuning.heuristics import Tile
 from ..kernels.tuning.tables import Table
 from ..models.config import TNTConfig
-from ..models.fold_tnt import fold_tnt
-from ..models.fused_tnt import WORDS, FusedTNT
-from ..models.tnt import TNT
+from ..models.execution.folded_tnt import WORDS, FusedTNT
+from ..models.folding.fold_tnt import fold_tnt
+from ..models.networks.tnt import TNT
 from . import gpu_clock
 from .halves import make
 from .job_runs import HALF, candidates, heuristic, work

@@ -18,14 +18,14 @@ from ..kernels import tnt_ops
 from ..kernels.options import Options, Workspace
 from ..kernels.weights import InnerWeights
 from ..models.config import TNTConfig
-from ..models.executor import fused
-from ..models.fold_tnt import fold_tnt
-from ..models.networks import build
+from ..models.execution.dtype import DTYPES, limit_threads
+from ..models.execution.executor import fused
+from ..models.folding.fold_tnt import fold_tnt
+from ..models.networks.build import build
+from ..models.networks.tnt import TNT, TNTBlock
+from ..models.networks.vit import ViT
 from ..models.packages import installed
-from ..models.precision import DTYPES, limit_threads
-from ..models.tnt import TNT, TNTBlock
 from ..models.variants import VARIANTS
-from ..models.vit import ViT
 from .harness import Timing, interleave
 from .report import circumstances
 

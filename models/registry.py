@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import recipes
-from .checkpoint import Description, read_description
+from .checkpoints.config_json import read_statement
+from .checkpoints.description import Description, read_description
+from .checkpoints.files import is_safetensors, read_shapes
+from .checkpoints.infer_config import infer
+from .checkpoints.labels import read_labels
+from .checkpoints.sources import Source, locate, read_source
 from .errors import CheckpointError
-from .inference import infer
-from .labels import read_labels
-from .preprocess import Preprocessing
-from .sidecar import read_statement
-from .sources import Source, locate, read_source
-from .tensors import is_safetensors, read_shapes
+from .preprocessing import preprocessor_configs
+from .preprocessing.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
     import torch
 
-    from .classifier import Classifier, Network
+    from .execution.classifier import Classifier, Network
 
 BACKENDS = ("torch", "triton")
 
@@ -59,9 +59,9 @@ def load_model(
     from ..kernels.options import Options
     from ..kernels.tuning import tables
     from .cache import kernel_cache
-    from .classifier import Classifier
-    from .executor import choose_backend, fused
-    from .precision import DTYPES, choose_dtype
+    from .execution.classifier import Classifier
+    from .execution.dtype import DTYPES, choose_dtype
+    from .execution.executor import choose_backend, fused
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
@@ -131,7 +131,7 @@ def _describe(source: Source, architecture: str | None, image_size: int | None) 
             description,
             name=source.name,
             config=replace(description.config, image_size=size),
-            preprocessing=recipes.at_size(description.preprocessing, size),
+            preprocessing=preprocessor_configs.at_size(description.preprocessing, size),
         )
     statement = read_statement(source.config, architecture)
     inferred = infer(read_shapes(source.weights), statement)
@@ -158,18 +158,18 @@ def _preprocessing(
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """The recipe beside the weights, or an assumed one and the sentence that says so."""
     if source.preprocessor is not None:
-        return recipes.from_hugging_face(source.preprocessor, image_size), ()
-    if source.config is not None and recipes.is_timm(source.config):
-        return recipes.from_timm(source.config, image_size), ()
+        return preprocessor_configs.from_hugging_face(source.preprocessor, image_size), ()
+    if source.config is not None and preprocessor_configs.is_timm(source.config):
+        return preprocessor_configs.from_timm(source.config, image_size), ()
     named = architecture or (source.config or {}).get("architecture", "")
-    assumed = recipes.assumed(named, image_size or native_size)
+    assumed = preprocessor_configs.assumed(named, image_size or native_size)
     return assumed, (f"preprocessing is not given beside the weights, assumed is {assumed}",)
 
 
 def _load(source: Source, architecture: str | None, image_size: int | None) -> tuple[Network, Description]:
-    from .networks import assemble
-    from .tensors import read_tensors, warn_of_nan
-    from .weights import fit, translate
+    from .checkpoints.convert import fit, translate
+    from .checkpoints.files import read_tensors, warn_of_nan
+    from .networks.build import assemble
 
     own = _own_description(source) is not None
     description = _describe(source, architecture, image_size)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..models.cpu import usable_cores
-from ..models.frames import Frame, resizable
-from ..models.preprocess import Preprocessing
+from ..models.preprocessing.images import Frame, resizable
+from ..models.preprocessing.preprocess import Preprocessing
 from .errors import RequestTooLarge
 from .explanations import Explanation
 from .images import decode, decode_pixels

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar, Unpack
 
-from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS, Frame, Pixels
+from ..models.preprocessing.images import DEFAULT_GPU_RESIZE_PIXELS, Frame, Pixels
 from .admission import Admission
 from .apart import apart
 from .decoders import Decoders

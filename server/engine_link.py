@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import cast
 
-from ..models.frames import Frame
+from ..models.preprocessing.images import Frame
 from .errors import DeadlineExceeded
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring

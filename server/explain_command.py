@@ -50,8 +50,8 @@ def explain(
 ) -> None:
     """Draw what a network attends to: patches, attention, rollout, distances, feature maps, embeddings."""
     _need("torch", "matplotlib", *(["sklearn"] if method is Method.embedding else []))
-    from ..models.pictures.style import check_suffix
-    from ..models.pictures.subject import Subject
+    from ..models.visualization.figure import check_suffix
+    from ..models.visualization.subject import Subject
 
     check_suffix(output_file)
     with messages.status("loading"):
@@ -68,9 +68,9 @@ def explain(
 
 
 def _views(files: Sequence[Path], subjects: Sequence[Any], method: str, layer: int | None, output: Path) -> Any:
-    from ..models.pictures.numbers import numbers
-    from ..models.pictures.sheet import draw
-    from ..models.pictures.subject import View
+    from ..models.visualization.page import draw
+    from ..models.visualization.subject import View
+    from ..models.visualization.values import numbers
 
     for subject in subjects:
         subject.check_layer(layer)
@@ -80,7 +80,7 @@ def _views(files: Sequence[Path], subjects: Sequence[Any], method: str, layer: i
 
 
 def _embedding(folders: Sequence[Path], subjects: Sequence[Any], _: str, layer: int | None, output: Path) -> Any:
-    from ..models.pictures.embedding import draw, embed, numbers
+    from ..models.visualization.feature_embedding import draw, embed, numbers
 
     files = [file for folder in folders for file in _pictures(folder)]
     classes = [file.parent.name for file in files]

@@ -7,16 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from ..models.backend_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
+from ..models.backend_timings import RUNTIMES, Choice
 from ..models.cache import CacheError
-from ..models.cpu_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
-from ..models.cpu_memory import RUNTIMES
-from ..models.cpu_rates import Choice
+from ..models.checkpoints.sources import Said, onnx_file
 from ..models.errors import CheckpointError, OperatorError
-from ..models.onnx_exports import open_exported
-from ..models.onnx_model import OnnxModel
+from ..models.onnx.export_cache import open_exported
+from ..models.onnx.model import OnnxModel
 from ..models.packages import installed
 from ..models.registry import describe
-from ..models.sources import Said, onnx_file
 from .metrics import Metrics
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runners import Runner, TorchRunner

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.frames import Frames, stacked
-from ..models.onnx_model import OnnxModel
+from ..models.onnx.model import OnnxModel
+from ..models.preprocessing.images import Frames, stacked
 from .runners import Runner, RunnerInfo
 from .tasks import Shape, Task
 
@@ -64,14 +64,14 @@ def open_onnx(path: Path, backend: str, *, device: str, dtype: str, max_batch_si
         ValueError: the backend is not installed, has no such device, or does not compute in that dtype.
     """
     if backend == "openvino":
-        from ..models.openvino_model import OpenVINOModel
+        from ..models.onnx.openvino_model import OpenVINOModel
 
         if device not in ("auto", "cpu"):
             raise ValueError(f"the backend 'openvino' runs on the CPU, not on {device!r}: choose --device cpu")
         return OpenVINOModel(path, dtype=dtype)
     if backend not in ("auto", "onnxruntime", "tensorrt"):
         raise ValueError(f"{path} is an ONNX file, which backend {backend!r} does not run: {', '.join(BACKENDS)} do")
-    from ..models.onnx_session import OnnxSession
+    from ..models.onnx.onnxruntime_model import OnnxSession
 
     model = OnnxSession(path, device=device, tensorrt=backend == "tensorrt", max_batch_size=max_batch_size)
     if dtype not in ("auto", model.dtype):

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from ..models.frames import Frame
+from ..models.preprocessing.images import Frame
 from .errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, ServiceError
 from .messages import Kind, Reply, Request, Status
 from .ring import Ring, SlotPool

@@ -8,11 +8,11 @@ from typing import Any, Protocol, Self, Unpack, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.compiles import watch_triton
-from ..models.frames import Frames
+from ..models.checkpoints.sources import Said
+from ..models.execution.compile_events import watch_triton
 from ..models.packages import installed
-from ..models.preprocess import Preprocessing
-from ..models.sources import Said
+from ..models.preprocessing.images import Frames
+from ..models.preprocessing.preprocess import Preprocessing
 from .tasks import Shape, Task, result_bytes, results_of
 
 
@@ -144,7 +144,7 @@ class TorchRunner:
         batch_invariant: bool = False,
         **said: Unpack[Said],
     ) -> None:
-        from ..models.precision import limit_threads
+        from ..models.execution.dtype import limit_threads
         from ..models.registry import load_model
 
         limit_threads()
@@ -179,7 +179,7 @@ class TorchRunner:
         resize = self._model.resize  # its kernels are compiled now
         self._staging = None
         if self._model.device.type == "cuda":
-            from ..models.staging import Staging
+            from ..models.execution.pinned_transfers import Staging
 
             self._staging = Staging(self._model.device, resize)
 

@@ -14,7 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from ..models.frames import DEFAULT_GPU_RESIZE_PIXELS
+from ..models.preprocessing.images import DEFAULT_GPU_RESIZE_PIXELS
 from .images import DEFAULT_MAX_PIXELS
 from .logs import LogFormat
 from .wanted import Versions

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..models.sources import served_name
+from ..models.checkpoints.sources import served_name
 from .errors import BadRequest
 
 DEFAULT_ALIAS = "default"

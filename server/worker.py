@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.compiles import told
-from ..models.frames import Frame
+from ..models.execution.compile_events import told
+from ..models.preprocessing.images import Frame
 from .batcher import Batch, Batcher, Entry
 from .errors import InferenceFailed
 from .metrics import Metrics

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...models import costs
+from ...models.backend_timings import relative_spread
 from ...models.config import TNTConfig, ViTConfig
-from ...models.cpu_rates import relative_spread
 from ..runners import RunnerInfo
 from .schemas import BenchmarkRow
 

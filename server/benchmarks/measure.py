@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.frames import Pixels
 from ...models.packages import installed
+from ...models.preprocessing.images import Pixels
 from ..runners import Runner
 from ..worker import Worker
 from .figures import operations_of, rated, row
@@ -131,13 +131,13 @@ class Measurement:
         """None where the model's own operations are not known, or PyTorch is not there to multiply."""
         if self._operations is None or not installed("torch"):
             return []
-        from ...models.yardstick import matrix_products
+        from ...models.eager_baseline import matrix_products
 
         info = self._worker.info
         return matrix_products(device=info.device, dtype=info.dtype)
 
     def _eager(self) -> Call:
-        from ...models.yardstick import plain_network
+        from ...models.eager_baseline import plain_network
 
         info = self._worker.info
         plain = plain_network(self._source, device=info.device, dtype=info.dtype)
@@ -149,7 +149,7 @@ class Measurement:
         calls.clear()
         self._products = []
         if taken:
-            from ...models.yardstick import give_back
+            from ...models.eager_baseline import give_back
 
             gc.collect()
             with suppress(RuntimeError):  # the model is gone, and its memory with it

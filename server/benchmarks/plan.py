@@ -3,8 +3,8 @@
 import uuid
 from datetime import UTC, datetime
 
+from ...models.checkpoints.sources import onnx_file
 from ...models.packages import installed
-from ...models.sources import onnx_file
 from ..errors import BadRequest
 from ..repository import ModelRepository
 from .schemas import BenchmarkRequest, Run

@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tessella.benchmarks import roofline
 from tessella.models import costs
 from tessella.models.config import ViTConfig
-from tessella.models.fold import fold
-from tessella.models.fused import FusedViT
-from tessella.models.vit import ViT
+from tessella.models.execution.folded_vit import FusedViT
+from tessella.models.folding.fold_vit import fold
+from tessella.models.networks.vit import ViT
 
 BASE = ViTConfig()
 

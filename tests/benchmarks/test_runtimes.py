@@ -6,14 +6,14 @@ from tessella.benchmarks.candidates import ENGINES, engine_of
 from tessella.benchmarks.models import compare
 from tessella.benchmarks.runtimes import runtime_candidates
 from tessella.kernels.reference import normalise
-from tessella.models.checkpoint import Description
+from tessella.models.checkpoints.convert import translate
+from tessella.models.checkpoints.description import Description
 from tessella.models.config import ViTConfig
-from tessella.models.networks import assemble
-from tessella.models.preprocess import Preprocessing
-from tessella.models.vit import ViT
-from tessella.models.weights import translate
+from tessella.models.networks.build import assemble
+from tessella.models.networks.vit import ViT
+from tessella.models.preprocessing.preprocess import Preprocessing
 
-from ..models.references import timm_network
+from ..support.references import timm_network
 
 CONFIG = ViTConfig(image_size=32, dim=192, depth=1, heads=3, mlp_dim=768, num_classes=5)
 RECIPE = Preprocessing(size=32, resize=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))

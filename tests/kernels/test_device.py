@@ -8,7 +8,7 @@ import sys
 sys.modules["triton"] = None
 import torch
 import tessella.kernels.ops as ops, tessella.kernels.resize, tessella.kernels.block_ops
-import tessella.models.fused
+import tessella.models.execution.folded_vit
 from tessella.kernels.options import Options
 from tessella.kernels.weights import LinearWeights
 weights = LinearWeights(torch.eye(4))

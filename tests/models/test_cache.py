@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tessella.models.cache import CacheError, cache_folder, kernel_cache, make_cache
-from tessella.models.onnx_exports import exported
+from tessella.models.onnx.export_cache import exported
 
 
 def test_a_cache_is_made_and_holds_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tessella.models.config import Config, TNTConfig, ViTConfig
 from tessella.models.costs import gmacs, macs, parameters
-from tessella.models.networks import build
+from tessella.models.networks.build import build
 from tessella.models.variants import VARIANTS
 
 PUBLISHED = {

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tessella.models.checkpoint import HEADER_KEY, Description
+from tessella.models.checkpoints.description import HEADER_KEY, Description
+from tessella.models.checkpoints.sources import shipped
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.errors import CheckpointError, ModelNotFoundError
-from tessella.models.networks import build
-from tessella.models.preprocess import Preprocessing
+from tessella.models.networks.build import build
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.models.registry import describe, load_model, load_network
-from tessella.models.sources import shipped
 
-from .references import timm_network, write_json, write_timm, write_weights
+from ..support.references import timm_network, write_json, write_timm, write_weights
 
 LABELS = ("cat", "dog", "fox")
 
@@ -220,7 +220,7 @@ def test_the_shipped_models_load(source: str) -> None:
 def test_descriptions_need_no_torch(folder: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from tessella.models.catalogue import catalogue\n"
+        "from tessella.models.catalog import catalogue\n"
         "from tessella.models.registry import describe, shipped\n"
         f"print(describe({str(folder)!r}).config.dim, *[describe(name).name for name in shipped()])"
     )

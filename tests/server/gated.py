@@ -5,8 +5,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from tessella.models.frames import Frames, stacked
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.images import Frames, stacked
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.metrics import Metrics
 from tessella.server.runners import RunnerInfo
 from tessella.server.tasks import Task

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tessella.models.explain import explain
+from tessella.models.explain.explain import explain
 from tessella.models.registry import load_model, load_network
 from tessella.models.zoo.training.dataset import load_split, png
 from tessella.server.images import decode
 
-from ..models.exports import write_foreign
+from ..support.exports import write_foreign
 from .live import served
 
 DIGITS = [png(image) for image in load_split().test.images[:3]]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tessella.models.frames import LARGEST_SIDE, Frame, Frames
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.images import LARGEST_SIDE, Frame, Frames
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.decoders import Decoders
 from tessella.server.engine import AsyncEngine
 from tessella.server.engine_link import EngineLink

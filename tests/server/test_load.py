@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tessella.models import cpu_choice, cpu_memory, onnx_exports
+from tessella.models import backend_choice, backend_timings
 from tessella.models.cache import CacheError
+from tessella.models.onnx import export_cache
 from tessella.models.registry import describe
 from tessella.server.engine import AsyncEngine
 from tessella.server.load import load_runner, start_worker
 from tessella.server.settings import Settings
 
-from ..models.exports import write_foreign
+from ..support.exports import write_foreign
 
 
 def test_another_image_size_is_served() -> None:
@@ -38,8 +39,8 @@ def test_the_engine_passes_it_on() -> None:
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small networks are measured as large ones are. Returns the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(cpu_choice, "SMALL_MACS", 0)
-    monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+    monkeypatch.setattr(backend_choice, "SMALL_MACS", 0)
+    monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
     return tmp_path / "cache" / "tessella"
 
 
@@ -98,8 +99,8 @@ def test_a_remembered_runtime_whose_file_is_lost_is_torch(
     def read_only(folder: Path) -> Path:
         raise CacheError(f"the cache {folder} cannot be written: Read-only file system")
 
-    monkeypatch.setattr(onnx_exports, "make_cache", read_only)
-    monkeypatch.setattr(cpu_memory, "make_cache", read_only)
+    monkeypatch.setattr(export_cache, "make_cache", read_only)
+    monkeypatch.setattr(backend_timings, "make_cache", read_only)
     worker = start_worker("digits-vit", "d", **arguments)
     worker.close()
     assert worker.info.backend == "torch"

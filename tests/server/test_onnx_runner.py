@@ -11,16 +11,16 @@ import httpx
 import numpy as np
 import pytest
 
-from tessella.models import cpu_choice
+from tessella.models import backend_choice
+from tessella.models.checkpoints.sources import shipped
 from tessella.models.errors import OperatorError
-from tessella.models.export import Wishes, export
+from tessella.models.onnx.export import Wishes, export
 from tessella.models.registry import load_model
-from tessella.models.sources import shipped
 from tessella.server.images import decode
 from tessella.server.load import load_runner
 
-from ..models.exports import TNT, VIT, write_checkpoint
-from ..models.references import timm_network, write_timm
+from ..support.exports import TNT, VIT, write_checkpoint
+from ..support.references import timm_network, write_timm
 from . import pictures
 from .live import served
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
     assert (runner.info.backend, runner.info.device, runner.info.dtype) == ("onnxruntime", "cpu", "float32")
     expected = load_runner(source, backend="torch", dtype="float32").run(pixels)
     assert np.abs(runner.run(pixels) - expected).max() < 1e-5
-    monkeypatch.setattr("tessella.models.export.export", lambda *_: pytest.fail("exported again"))
+    monkeypatch.setattr("tessella.models.onnx.export.export", lambda *_: pytest.fail("exported again"))
     assert np.abs(load_runner(source, backend="openvino", dtype="float32").run(pixels) - expected).max() < 1e-5
 
 
@@ -137,7 +137,7 @@ def test_what_one_runtime_lacks_the_other_runs(
     """Unless the one was asked for: that is an error which names the other."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if large:
-        monkeypatch.setattr(cpu_choice, "SMALL_BYTES", 0)
+        monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
     source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
     file = str(export(source, tmp_path / "m.onnx", wishes).files[0])
     runner = load_runner(file)

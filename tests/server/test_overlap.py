@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tessella.models.frames import Frame, Frames, stacked
+from tessella.models.preprocessing.images import Frame, Frames, stacked
 from tessella.server.errors import InferenceFailed
 from tessella.server.runners import PipelinedRunner
 from tessella.server.tasks import Task

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tessella.models.frames import Frame
+from tessella.models.preprocessing.images import Frame
 from tessella.server.engine_link import EngineLink
 from tessella.server.errors import DeadlineExceeded, NotReady
 from tessella.server.remote import EngineConnection, RemoteModel

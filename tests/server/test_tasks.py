@@ -18,8 +18,8 @@ from PIL import Image
 
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.explain import Method, maps
-from tessella.models.export import Wishes, export
+from tessella.models.explain.explain import Method, maps
+from tessella.models.onnx.export import Wishes, export
 from tessella.models.registry import load_model, load_network
 from tessella.server.engine import AsyncEngine
 from tessella.server.engine_link import EngineLink

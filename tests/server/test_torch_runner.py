@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tessella.models.frames import Frame
+from tessella.models.preprocessing.images import Frame
 from tessella.server.engine import AsyncEngine
 from tessella.server.runners import TorchRunner
 from tessella.server.tasks import Task
 from tessella.server.worker import Worker
 
-from ..models.exports import VIT, write_checkpoint
+from ..support.exports import VIT, write_checkpoint
 from . import pictures
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tessella.models.compiles import compiled
-from tessella.models.frames import Frame, Frames
+from tessella.models.execution.compile_events import compiled
+from tessella.models.preprocessing.images import Frame, Frames
 from tessella.server.metrics import Metrics
 from tessella.server.runners import Runner
 from tessella.server.tasks import Task

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ....kernels.reference import normalise
-from ...networks import NormalizedNetwork
-from ...preprocess import Preprocessing
+from ...networks.build import NormalizedNetwork
+from ...preprocessing.preprocess import Preprocessing
 from .dataset import Digits, picture
 from .synthetic import pen_digits
 

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from ...config import Position, TNTConfig, ViTConfig
-from ...pictures.style import check_suffix
-from ...tnt import TNT
-from ...vit import ViT
+from ...networks.tnt import TNT
+from ...networks.vit import ViT
+from ...visualization.figure import check_suffix
 from .augment import Augmentation, augment
 from .dataset import Digits, load_split
 from .evaluate import accuracy, predict

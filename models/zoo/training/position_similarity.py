@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...pictures.style import DIVERGING, figure, save, styled
-from ...tnt import TNT
-from ...vit import ViT
+from ...networks.tnt import TNT
+from ...networks.vit import ViT
+from ...visualization.figure import DIVERGING, figure, save, styled
 
 
 def cosines(table: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ...config import Config, TNTConfig, ViTConfig
-from ...preprocess import Preprocessing
+from ...preprocessing.preprocess import Preprocessing
 from .augment import Augmentation
 
 

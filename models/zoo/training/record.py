@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from ...checkpoint import HEADER_KEY, Description
+from ...checkpoints.description import HEADER_KEY, Description
 from .dataset import LABELS, SPLIT_SEED, Split
 from .recipe import Recipe
 

@@ -15,13 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ...checkpoints.sources import ZOO
 from ...config import Config, TNTConfig
-from ...networks import build
-from ...positions import sincos_table
-from ...preprocess import Preprocessing
-from ...sources import ZOO
-from ...tnt import TNT
-from ...vit import ViT
+from ...networks.build import build
+from ...networks.position_embedding import sincos_table
+from ...networks.tnt import TNT
+from ...networks.vit import ViT
+from ...preprocessing.preprocess import Preprocessing
 from .augment import augment
 from .dataset import Digits, Split, load_split, picture
 from .evaluate import Exam, accuracy, confusion, network_input, pixels, predict

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....models.frames import Pixels
-from ....models.preprocess import Preprocessing
+from ....models.preprocessing.images import Pixels
+from ....models.preprocessing.preprocess import Preprocessing
 from ...errors import BadRequest, RequestTooLarge
 from .request import Tensor
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ....models.frames import Pixels
+from ....models.preprocessing.images import Pixels
 from ...engine import AsyncEngine
 from ...errors import BadRequest, ImageError
 from ...predictions import Output as ImageOutput

@@ -9,11 +9,11 @@ from tessella.kernels import tnt_ops
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig
-from tessella.models.executor import fused
-from tessella.models.fold_tnt import fold_tnt
-from tessella.models.fused_tnt import FusedTNT
-from tessella.models.graphs import Graphs
-from tessella.models.tnt import TNT
+from tessella.models.execution.cuda_graphs import Graphs
+from tessella.models.execution.executor import fused
+from tessella.models.execution.folded_tnt import FusedTNT
+from tessella.models.folding.fold_tnt import fold_tnt
+from tessella.models.networks.tnt import TNT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
 HALF = (0.5, 0.5, 0.5)

@@ -10,12 +10,12 @@ from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.tuning import tables
 from tessella.kernels.weights import InnerWeights
-from tessella.models import tnt_words
 from tessella.models.config import TNTConfig
-from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps
-from tessella.models.fold_tnt import fold_tnt
-from tessella.models.fused_tnt import WORDS, FusedTNT
-from tessella.models.tnt import TNT
+from tessella.models.execution import folded_tnt
+from tessella.models.execution.folded_tnt import WORDS, FusedTNT
+from tessella.models.folding.fold_tnt import fold_tnt
+from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps
+from tessella.models.networks.tnt import TNT
 
 from ...support.aot.launches import GPUS, recorded
 
@@ -89,7 +89,7 @@ def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPa
         parts.append((first, last))
         return run(words, weights, first, last, **keywords)
 
-    monkeypatch.setattr(tnt_words, "tnt_inner_part", spy)
+    monkeypatch.setattr(folded_tnt, "tnt_inner_part", spy)
     assert torch.equal(FusedTNT(graph, options)(pixels), ahead)
     assert parts == [(0, 3), (3, 5)]
     plain = FusedTNT(graph, Options("torch", workspace=Workspace()))(pixels)

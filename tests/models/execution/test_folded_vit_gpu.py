@@ -10,10 +10,10 @@ from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.resize_plan import Crop
 from tessella.models.config import ViTConfig
-from tessella.models.executor import Captured, fused
-from tessella.models.fold import fold
-from tessella.models.fused import FusedViT
-from tessella.models.vit import ViT
+from tessella.models.execution.executor import Captured, fused
+from tessella.models.execution.folded_vit import FusedViT
+from tessella.models.folding.fold_vit import fold
+from tessella.models.networks.vit import ViT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
 SMALL: dict[str, Any] = {"dim": 384, "depth": 3, "heads": 6, "mlp_dim": 1536, "num_classes": 1000}

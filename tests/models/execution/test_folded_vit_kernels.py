@@ -11,9 +11,9 @@ from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.triton import attention, class_attention, grouped_linear, layer_norm, linear, patch_embed
 from tessella.models.config import ViTConfig
-from tessella.models.fold import CPU_STEPS, EVERY_STEP, Steps, fold
-from tessella.models.fused import FusedViT
-from tessella.models.vit import ViT
+from tessella.models.execution.folded_vit import FusedViT
+from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps, fold
+from tessella.models.networks.vit import ViT
 
 from ...support.aot.launches import GPUS, recorded
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tessella.models.checkpoint import Description, read_description
+from tessella.models.checkpoints.description import Description, read_description
+from tessella.models.checkpoints.sources import ZOO
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.networks import assemble
-from tessella.models.sources import ZOO
+from tessella.models.networks.build import assemble
 from tessella.models.zoo.training.dataset import load_split
 from tessella.models.zoo.training.evaluate import Exam, accuracy, confusion, predict
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from tessella.models.backend_timings import relative_spread
 from tessella.models.costs import macs
-from tessella.models.cpu_rates import relative_spread
 from tessella.models.registry import describe
 from tessella.server.benchmarks.figures import operations_of, rated, row
 from tessella.server.benchmarks.measure import Measurement

@@ -25,14 +25,13 @@ from tessella.kernels.tuning.heuristics import Tile
 from tessella.kernels.tuning.tables import Table
 from tessella.kernels.weights import LinearWeights
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.fold import fold
-from tessella.models.fold_tnt import fold_tnt
-from tessella.models.folded import FoldedViT
-from tessella.models.folded_tnt import FoldedTNT
-from tessella.models.fused import FusedViT
-from tessella.models.fused_tnt import FusedTNT
-from tessella.models.tnt import TNT
-from tessella.models.vit import ViT
+from tessella.models.execution.folded_tnt import FusedTNT
+from tessella.models.execution.folded_vit import FusedViT
+from tessella.models.folding.fold_tnt import fold_tnt
+from tessella.models.folding.fold_vit import fold
+from tessella.models.folding.graph import FoldedTNT, FoldedViT
+from tessella.models.networks.tnt import TNT
+from tessella.models.networks.vit import ViT
 
 GPUS = {
     80: Gpu("NVIDIA A100-SXM4-80GB", 80, 108),

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from tessella.models.zoo.training.augment import Augmentation, augment
 
-from .materials import few
+from ....support.training_material import few
 
 ALL = Augmentation()
 

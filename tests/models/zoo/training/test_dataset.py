@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.models.zoo.training.dataset import load_split, picture, png
 from tessella.models.zoo.training.evaluate import pixels
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.networks import build
+from tessella.models.networks.build import build
 from tessella.models.zoo.training import position_ablation as command
 from tessella.models.zoo.training.dataset import Digits, Split, load_split
 from tessella.models.zoo.training.position_ablation import Arm, arms

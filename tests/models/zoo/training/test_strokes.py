@@ -1,6 +1,6 @@
 """The traced lines: the loops of a written digit, lines where the ink is."""
 
-from .materials import few
+from ....support.training_material import few
 
 
 def test_most_digits_can_be_traced() -> None:

@@ -8,15 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tessella.models.checkpoint import read_description
-from tessella.models.networks import assemble
+from tessella.models.checkpoints.description import read_description
+from tessella.models.networks.build import assemble
 from tessella.models.zoo.training import train as command
 from tessella.models.zoo.training.augment import Augmentation
 from tessella.models.zoo.training.dataset import Digits, Split, load_split
 from tessella.models.zoo.training.recipe import RECIPES
 from tessella.models.zoo.training.train import train
 
-from .materials import few
+from ....support.training_material import few
 
 PLAIN = Augmentation(plain=1.0, inverted=0.0)
 

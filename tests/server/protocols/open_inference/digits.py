@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.preprocess import Preprocessing
 
 from ...live import Process
 from ...pictures import encode

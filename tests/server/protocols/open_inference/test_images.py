@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.errors import BadRequest
 from tessella.server.protocols.open_inference.images import pixels_of
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessella.models.preprocess import Preprocessing
+from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.errors import ServiceError
 from tessella.server.protocols.open_inference.images import images_of
 from tessella.server.protocols.open_inference.rest_request import read_request

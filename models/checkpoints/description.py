@@ -1,0 +1,59 @@
+"""tessella's own file: safetensors whose header also holds configuration, labels and preprocessing. Knows no torch."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from ..config import Config, TNTConfig, ViTConfig
+from ..preprocessing.preprocess import Preprocessing
+
+HEADER_KEY = "tessella"
+_FAMILIES: dict[str, type[ViTConfig] | type[TNTConfig]] = {"vit": ViTConfig, "tnt": TNTConfig}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a checkpoint says of itself: everything but the weights."""
+
+    name: str
+    config: Config
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+    """How it was made: data, split, seeds, accuracy. For people; nothing reads it back."""
+
+    def to_json(self) -> str:
+        family = next(name for name, kind in _FAMILIES.items() if isinstance(self.config, kind))
+        document = asdict(self) | {"family": family}
+        return json.dumps(document)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        document = json.loads(text)
+        family = _FAMILIES[document.pop("family")]
+        preprocessing = document.pop("preprocessing")
+        return cls(
+            config=family(**document.pop("config")),
+            preprocessing=Preprocessing(**preprocessing | {key: tuple(preprocessing[key]) for key in ("mean", "std")}),
+            labels=tuple(document.pop("labels")),
+            **document,
+        )
+
+
+def read_description(path: Path) -> Description | None:
+    """The description in a safetensors file's header, or None where the file is not one of ours.
+
+    Raises:
+        ValueError: the header is ours but does not hold what this version understands.
+    """
+    with safe_open(path, framework="numpy") as file:
+        text = (file.metadata() or {}).get(HEADER_KEY)
+    if text is None:
+        return None
+    try:
+        return Description.from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its {HEADER_KEY!r} header is not one this version reads: {error!r}") from error

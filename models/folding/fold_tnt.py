@@ -1,0 +1,217 @@
+"""Exact algebra on a TNT's weights: the words run ahead of the tokens. Knows no kernel and runs nothing.
+
+The outer stack is a ViT's and takes its steps (fold.py); the inner blocks are folded whole, as their operator wants
+them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...kernels.weights import (
+    MATRICES,
+    VECTORS,
+    AbsorbedWords,
+    InnerWeights,
+    NormWeights,
+    PatchWeights,
+    SentenceWeights,
+    WordWeights,
+)
+from ..config import TNTConfig, ViTConfig
+from ..networks.layers import Attention, EncoderBlock
+from ..networks.tnt import TNT, SubPatchEmbedding, TNTBlock, WordProjection
+from .fold_vit import EVERY_STEP, Steps, block_weights, double, linear_weights, norm_weights, take
+from .graph import FoldedTNT, FoldedViT, Pixels
+from .lower import Lowering, lower_tnt
+
+KERNEL, MARGIN = 7, 3
+"""Of TNT's convolution: its side, and how far it reaches beyond a word's first pixel."""
+
+
+def fold_tnt(
+    network: TNT,
+    mean: Sequence[float],
+    std: Sequence[float],
+    steps: Steps = EVERY_STEP,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> FoldedTNT:
+    """A published TNT with its preprocessing -> the folded graph over uint8 pixels. Arguments as `fold`."""
+    with torch.no_grad():
+        graph = unfolded_tnt(network, mean, std)
+        if steps.pixels:
+            graph = fold_pixels(graph)
+        if steps.words:
+            graph = replace(graph, inner=absorb_words(graph.inner))
+        graph = replace(graph, outer=take(replace(steps, pixels=False), graph.outer))
+        return lower_tnt(Lowering(dtype, torch.device(device)), graph)
+
+
+def unfolded_tnt(network: TNT, mean: Sequence[float], std: Sequence[float]) -> FoldedTNT:
+    """The published network as a graph in which the words run ahead, in float64 on the CPU."""
+    config = network.config
+    blocks = [block for block in network.blocks if isinstance(block, TNTBlock)]
+    table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
+    if network.outer_position is not None:
+        table += double(network.outer_position)
+    table[:1] += double(network.class_token)
+    products = [network.sentence, *(block.to_outer for block in blocks)]
+    pixels = Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64))
+    return FoldedTNT(
+        config=config,
+        pixels=pixels,
+        words=_words(network),
+        inner=_inner([block.inner for block in blocks], config),
+        sentences=_sentences(products),
+        sentence_norms=tuple(_output_norm(product) for product in products),
+        table=table,
+        outer=_outer(network, [block.outer for block in blocks], pixels),
+    )
+
+
+def fold_pixels(graph: FoldedTNT) -> FoldedTNT:
+    """As for a ViT: the factor goes into the weight; the shift of the pixels inside the image follows in
+    lower_tnt.py.
+    """
+    factor = (1 / (255 * graph.pixels.std)).repeat(graph.words.window**2)
+    return replace(
+        graph,
+        pixels=replace(graph.pixels, folded=True),
+        words=replace(graph.words, weight=graph.words.weight * factor),
+    )
+
+
+def absorb_words(x: InnerWeights) -> InnerWeights:
+    """K and V of every inner block into its query and projection, as cut_last_block does for one row."""
+    query, key, value = (part.unflatten(1, (x.heads, -1)) for part in x.qkv.chunk(3, dim=1))  # each (L, h, d', d)
+    biases = x.query_bias.unflatten(1, (x.heads, -1))
+    projection = x.projection.unflatten(2, (x.heads, -1))  # (L, d, h, d')
+    absorbed = AbsorbedWords(
+        query=torch.einsum("lhcy,lhcx->lhyx", key, query).flatten(1, 2),
+        query_bias=torch.einsum("lhcy,lhc->lhy", key, biases).flatten(1),
+        output=torch.einsum("lohc,lhcx->lohx", projection, value).flatten(2),
+    )
+    return replace(x, absorbed=absorbed)
+
+
+def _words(network: TNT) -> WordWeights:
+    config = network.config
+    embedding = network.sub_patch_embedding
+    weight, bias = _dense(embedding, config)
+    if network.inner_position is not None:
+        bias = bias + double(network.inner_position).flatten()
+    margin = MARGIN if embedding.form == "image_convolution" else 0
+    window = _window(config)
+    return WordWeights(weight, bias.repeat(config.grid**2, 1), config.patch_size, margin, window)
+
+
+def _window(config: TNTConfig) -> int:
+    """The pixels along a side that a patch's words read."""
+    if config.sub_patch_embedding != "image_convolution":
+        return config.patch_size
+    return config.patch_size - config.sub_patch_size + KERNEL
+
+
+def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Tensor]:
+    """The embedding of one window as a product: (W · d, window² · 3), pixels as (y, x, channel), and its bias."""
+    window = _window(config)
+    units = torch.eye(window**2 * 3, dtype=torch.float64).unflatten(1, (window, window, 3)).permute(0, 3, 1, 2)
+    projection = embedding.projection
+    assert projection.bias is not None
+    weight, bias = double(projection.weight), double(projection.bias)
+    stride = config.sub_patch_size
+    if isinstance(projection, nn.Linear):
+        weight = weight.unflatten(1, (stride, stride, 3)).permute(0, 3, 1, 2)
+    padding = MARGIN if embedding.form == "convolution" else 0
+    words = F.conv2d(units, weight, stride=stride, padding=padding)  # (window² · 3, d, rows, columns)
+    return words.flatten(2).transpose(1, 2).flatten(1).T.contiguous(), bias.repeat(config.words)
+
+
+def _inner(blocks: Sequence[EncoderBlock], config: TNTConfig) -> InnerWeights:
+    parts = [_inner_block(block, config) for block in blocks]
+    names = (*MATRICES, *VECTORS)
+    stacked: dict[str, Any] = {name: torch.stack([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **stacked)
+
+
+def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
+    """One block's. K's bias adds the same to every score of a query; V's adds once, as the softmax sums to one."""
+    attention = block.attention
+    assert isinstance(attention, Attention)
+    qkv, biases = _absorbed(attention.qkv, block.attention_norm)
+    query_bias, _, value_bias = biases.chunk(3)
+    scale = 1 / math.sqrt(config.inner_dim // config.inner_heads)
+    query, key, value = qkv.chunk(3)
+    projection = double(attention.projection.weight)
+    expand, expand_bias = _absorbed(block.mlp.expand, block.mlp_norm)
+    return InnerWeights(
+        qkv=torch.cat([query * scale, key, value]),
+        query_bias=query_bias * scale,
+        projection=projection,
+        projection_bias=double(attention.projection.bias) + projection @ value_bias,
+        expand=expand,
+        expand_bias=expand_bias,
+        contract=double(block.mlp.contract.weight),
+        contract_bias=double(block.mlp.contract.bias),
+        heads=config.inner_heads,
+        eps=config.norm_eps,
+        per_word=not config.normalise_projection,
+    )
+
+
+def _sentences(products: Sequence[WordProjection]) -> SentenceWeights:
+    parts = [_absorbed(product.projection, product.norm) for product in products]
+    weight, bias = (torch.stack(part) for part in zip(*parts, strict=True))
+    return SentenceWeights(weight, bias)
+
+
+def _absorbed(layer: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """The product on rows that are standardised only; a norm of one word stands for all words of a row."""
+    weight = double(layer.weight)
+    repeats = layer.in_features // norm.normalized_shape[0]
+    factor, shift = double(norm.weight).repeat(repeats), double(norm.bias).repeat(repeats)
+    bias = weight @ shift
+    return weight * factor, bias if layer.bias is None else bias + double(layer.bias)
+
+
+def _output_norm(product: WordProjection) -> NormWeights | None:
+    return norm_weights(product.output_norm) if isinstance(product.output_norm, nn.LayerNorm) else None
+
+
+def outer_config(config: TNTConfig) -> ViTConfig:
+    """The ViT that the outer stack is."""
+    return ViTConfig(
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        dim=config.dim,
+        depth=config.depth,
+        heads=config.heads,
+        mlp_dim=config.mlp_dim,
+        num_classes=config.num_classes,
+        qkv_bias=config.qkv_bias,
+        norm_eps=config.norm_eps,
+    )
+
+
+def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: Pixels) -> FoldedViT:
+    """The outer stack and the head as a ViT's, which they are."""
+    none = torch.zeros(0, 0, dtype=torch.float64)
+    norm = norm_weights(network.norm)
+    heads = (replace(linear_weights(network.head), norm=norm),) if isinstance(network.head, nn.Linear) else ()
+    return FoldedViT(
+        config=outer_config(network.config),
+        pixels=pixels,
+        patches=PatchWeights(none, none, network.config.patch_size, 1),
+        input_norm=None,
+        blocks=tuple(block_weights(block) for block in blocks),
+        last=None,
+        norm=norm,
+        heads=heads,
+    )

@@ -1,0 +1,139 @@
+"""A folded graph in float64 -> the one that runs: rounded, and with what depends on rounded weights taken from those.
+
+That is the shift of the pixels and the row sums for LayerNorm: taken from the exact weights, both would leave twice
+the error.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...kernels.reference import wide
+from ...kernels.weights import (
+    MATRICES,
+    VECTORS,
+    AbsorbedWords,
+    InnerWeights,
+    LinearWeights,
+    NormWeights,
+    PatchWeights,
+    SentenceWeights,
+    WordWeights,
+    pack,
+)
+from .graph import BlockWeights, FoldedTNT, FoldedViT, LastBlockWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """Rounds matrices to `dtype` and vectors to float32 (float64 for float64), and moves them to `device`."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+    def graph(self, x: FoldedViT) -> FoldedViT:
+        return replace(
+            x,
+            pixels=replace(x.pixels, mean=self.vector(x.pixels.mean), std=self.vector(x.pixels.std)),
+            patches=self.patches(x),
+            input_norm=x.input_norm and self.norm(x.input_norm),
+            blocks=tuple(self.block(block) for block in x.blocks),
+            last=x.last and self.last_block(x.last),
+            norm=self.norm(x.norm),
+            heads=tuple(self.linear(head) for head in x.heads),
+        )
+
+    def patches(self, x: FoldedViT) -> PatchWeights:
+        table = x.patches.table
+        if x.pixels.folded:
+            shift = (255 * x.pixels.mean).repeat(x.patches.patch_size**2)
+            table = table.clone()
+            table[x.patches.prefix :] -= x.patches.weight.to(self.dtype).double() @ shift
+        return replace(x.patches, weight=self.matrix(x.patches.weight), table=self.vector(table))
+
+    def block(self, x: BlockWeights) -> BlockWeights:
+        return BlockWeights(
+            qkv=self.linear(x.qkv),
+            projection=self.linear(x.projection),
+            expand=self.linear(x.expand),
+            contract=self.linear(x.contract),
+            query_norm=x.query_norm and self.norm(x.query_norm),
+            key_norm=x.key_norm and self.norm(x.key_norm),
+        )
+
+    def last_block(self, x: LastBlockWeights) -> LastBlockWeights:
+        return LastBlockWeights(
+            query=self.linear(x.query),
+            key=self.matrix(x.key),
+            value=self.matrix(x.value),
+            projection=self.linear(x.projection),
+            expand=self.linear(x.expand),
+            contract=self.linear(x.contract),
+            norm=self.norm(x.norm),
+        )
+
+    def linear(self, x: LinearWeights) -> LinearWeights:
+        return replace(
+            x,
+            weight=self.matrix(x.weight),
+            bias=None if x.bias is None else self.vector(x.bias),
+            norm=x.norm and self.norm(x.norm),
+            sums=None if x.sums is None else self.vector(x.weight.to(self.dtype).double().sum(dim=1)),
+            scale=None if x.scale is None else self.vector(x.scale),
+        )
+
+    def norm(self, x: NormWeights) -> NormWeights:
+        return replace(x, weight=self.vector(x.weight), bias=self.vector(x.bias))
+
+    def vector(self, x: Tensor) -> Tensor:
+        return x.to(self.device, wide(self.dtype)).contiguous()
+
+    def matrix(self, x: Tensor) -> Tensor:
+        return x.to(self.device, self.dtype).contiguous()
+
+
+def lower_tnt(to: Lowering, x: FoldedTNT) -> FoldedTNT:
+    return replace(
+        x,
+        pixels=replace(x.pixels, mean=to.vector(x.pixels.mean), std=to.vector(x.pixels.std)),
+        words=_words(to, x),
+        inner=_inner(to, x.inner),
+        sentences=SentenceWeights(to.matrix(x.sentences.weight), to.vector(x.sentences.bias)),
+        sentence_norms=tuple(norm and to.norm(norm) for norm in x.sentence_norms),
+        table=to.vector(x.table),
+        outer=to.graph(x.outer),
+    )
+
+
+def _words(to: Lowering, x: FoldedTNT) -> WordWeights:
+    table = x.words.table
+    if x.pixels.folded:
+        rounded = x.words.weight.to(to.dtype).double()
+        table = table - (pixels_inside(x.words, x.config.grid) * (255 * x.pixels.mean)).flatten(1) @ rounded.T
+    return replace(x.words, weight=to.matrix(x.words.weight), table=to.vector(table))
+
+
+def pixels_inside(words: WordWeights, grid: int) -> Tensor:
+    """Which pixels of each patch's window lie inside the image: ones and zeros, float64 (P, window², 1).
+
+    Outside it the convolution pads its normalised image with zeros, and there is no mean to take away.
+    """
+    places = torch.arange(grid)[:, None] * words.patch_size - words.margin + torch.arange(words.window)
+    inside = (places >= 0) & (places < grid * words.patch_size)  # (grid, window)
+    both = inside[:, None, :, None] & inside[None, :, None, :]  # (rows, columns, y, x)
+    return both.flatten(2).flatten(0, 1).double()[..., None]
+
+
+def _inner(to: Lowering, x: InnerWeights) -> InnerWeights:
+    lowered: dict[str, Any] = {name: to.matrix(getattr(x, name)) for name in MATRICES}
+    lowered |= {name: to.vector(getattr(x, name)) for name in VECTORS}
+    if x.absorbed is not None:
+        lowered["absorbed"] = AbsorbedWords(
+            query=to.matrix(x.absorbed.query),
+            query_bias=to.vector(x.absorbed.query_bias),
+            output=to.matrix(x.absorbed.output),
+        )
+    rounded = replace(x, **lowered)
+    return replace(rounded, packed=pack(rounded))

@@ -1,0 +1,58 @@
+"""The plain network that a configuration describes, and its normalisation of pixels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.reference import normalise
+from ..config import Config, ViTConfig
+from .tnt import TNT
+from .vit import ViT
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def build(config: Config) -> ViT | TNT:
+    """A freshly initialised network, float32, in training mode."""
+    return ViT(config) if isinstance(config, ViTConfig) else TNT(config)
+
+
+def assemble(config: Config, state: Mapping[str, Tensor]) -> ViT | TNT:
+    """The network around these tensors (not copies of them), in evaluation mode; `state` is complete."""
+    with torch.device("meta"):
+        network = build(config)
+    network.load_state_dict(state, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+class NormalizedNetwork(nn.Module, Generic[N]):
+    """A plain network behind the normalisation of its pixels.
+
+    `forward`: uint8 (B, H, W, 3) -> the network's own result, such as logits (B, classes), in its dtype.
+
+    Args:
+        network: over normalised images (B, 3, H, W); not copied. All of it is on one device and in one dtype.
+        mean, std: of the three channels, in units of the pixel range 0..1. They stay float32 in any dtype: convert
+            the network before, not this module.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: N, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        weight = next(network.parameters())
+        self.network = network
+        self.dtype = weight.dtype
+        self.register_buffer("mean", torch.tensor(mean, device=weight.device))
+        self.register_buffer("std", torch.tensor(std, device=weight.device))
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> normalised images (B, 3, H, W) in the network's dtype."""
+        return normalise(pixels, self.mean, self.std, self.dtype)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output: Tensor = self.network(self.images(pixels))
+        return output

@@ -1,0 +1,64 @@
+"""Position embeddings of a ViT (appendix D.4 of the paper): learned, factorised, sin-cos or none, as one table."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import ViTConfig
+
+
+class PositionEmbedding(nn.Module):
+    """Adds to each token what tells its place. `table()` is all of it: (tokens, D), prefix tokens first."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.kind = config.position
+        covered = config.prefix_tokens if config.position_prefix and config.position != "sincos" else 0
+        self.uncovered = config.prefix_tokens - covered
+        match config.position:
+            case "learned":
+                self.weight = nn.Parameter(torch.zeros(covered + config.grid**2, config.dim))
+            case "factorised":
+                self.prefix = nn.Parameter(torch.zeros(covered, config.dim))
+                self.row = nn.Parameter(torch.zeros(config.grid, config.dim // 2))
+                self.column = nn.Parameter(torch.zeros(config.grid, config.dim - config.dim // 2))
+            case "sincos":
+                self.register_buffer("fixed", sincos_table(config.grid, config.dim), persistent=False)
+            case "none":
+                pass
+        for parameter in self.parameters():
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:  # (B, N, D) -> (B, N, D)
+        return tokens if self.kind == "none" else tokens + self.table()
+
+    def table(self) -> Tensor:
+        """The rows to add, (tokens, D); zero for prefix tokens that the table does not cover."""
+        return F.pad(self._rows(), (0, 0, self.uncovered, 0))
+
+    def _rows(self) -> Tensor:
+        match self.kind:
+            case "learned":
+                return self.weight
+            case "factorised":
+                grid = len(self.row)
+                rows, columns = self.row[:, None].expand(-1, grid, -1), self.column[None].expand(grid, -1, -1)
+                return torch.cat([self.prefix, torch.cat([rows, columns], dim=-1).flatten(0, 1)])
+            case "sincos":
+                return self.get_buffer("fixed")
+            case _:
+                raise ValueError("a network without position embedding has no table")
+
+
+def sincos_table(grid: int, dim: int, temperature: float = 10_000.0) -> Tensor:
+    """Fixed 2-D positions, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
+
+    Source: MoCo v3 (arXiv 2104.02057) and "Better plain ViT baselines" (arXiv 2205.01580).
+    """
+    if dim % 4:
+        raise ValueError(f"sin-cos positions need dim divisible by 4, not {dim}")
+    frequency = temperature ** -(torch.arange(dim // 4, dtype=torch.float64, device="cpu") / (dim // 4))
+    ticks = torch.arange(grid, device="cpu")  # a fixed table holds numbers even in a network built on `meta`
+    row, column = torch.meshgrid(ticks, ticks, indexing="ij")
+    angles = [place.flatten()[:, None] * frequency for place in (column, row)]
+    return torch.cat([turn for angle in angles for turn in (angle.sin(), angle.cos())], dim=1).float()

@@ -1,0 +1,45 @@
+"""Class names: ImageNet-1k's ship, a checkpoint's own go first, and none is invented."""
+
+import pytest
+
+from tessella.benchmarks import timm_import  # noqa: F401
+from tessella.models.checkpoints.labels import imagenet_1k, read_labels
+from tessella.models.errors import CheckpointError
+
+
+def test_imagenet_names_are_in_the_order_of_published_heads() -> None:
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    names = imagenet_1k()
+    assert len(names) == 1000
+    assert [info.index_to_description(index) for index in range(1000)] == list(names)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"id2label": {"10": "k", "0": "a", "2": "c"}},
+        {"label_names": ["a", "c", "k"]},
+        {"label_names": {"0": "a", "1": "c", "2": "k"}},
+        {"pretrained_cfg": {"label_names": ["n0", "c", "k"], "label_descriptions": {"n0": "a"}}},
+    ],
+)
+def test_own_names(document: dict[str, object]) -> None:
+    assert read_labels(document, 3) == (("a", "c", "k"), None)
+
+
+def test_own_names_of_another_number_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="names 2 classes, the head has 3"):
+        read_labels({"id2label": {"0": "a", "1": "b"}}, 3)
+
+
+def test_names_that_were_concluded_say_so() -> None:
+    labels, doubt = read_labels(None, 1000)
+    assert labels == imagenet_1k()
+    assert doubt is not None
+    assert read_labels({}, 2)[0] == ("class 0", "class 1")
+
+
+def test_without_head_there_are_none() -> None:
+    assert read_labels({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, 0)[0] == ()

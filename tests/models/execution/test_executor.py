@@ -1,0 +1,170 @@
+"""Which executor a loaded network gets, and what is said where the kernels cannot run."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tessella.kernels.device import Gpu, assume
+from tessella.kernels.options import Options
+from tessella.kernels.reference import normalise
+from tessella.kernels.tuning import tables
+from tessella.models.config import ViTConfig
+from tessella.models.execution import executor
+from tessella.models.execution.cuda_graphs import BUCKETS, bucket_of
+from tessella.models.execution.executor import choose_backend, fused
+from tessella.models.execution.folded_vit import FusedViT
+from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, fold
+from tessella.models.networks.vit import ViT
+from tessella.models.registry import load_model
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {
+    "image_size": 16,
+    "patch_size": 8,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 32,
+    "num_classes": 5,
+}
+
+
+@pytest.fixture
+def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+@pytest.mark.usefixtures("no_interpreter")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_triton_without_a_gpu_says_why_and_what_to_use() -> None:
+    with pytest.raises(
+        ValueError, match=r"backend 'triton' cannot run here: Triton kernels need an NVIDIA GPU.*'torch'"
+    ):
+        load_model("digits-vit", backend="triton")
+    missing = "is built without CUDA|PyTorch finds no NVIDIA GPU"
+    with pytest.raises(ValueError, match=missing):
+        choose_backend("triton", torch.device("cuda"))
+    with pytest.raises(ValueError, match=missing):
+        load_model("digits-vit", device="auto", backend="triton")
+
+
+@pytest.mark.usefixtures("no_interpreter")
+def test_a_cpu_runs_torch() -> None:
+    assert choose_backend("auto", CPU)[0] == "torch"
+    assert load_model("digits-vit", backend="auto").backend == "torch"
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A GPU that our kernels run on, as far as anybody asks."""
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    return torch.device("cuda")
+
+
+def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
+    hopper: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "the kernels multiply bfloat16 and float16, and float32 takes PyTorch's products"
+    assert choose_backend("auto", hopper, torch.bfloat16)[0] == "triton"
+    assert choose_backend("auto", hopper)[0] == "triton"
+    assert choose_backend("auto", hopper, torch.float32) == ("torch", f"backend torch, as {reason}")
+    monkeypatch.setattr(executor, "_folded", lambda *_, **__: None)
+    network = ViT(ViTConfig(**SMALL))
+    made = executor.uncaptured(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
+    assert made is not None
+    assert made[1].implementation == "torch"
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backend": "triton"}, "backend 'triton' cannot run here: the kernels multiply.*Use backend 'torch'"),
+        ({"batch_invariant": True}, "batch invariance needs backend 'triton': the kernels multiply bfloat16"),
+    ],
+)
+def test_our_kernels_on_a_gpu_refuse_float32(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_model("digits-vit", device="cuda", dtype="float32", **arguments)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> None:
+    torch.manual_seed(0)
+    network = ViT(ViTConfig(**SMALL)).eval()
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    run = fused(network, mean, std, dtype=torch.float32, device=CPU, options=Options(backend))
+    assert run is not None
+    images = normalise(pixels, torch.tensor(mean), torch.tensor(std), torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(run(pixels), network(images), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(run.features(pixels), network.features(images), atol=1e-5, rtol=1e-4)
+
+
+def test_a_cpu_keeps_layer_norm_apart() -> None:
+    run = fused(
+        ViT(ViTConfig(**SMALL)), (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU, options=Options("torch")
+    )
+    assert isinstance(run, FusedViT)
+    assert not run.graph.layer_norm_folded
+    assert run.graph.last is not None
+
+
+def test_a_pooling_without_folded_graph_runs_as_published() -> None:
+    network = ViT(ViTConfig(**SMALL | {"pooling": "token_mean"}))
+    assert fused(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU) is None
+
+
+def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
+    assert [bucket_of(batch, (1, 4, 8)) for batch in (1, 2, 4, 5, 8)] == [1, 4, 4, 8, 8]
+    assert bucket_of(9, (1, 4, 8)) == 9
+
+
+def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ViT(ViTConfig(**SMALL | {"depth": 3})).eval()
+    graph, plain = (fold(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (EVERY_STEP, CPU_STEPS))
+    pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    expected = FusedViT(graph, Options("torch"))(pixels)
+    for torch_runs in (("fused_qkv_attention",), ("layernorm_mlp",), ("fused_qkv_attention", "layernorm_mlp")):
+        monkeypatch.setattr(
+            tables, "choice", lambda gpu, name, *_, names=torch_runs: "torch" if name in names else None
+        )
+        torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_our_kernels_refuse_a_pooling_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "fused", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="digits-vit pools in a way that our kernels do not have"):
+        load_model("digits-vit", backend="triton", dtype="float32")
+
+
+def test_the_choice_says_that_a_heuristic_chose() -> None:
+    model = load_model("digits-vit", backend="triton", dtype="float32")
+    assert "launch configurations by a heuristic, as none were measured on" in model.choice
+
+
+@pytest.mark.usefixtures("no_interpreter")
+@pytest.mark.parametrize(
+    ("backend", "reason"), [("auto", "Triton kernels need an NVIDIA GPU"), ("torch", "Triton kernels need")]
+)
+def test_batch_invariance_is_not_promised_by_pytorch(backend: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"batch invariance needs backend 'triton': {reason}"):
+        load_model("digits-vit", backend=backend, batch_invariant=True)
+
+
+def test_the_gpus_table_may_name_other_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu("NVIDIA H200", 90, 132)
+    table = tables.empty(gpu)
+    monkeypatch.setattr(tables, "_tables", {gpu: table})
+
+    def run(options: Options) -> FusedViT:
+        raise AssertionError("nothing is captured before it is needed")
+
+    with assume(gpu):
+        assert executor.Captured(run, Options(), 16, CPU).buckets == BUCKETS
+        table.buckets = [1, 3, 24]
+        assert executor.Captured(run, Options(), 16, CPU).buckets == (1, 3, 24)

@@ -1,0 +1,45 @@
+"""ResNet-50's receptive field against what a gradient through torchvision's own network shows."""
+
+import pytest
+import torch
+from torch import nn
+
+from tessella.benchmarks import timm_import  # noqa: F401  torchvision too
+from tessella.models.explain.receptive_field import Window, reaches, receptive_fields, resnet_blocks
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    """Every weight positive and every pooling a mean: each pixel that can count has a gradient."""
+    from torchvision.models import resnet50
+
+    network = resnet50(weights=None).double().eval()
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.01)
+    network.maxpool = nn.AvgPool2d(3, 2, 1)
+    return network
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 7, 8])
+def test_the_gradient_of_one_unit_spans_the_receptive_field(resnet: nn.Module, block: int) -> None:
+    layers = nn.ModuleList([*resnet.layer1, *resnet.layer2, *resnet.layer3])  # type: ignore[misc]
+    image = torch.ones(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    x = resnet.maxpool(resnet.relu(resnet.bn1(resnet.conv1(image))))  # type: ignore[operator]
+    for layer in layers[:block]:
+        x = layer(x)
+    middle = x.shape[2] // 2
+    x[0, 0, middle, middle].backward()
+    assert image.grad is not None
+    touched = image.grad[0, 0].abs().sum(dim=0).nonzero()[:, 0]
+    assert int(touched[-1] - touched[0]) + 1 == receptive_fields(resnet_blocks())[block - 1]
+
+
+def test_there_are_sixteen_blocks_and_half_a_field_is_a_distance() -> None:
+    fields = receptive_fields(resnet_blocks())
+    assert len(fields) == 16
+    assert reaches(12) == [(side - 1) / 2 for side in fields[:12]]
+    assert len(reaches(24)) == 16
+
+
+def test_one_window_sees_its_kernel_and_strides_multiply() -> None:
+    assert receptive_fields([[Window(7, 2)], [Window(3, 2)], [Window(3)]]) == [7, 11, 19]

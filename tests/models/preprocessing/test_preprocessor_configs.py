@@ -1,0 +1,179 @@
+"""Preprocessing equals timm's transform and Hugging Face's processors on real photographs, pixel for pixel."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tessella.benchmarks import timm_import  # noqa: F401
+from tessella.kernels.reference import normalise
+from tessella.models.errors import CheckpointError
+from tessella.models.preprocessing.preprocess import Preprocessing
+from tessella.models.preprocessing.preprocessor_configs import assumed, at_size, from_hugging_face, from_timm
+
+
+def _photographs() -> dict[str, Image.Image]:
+    """Those that lie in the packages: wide, tall, square, tiny; and odd sizes cut from them."""
+    import skimage.data
+    import sklearn.datasets
+
+    ours, theirs = Path(skimage.data.__file__).parent, Path(sklearn.datasets.__file__).parent / "images"
+    files = [ours / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")]
+    files += [theirs / "china.jpg", theirs / "flower.jpg"]
+    opened = {file.stem: Image.open(file).convert("RGB") for file in files}
+    china = opened["china"]
+    return opened | {
+        "tall": china.crop((100, 0, 331, 427)),
+        "odd": china.crop((3, 5, 300, 306)),
+        "tiny": china.resize((37, 23)),
+        "thin": china.crop((0, 200, 640, 217)),
+    }
+
+
+PHOTOGRAPHS = _photographs()
+TIMM: dict[str, dict[str, Any]] = {
+    "augreg": {"crop_pct": 0.9, "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3},
+    "deit": {"crop_pct": 0.9, "interpolation": "bicubic"},
+    "384": {"input_size": (3, 384, 384), "crop_pct": 1.0, "interpolation": "bicubic"},
+    "squash": {"input_size": (3, 378, 378), "crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bicubic"},
+    "miil": {"crop_pct": 0.875, "interpolation": "bilinear", "mean": (0.0,) * 3, "std": (1.0,) * 3},
+    "dinov2": {"input_size": (3, 518, 518), "crop_pct": 1.0, "crop_mode": "center", "interpolation": "bicubic"},
+    "odd margin": {"input_size": (3, 224, 224), "crop_pct": 0.95, "interpolation": "lanczos"},
+}
+_HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+HUGGING_FACE: dict[str, dict[str, Any]] = {
+    "ViT": {"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 2, **_HALF},
+    "ViT, defaults": {"image_processor_type": "ViTImageProcessorFast"},
+    "ViT, old": {"feature_extractor_type": "ViTFeatureExtractor", "size": 384, "resample": 3, **_HALF},
+    "DeiT": {"image_processor_type": "DeiTImageProcessor", "size": {"height": 256, "width": 256}, "resample": 3},
+    "DeiT, old": {"feature_extractor_type": "DeiTFeatureExtractor", "size": 438, "crop_size": 384, "resample": 3},
+    "DINOv2": {
+        "image_processor_type": "BitImageProcessor",
+        "size": {"shortest_edge": 256},
+        "crop_size": {"height": 224, "width": 224},
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+    },
+    "CLIP": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 225}, "crop_size": 224},
+    "not normalised": {"image_processor_type": "ViTImageProcessor", "do_normalize": False},
+}
+
+
+def network_input(preprocessing: Preprocessing, image: Image.Image) -> NDArray[np.float32]:
+    """What the network gets: (3, H, W)."""
+    pixels = torch.from_numpy(preprocessing(image))[None]
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    return normalise(pixels, mean, std, torch.float32)[0].numpy()
+
+
+@pytest.mark.parametrize("recipe", TIMM)
+def test_timm(recipe: str) -> None:
+    from timm.data import create_transform, resolve_data_config
+
+    theirs = create_transform(**resolve_data_config({}, pretrained_cfg={"input_size": (3, 224, 224), **TIMM[recipe]}))
+    ours = from_timm({"architecture": "vit_tiny_patch16_224", "pretrained_cfg": TIMM[recipe]})
+    for name, photograph in PHOTOGRAPHS.items():
+        assert np.array_equal(network_input(ours, photograph), theirs(photograph).numpy()), name
+
+
+@pytest.mark.parametrize("recipe", HUGGING_FACE)
+def test_hugging_face(recipe: str) -> None:
+    import transformers
+
+    document = HUGGING_FACE[recipe]
+    kind = document.get("image_processor_type") or document["feature_extractor_type"]
+    for suffix in ("ImageProcessorFast", "ImageProcessor", "FeatureExtractor"):
+        kind = kind.removesuffix(suffix)
+    theirs = getattr(transformers, f"{kind}ImageProcessorPil")(**document)
+    ours = from_hugging_face(document)
+    for name, photograph in PHOTOGRAPHS.items():
+        expected = theirs(photograph, return_tensors="np").pixel_values[0]
+        assert np.abs(network_input(ours, photograph) - expected).max() <= 1e-6, name
+
+
+def test_the_pixels_are_writable_bytes() -> None:
+    pixels = from_timm({})(PHOTOGRAPHS["china"])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (224, 224, 3)
+    assert pixels.flags.writeable
+
+
+def test_a_photograph_too_thin_to_resize_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
+        from_timm({})(Image.new("RGB", (20_000, 1)))
+    with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
+        from_timm({}).placement(20_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "resized", "corner"),
+    [
+        (Preprocessing(size=224, resize=256), (341, 256), (58, 16)),
+        (Preprocessing(size=224, resize=256, crop="floor"), (341, 256), (58, 16)),
+        (Preprocessing(size=31, resize=34), (45, 34), (7, 2)),
+        (Preprocessing(size=31, resize=34, crop="floor"), (45, 34), (7, 1)),
+        (Preprocessing(size=24, resize=30, mode="squash"), (30, 30), (3, 3)),
+    ],
+)
+def test_where_the_crop_lies(recipe: Preprocessing, resized: tuple[int, int], corner: tuple[int, int]) -> None:
+    assert recipe.placement(640, 480) == (resized, corner)
+
+
+def test_another_size_keeps_the_share_that_the_crop_keeps() -> None:
+    document = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, "crop_size": 224}
+    assert (from_hugging_face(document, 448).size, from_hugging_face(document, 448).resize) == (448, 512)
+    assert (from_timm(TIMM["augreg"], 384).size, from_timm(TIMM["augreg"], 384).resize) == (384, 426)
+    assert at_size(Preprocessing(size=32, resize=40), 64) == Preprocessing(size=64, resize=80)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mean", "resize"),
+    [
+        ("vit_base_patch16_224", 0.5, 248),
+        ("deit_base_patch16_224", 0.485, 248),
+        ("vit_base_patch16_clip_224", 0.48145466, 224),
+        ("vit_base_patch14_dinov2", 0.485, 224),
+        ("", 0.5, 248),
+    ],
+)
+def test_what_is_assumed_of_a_bare_file(architecture: str, mean: float, resize: int) -> None:
+    recipe = assumed(architecture, 224)
+    assert (recipe.mean[0], recipe.resize) == (mean, resize)
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ({"image_processor_type": "MaskFormerImageProcessor"}, r"is for 'MaskFormerImageProcessor'; served are"),
+        ({"do_rescale": False}, "does not rescale by 1/255"),
+        ({"rescale_factor": 0.5}, "does not rescale by 1/255"),
+        ({"size": {"height": 224, "width": 448}}, "size is 224×448; served are squares"),
+        ({"size": {"shortest_edge": 224}}, "does not crop: not a square"),
+        ({"image_mean": [0.5]}, "have 1 values; served are images of 3 channels"),
+    ],
+)
+def test_hugging_face_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(CheckpointError, match=complaint):
+        from_hugging_face(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ({"crop_mode": "border"}, r"crop_mode 'border'; served are center and squash"),
+        ({"input_size": (3, 224, 448)}, "input_size is 224×448; served are squares"),
+        ({"interpolation": "random"}, "'random' is not one of Pillow's"),
+    ],
+)
+def test_timm_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(CheckpointError, match=complaint):
+        from_timm(document)
+
+
+def test_a_crop_larger_than_the_resize_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the crop \(32 pixels\) must be positive and fit into the resize \(16\)"):
+        Preprocessing(size=32, resize=16)

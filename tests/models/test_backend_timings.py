@@ -1,0 +1,86 @@
+"""Rates of backends: one choice for single images and batches, which run only where they gain. No clock is read."""
+
+import pytest
+
+from tessella.models import backend_timings, cpu
+from tessella.models.backend_timings import Run, batch_size, fastest
+
+
+class Clock:
+    """Time passes only in calls: `seconds` for one image, `batched` for eight."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls: list[tuple[str, int]] = []
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def run(self, name: str, seconds: float, batched: float) -> Run:
+        def one(count: int) -> None:
+            self.calls.append((name, count))
+            self.now += seconds if count == 1 else batched
+
+        return one
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(backend_timings, "time", clock)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 2)
+    return clock
+
+
+def test_single_images_and_batches_are_weighed_alike(clock: Clock) -> None:
+    choice = fastest({"torch": clock.run("torch", 0.100, 0.8), "openvino": clock.run("openvino", 0.105, 0.5)})
+    assert choice.backend == "openvino"
+    assert choice.preferred_batch == 8
+    assert choice.rates["openvino"] == pytest.approx((9.52, 16), rel=1e-3)
+    assert choice.reason == (
+        "measured fastest here: openvino 105.0 ms for one image (9.52 images/s, 16 in batches of 8); "
+        "torch 100.0 ms for one image (10 images/s, 10 in batches of 8); batches of 8 gain 68%"
+    )
+    assert {count for _, count in clock.calls} == {1, 8}
+
+
+def test_a_loss_in_batches_costs_nothing_as_none_are_made(clock: Clock) -> None:
+    choice = fastest({"torch": clock.run("torch", 0.1, 1.6), "openvino": clock.run("openvino", 0.11, 0.85)})
+    assert (choice.backend, choice.preferred_batch) == ("torch", 1)
+    assert choice.reason.endswith("batches gain nothing (-50%)")
+
+
+def test_what_is_far_behind_is_not_asked_for_batches(clock: Clock) -> None:
+    choice = fastest({"torch": clock.run("torch", 0.1, 0.8), "onnxruntime": clock.run("onnxruntime", 0.2, 0.1)})
+    assert choice.backend == "torch"
+    assert ("onnxruntime", 8) not in clock.calls
+    assert "onnxruntime 200.0 ms for one image (5 images/s);" in choice.reason
+
+
+@pytest.mark.parametrize(("batched", "preferred"), [(0.77, 1), (0.75, 8)])
+def test_a_gain_must_be_worth_waiting_for(batched: float, preferred: int, clock: Clock) -> None:
+    choice = fastest({"torch": clock.run("torch", 0.1, batched)})
+    assert choice.preferred_batch == preferred
+    assert choice.reason.startswith("measured here: torch 100.0 ms")
+
+
+def test_slow_networks_get_fewer_rounds(clock: Clock) -> None:
+    fastest({"torch": clock.run("torch", 10, 80)})
+    assert clock.calls.count(("torch", 8)) == 5
+    clock.calls.clear()
+    fastest({"torch": clock.run("torch", 0.01, 0.08)})
+    assert clock.calls.count(("torch", 8)) == 9
+
+
+def test_two_images_go_before_each_call_that_counts(clock: Clock) -> None:
+    """Threads of the backend that ran before spin for a while."""
+    fastest({"torch": clock.run("torch", 0.1, 0.8), "openvino": clock.run("openvino", 0.1, 0.8)})
+    for index, (name, count) in enumerate(clock.calls):
+        if count > 1:
+            assert clock.calls[index - 2 : index] == [(name, 1), (name, 1)]
+
+
+@pytest.mark.parametrize(("cores", "size"), [(1, 8), (8, 8), (12, 12), (64, 32)])
+def test_a_batch_has_an_image_for_each_core(cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "usable_cores", lambda: cores)
+    assert batch_size() == size
