@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIPERF := .venv-aiperf# NVIDIA's load generator, which pins other versions than ours
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-PROTO := server/protocols/open_inference
+PROTO := server/routes/open_inference
 TORCH := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 WORKERS ?= 2
 BUDGET ?= 540
@@ -34,7 +34,7 @@ test-wheel: $(VENV)/test.installed ## run the tests against the built wheel inst
 	PYTHONPATH=$(CURDIR)/build/installed TESSELLA_TEST_WHEEL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-aiperf: $(VENV)/test.installed $(AIPERF)/installed ## install AIPerf into an environment of its own, then load the service
-	TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf $(BIN)/python -m pytest tests/server/protocols/test_aiperf.py $(ARGS)
+	TESSELLA_AIPERF=$(CURDIR)/$(AIPERF)/bin/aiperf $(BIN)/python -m pytest tests/server/routes/test_nvidia_retrieval_aiperf.py $(ARGS)
 
 container-test: ## build the images of docker/ and run them; needs docker or podman. docker/container_test.py has more
 	$(PYTHON) docker/container_test.py

@@ -1,12 +1,15 @@
 """The `tessella` command: parses, calls, prints. What it does is done elsewhere."""
 
+import inspect
 import json
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -17,9 +20,45 @@ from rich.table import Table
 from . import __version__
 from .benchmarks.commands import bench
 from .benchmarks.gpu_commands import tune
-from .server.explain_command import explain
-from .server.options import with_settings
+from .models.visualization.command import explain
 from .server.settings import Settings, unknown_variables
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a typer command one option for each setting; what the user gave arrives as keywords, the rest as None.
+
+    A setting that is a table, such as `models`, is for the file and the environment only.
+    """
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+        for name, field in Settings.model_fields.items()
+        if get_origin(field.annotation) is not dict
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _option(name: str) -> Any:
+    field = Settings.model_fields[name]
+    default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+    if isinstance(default, float):
+        default = f"{default:g}"
+    shown = "" if default in (None, "", False) else f" (default: {default})"
+    flags = ("--model", "-m") if name == "model" else ()
+    return Annotated[_plain(field.annotation) | None, typer.Option(*flags, help=f"{field.description}{shown}")]
+
+
+def _plain(annotation: Any) -> Any:
+    """The type that typer reads: lists for tuples, the choices' own type, no None."""
+    if get_origin(annotation) is tuple:
+        return list[str]
+    if get_origin(annotation) is Literal:
+        return str
+    if isinstance(annotation, UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
 
 app = typer.Typer(
     help="Serve Vision Transformers: ViT, DeiT and TNT checkpoints.",
@@ -63,7 +102,7 @@ def serve(**options: Any) -> None:
 
     Every option is also a variable (TESSELLA_PORT=9000) and a key in tessella.toml (port = 9000).
     """
-    from .server.logs import configure
+    from .server.observability.logs import configure
     from .server.serve import serve as run
 
     settings = Settings(**{name: value for name, value in options.items() if value is not None})
@@ -87,7 +126,7 @@ def classify(
     image_size: ImageSize = None,
 ) -> None:
     """Classify image files without a server: the same answer."""
-    from .server.offline import classify_files
+    from .server.classify_files import classify_files
 
     answers = classify_files(
         images,

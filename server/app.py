@@ -1,30 +1,51 @@
 """The HTTP face of the service: routes, pages and what every response has in common. Knows no tensor."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
+from starlette.responses import Response
+from starlette.types import Scope
 
 from .. import __version__
-from . import classify, models
-from .access import AccessMiddleware, Keys, read_keys
-from .beat import measure
-from .benchmarks import routes as benchmarks
-from .docs import complete
-from .metrics import CONTENT_TYPE, render
-from .middleware import RequestContextMiddleware
-from .protocols import embeddings, huggingface, retrieval
-from .protocols.open_inference import routes as open_inference
-from .rates import RateLimiter
-from .responses import install_error_handlers
-from .schemas import HealthAnswer
-from .state import Service, service_of
-from .static import Pages
-from .tracing import Tracing, TracingMiddleware
+from .http.auth import AccessMiddleware, Keys, read_keys
+from .http.error_responses import install_error_handlers
+from .http.openapi import complete
+from .http.rate_limit import RateLimiter
+from .http.request_context import RequestContextMiddleware
+from .http.schemas import HealthAnswer
+from .http.service import Service, service_of
+from .observability.gauges import measure
+from .observability.metrics import CONTENT_TYPE, render
+from .observability.tracing import Tracing, TracingMiddleware
+from .routes import benchmarks, classify, huggingface, models, nvidia_retrieval, openai_embeddings
+from .routes.open_inference import rest as open_inference
+
+PAGES_FOLDER = Path(__file__).parent / "pages"
+
+
+class Pages(StaticFiles):
+    """Serves the folder `pages`."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=PAGES_FOLDER)
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        found = super().lookup_path(path)
+        return found if found[1] or "." in path else super().lookup_path(f"{path}.html")
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
 
 PAGES = Pages()
 router = APIRouter()
@@ -68,7 +89,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(classify.router)
     app.include_router(benchmarks.router)
     # after models.router: /models/{name} takes any path below it
-    for protocol in (embeddings, huggingface, open_inference, retrieval):
+    for protocol in (openai_embeddings, huggingface, open_inference, nvidia_retrieval):
         app.include_router(protocol.router)
     app.mount("/ui", PAGES, name="pages")
     complete(app)
@@ -98,7 +119,7 @@ async def _grpc(service: Service, keys: Keys) -> AsyncIterator[None]:
     if service.settings.grpc_port is None:
         yield
         return
-    from .protocols.open_inference.grpc_server import grpc_server
+    from .routes.open_inference.grpc_server import grpc_server
 
     async with grpc_server(service, keys):
         yield

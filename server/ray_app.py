@@ -15,14 +15,14 @@ from pydantic import Field, ValidationError
 from ray import serve
 
 from .app import create_app
-from .collector import spare_what_is_here
-from .load import DEFAULT_MAX_BATCH_SIZE
-from .local_loader import local_loader
-from .logs import configure
-from .metrics import Metrics
+from .engine.model_loader import DEFAULT_MAX_BATCH_SIZE
+from .http.service import Service
+from .lifecycle import spare_what_is_here
+from .observability.logs import configure
+from .observability.metrics import Metrics
 from .repository import ModelRepository
+from .served_model import local_loader
 from .settings import Settings
-from .state import Service
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """The least that Ray takes, and a little: requests do not travel through its store."""

@@ -3,65 +3,51 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
 
-from .apart import given_up_after
-from .engine import AsyncEngine
+from .engine.engine import AsyncEngine
 from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
-from .retirement import Retirement
+from .lifecycle import given_up_after
+from .model_names import DEFAULT_ALIAS, ModelSpec, check_name, model_specs, split_version
+from .served_model import Changes, Loader, ServedModel, State
 from .settings import Settings
-from .wanted import DEFAULT_ALIAS, ModelSpec, check_name, model_specs, split_version
 
-State = Literal["loading", "ready", "failed", "unloaded"]
+GRACE_SECONDS = 2.0
+"""Time for a request that got hold of the engine just before, and has not handed in its images yet."""
+
+
+class Retirement:
+    """All engines of one process that answer no new requests."""
+
+    def __init__(self) -> None:
+        self._retiring: dict[AsyncEngine, asyncio.Task[None]] = {}
+        self._closing = asyncio.Event()
+
+    def of(self, engine: AsyncEngine) -> None:
+        """Ends an engine when it is idle."""
+        task = asyncio.create_task(self._retire(engine))
+        self._retiring[engine] = task
+        task.add_done_callback(lambda _: self._retiring.pop(engine, None))
+
+    async def ended(self) -> None:
+        """Returns when all that retire now have ended."""
+        await asyncio.gather(*self._retiring.values())
+
+    async def close(self) -> None:
+        """Ends all of them, without the grace."""
+        self._closing.set()
+        await self.ended()
+
+    async def _retire(self, engine: AsyncEngine) -> None:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+        await engine.close()
+
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class ServedModel:
-    """A name that clients use, and the engine behind it once that is loaded."""
-
-    spec: ModelSpec
-    engine: AsyncEngine | None = None
-    reason: str = ""
-    """Why it could not be loaded."""
-    unloaded: bool = False
-
-    @property
-    def state(self) -> State:
-        if self.unloaded:
-            return "unloaded"
-        if self.reason:
-            return "failed"
-        return "ready" if self.engine and self.engine.available else "loading"
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def version(self) -> int:
-        return self.spec.version
-
-
-Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
-
-
-class Changes(Protocol):
-    """Who loads and unloads while the service runs, where this process is not the one that owns the models."""
-
-    async def load(self, spec: ModelSpec) -> None:
-        """Returns once every request that comes now gets the new model. LoadFailed, NotReady: nothing has changed."""
-        ...
-
-    async def unload(self, models: list[ModelSpec]) -> None:
-        """Returns once no request that comes now gets them."""
-        ...
-
-    async def name(self, alias: str, target: str | None) -> None:
-        """Returns once the alias means that for every request that comes now. NotReady: the target has just gone."""
-        ...
 
 
 class ModelRepository:

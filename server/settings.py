@@ -14,10 +14,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ..models.preprocessing.decode import DEFAULT_MAX_PIXELS
 from ..models.preprocessing.images import DEFAULT_GPU_RESIZE_PIXELS
-from .images import DEFAULT_MAX_PIXELS
-from .logs import LogFormat
-from .wanted import Versions
+from .model_names import Versions
+from .observability.logs import LogFormat
 
 PREFIX = "TESSELLA_"
 FILE = "tessella.toml"
@@ -169,3 +169,8 @@ def unknown_variables() -> list[str]:
     """`TESSELLA_*` variables that no setting reads: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def share(settings: Settings) -> int:
+    """Images that one front end accepts at once."""
+    return -(-settings.max_queue // max(1, settings.frontends or 1))

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from .server.live import served
+from .support.live import served
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests that import onnxruntime themselves tell nobody either

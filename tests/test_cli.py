@@ -15,8 +15,8 @@ import pytest
 import tessella
 from tessella.server.serve import listen
 
-from .server import pictures
-from .server.live import Process
+from .support import pictures
+from .support.live import Process
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

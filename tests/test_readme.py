@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .server import pictures
+from .support import pictures
 
 SECTION = "Clients"
 ADDRESS = re.compile(r"(localhost|127\.0\.0\.1):8000")

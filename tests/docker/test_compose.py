@@ -10,11 +10,11 @@ import httpx
 import pytest
 import yaml
 
-from tessella.server.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from tessella.server.observability.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from tessella.server.settings import Settings
 
-from ..server import pictures
-from ..server.test_metrics import samples_of
+from ..server.observability.test_metrics import samples_of
+from ..support import pictures
 
 FOLDER = Path(__file__).parents[2] / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())

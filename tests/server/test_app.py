@@ -11,9 +11,9 @@ from PIL import Image
 
 from tessella.server.settings import Settings
 
-from . import pictures
-from .gated import SIDE, GatedRunner
-from .live import Gated, gated, until
+from ..support import pictures
+from ..support.gated_runner import SIDE, GatedRunner
+from ..support.live import Gated, gated, until
 
 
 def red(value: int) -> bytes:

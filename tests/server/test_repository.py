@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tessella.server import retirement
-from tessella.server.engine import AsyncEngine
+from tessella.server import repository as repositories
+from tessella.server.engine.engine import AsyncEngine
 from tessella.server.errors import BadRequest, LoadFailed, ModelNotServed, NotReady
-from tessella.server.repository import ModelRepository, ServedModel
+from tessella.server.repository import ModelRepository
+from tessella.server.served_model import ServedModel
 from tessella.server.settings import Settings
 
-from . import pictures
-from .gated import SIDE, GatedRunner
+from ..support import pictures
+from ..support.gated_runner import SIDE, GatedRunner
 
 RED = pictures.encode(Image.new("RGB", (SIDE, SIDE), (7, 0, 0)))
 
@@ -91,7 +92,7 @@ def test_the_newest_version_answers_for_the_name_and_aliases_lead_to_it() -> Non
 
 
 def test_a_swap_loses_nothing_and_changes_the_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retirement, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(repositories, "GRACE_SECONDS", 0.0)
 
     async def scenario(repository: ModelRepository, shelf: Shelf) -> None:
         old, engine = shelf.runners["old"], repository.engine("cats")

@@ -20,7 +20,7 @@ from tessella.models.execution import folded_tnt
 from tessella.models.networks.build import build
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.models.registry import load_model
-from tessella.server.engine import AsyncEngine
+from tessella.server.engine.engine import AsyncEngine
 
 from ...support.references import distance, randomise, timm_network, write_timm
 

@@ -1,0 +1,109 @@
+"""Encoded bytes -> an upright RGB image. Knows formats and their dangers, not what the image is for."""
+
+import io
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...server.errors import ImageError, RequestTooLarge
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+DEFAULT_MAX_PIXELS: Final = 50_000_000
+_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> Image.Image:
+    """The first frame of an encoded image, turned upright by its EXIF orientation, as 8-bit RGB without alpha.
+
+    Args:
+        max_pixels: largest image that is decoded.
+        enough: a JPEG may come out smaller, with both sides at least this many pixels, where that at least halves them.
+
+    Raises:
+        ImageError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
+        RequestTooLarge: the header announces more than `max_pixels` pixels; nothing was decoded.
+    """
+    return _upright(*_decoded(data, max_pixels, enough))
+
+
+def decode_pixels(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> NDArray[np.uint8]:
+    """As `decode`, uint8 (H, W, 3), for those who do not go on with Pillow: a JPEG never passes through it."""
+    decoded, orientation = _decoded(data, max_pixels, enough)
+    if isinstance(decoded, np.ndarray) and orientation not in _UPRIGHT:
+        return decoded
+    return np.asarray(_upright(decoded, orientation))
+
+
+def _upright(decoded: Image.Image | NDArray[np.uint8], orientation: int | None) -> Image.Image:
+    rgb = Image.fromarray(decoded) if isinstance(decoded, np.ndarray) else decoded
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Image | NDArray[np.uint8], int | None]:
+    """As the file has it, and its EXIF orientation."""
+    if not data:
+        raise ImageError("the image is empty (0 bytes)")
+    image = _open(data)
+    if image.width * image.height > max_pixels:
+        raise RequestTooLarge(
+            f"the image has {image.width}×{image.height} pixels; at most {max_pixels:,} pixels are accepted"
+        )
+    try:
+        jpeg = _decode_jpeg(data, image, enough)
+        decoded = _to_rgb(image) if jpeg is None else jpeg
+        return decoded, image.getexif().get(_ORIENTATION)  # not earlier: Pillow turns a TIFF itself and takes it away
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise ImageError(f"the {image.format} image is damaged: {error}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """Reads the header only."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RequestTooLarge(f"the image's header announces too many pixels: {error}") from error
+    except Exception as error:  # a hostile header can raise nearly anything
+        raise ImageError(
+            f"not an image: the {len(data)} bytes begin with {data[:8]!r}, which is none of {', '.join(FORMATS[:-1])}"
+        ) from error
+
+
+def _decode_jpeg(data: bytes, image: Image.Image, enough: int | None) -> NDArray[np.uint8] | None:
+    """The fast path for plain JPEGs: libjpeg-turbo with the settings Pillow uses. None where Pillow must do it."""
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    smaller = {"min_width": enough, "min_height": enough, "min_factor": 2} if enough else {}
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **smaller)
+    except ValueError:
+        return None
+    return pixels
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    match image.mode:
+        case "RGB":
+            image.load()
+            return image
+        case "I;16" | "I;16L" | "I;16B" | "I;16N":
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        case "I" | "F":
+            raise ImageError(f"a {image.format} image with 32 bits per channel has no known white; use 8 or 16 bits")
+        case "P" | "PA" if "transparency" in image.info:
+            return image.convert("RGBA").convert("RGB")
+        case _:
+            return image.convert("RGB")

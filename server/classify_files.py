@@ -1,0 +1,62 @@
+"""`tessella classify`: the engine of the service on files, without the service."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .engine.engine import AsyncEngine
+from .engine.model_loader import DEFAULT_MAX_BATCH_SIZE
+from .engine.results import Classification
+from .errors import ServiceError
+
+
+def classify_files(
+    paths: Sequence[Path],
+    source: str,
+    top_k: int,
+    *,
+    device: str,
+    backend: str,
+    dtype: str,
+    batch_invariant: bool = False,
+    architecture: str | None = None,
+    image_size: int | None = None,
+) -> list[dict[str, Any]]:
+    """One document per file, in order: `file` and either `predictions` or `error` and `error_type`.
+
+    Raises:
+        LookupError, ValueError: the model cannot be found or loaded.
+        OSError: a file cannot be read.
+    """
+    images = [path.read_bytes() for path in paths]
+    load = AsyncEngine.load(
+        source,
+        device=device,
+        backend=backend,
+        dtype=dtype,
+        batch_invariant=batch_invariant,
+        architecture=architecture,
+        image_size=image_size,
+        max_batch_size=DEFAULT_MAX_BATCH_SIZE,  # nobody waits for one image of a batch
+        max_queue=len(images),
+    )
+    return asyncio.run(_classify(paths, images, top_k, load))
+
+
+async def _classify(
+    paths: Sequence[Path], images: Sequence[bytes], top_k: int, load: Coroutine[Any, Any, AsyncEngine]
+) -> list[dict[str, Any]]:
+    engine = await load
+    try:
+        results = await engine.classify_many(images, top_k=top_k)
+    finally:
+        await engine.close()
+    return [{"file": str(path), **_document(result)} for path, result in zip(paths, results, strict=True)]
+
+
+def _document(result: Classification | ServiceError) -> dict[str, Any]:
+    if isinstance(result, ServiceError):
+        return {"error": str(result), "error_type": result.error_type}
+    return {"predictions": [asdict(prediction) for prediction in result.predictions]}

@@ -1,0 +1,93 @@
+"""Torch runner."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.checkpoints.sources import Said
+from ...models.execution.compile_events import watch_triton
+from ...models.packages import installed
+from ...models.preprocessing.images import Frames
+from .runner import RunnerInfo
+from .tasks import Task, results_of
+
+
+class TorchRunner:
+    """A checkpoint on PyTorch.
+
+    Args:
+        source: a shipped name, a file, a folder or a hub id.
+        device, dtype, backend, batch_invariant, said: as in `tessella serve`; `auto` lets `models` choose.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        backend: str = "auto",
+        batch_invariant: bool = False,
+        **said: Unpack[Said],
+    ) -> None:
+        from ...models.execution.dtype import limit_threads
+        from ...models.registry import load_model
+
+        limit_threads()
+        if backend != "torch" and installed("triton"):
+            watch_triton()
+        self._model = load_model(
+            source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant, **said
+        )
+        self.info = RunnerInfo(
+            family=type(self._model.config).__name__.removesuffix("Config").lower(),
+            parameters=sum(parameter.numel() for parameter in self._model.network.parameters()),
+            config=asdict(self._model.config),
+            labels=self._model.labels,
+            preprocessing=self._model.preprocessing,
+            backend=self._model.backend,
+            device=str(self._model.device),
+            dtype=str(self._model.dtype).removeprefix("torch."),
+            choice=self._model.choice,
+            results=results_of(self._model.config),
+            buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
+            resizes=self._model.resizes,
+        )
+        self._functions: dict[Task, Callable[[Any], Any]] = {
+            Task.LOGITS: self._model.logits,
+            Task.FEATURES: self._model.embeddings,
+            Task.CLS_FEATURES: partial(self._model.embeddings, pooling="cls"),
+            Task.MEAN_FEATURES: partial(self._model.embeddings, pooling="mean"),
+            Task.ATTENTION: partial(self._model.attended, method="attention"),
+            Task.ROLLOUT: partial(self._model.attended, method="rollout"),
+        }
+
+        resize = self._model.resize  # its kernels are compiled now
+        self._staging = None
+        if self._model.device.type == "cuda":
+            from ...models.execution.pinned_transfers import Staging
+
+            self._staging = Staging(self._model.device, resize)
+
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """As Runner; frames need not be ready where the model resizes."""
+        result: NDArray[np.float32] = self._functions[task](self._model.gather(frames)).numpy(force=True)
+        return result
+
+    @property
+    def depth(self) -> int:
+        """As PipelinedRunner."""
+        return 1 if self._staging is None else self._staging.depth
+
+    def start(self, frames: Frames, task: Task) -> Any:
+        """As PipelinedRunner and `run`; on a CPU it is done then."""
+        return self.run(frames, task) if self._staging is None else self._staging.start(self._functions[task], frames)
+
+    def finish(self, call: Any) -> NDArray[np.float32]:
+        """As PipelinedRunner."""
+        result: NDArray[np.float32] = call if self._staging is None else self._staging.finish(call)
+        return result

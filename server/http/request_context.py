@@ -1,0 +1,114 @@
+"""What every response has, whatever answered it: a request id and the times it took."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..engine.results import Answer
+from ..observability.logs import log_access
+
+_log = logging.getLogger(__name__)
+_SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What one request is known by and what was measured of it. Times in seconds; handlers fill them in."""
+
+    id: str
+    started: float = field(default_factory=time.perf_counter)
+    queue_seconds: float = 0.0
+    inference_seconds: float = 0.0
+    batch_size: int = 0
+    body_bytes: int = 0
+    """What its body takes of the service's budget."""
+
+    def took(self, results: Sequence[Answer]) -> None:
+        """Of several images, the largest of each."""
+        self.queue_seconds = max((result.queue_seconds for result in results), default=0.0)
+        self.inference_seconds = max((result.inference_seconds for result in results), default=0.0)
+        self.batch_size = max((result.batch_size for result in results), default=0)
+
+    @property
+    def total_seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
+class RequestContextMiddleware:
+    """Puts a RequestContext into `request.state.context` and its values into the response's headers.
+
+    A handler that raises what nobody expected is logged with the id and answered in the shape of every other error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        context = RequestContext(given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope.setdefault("state", {})["context"] = context
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _count(scope, message["status"])
+                if scope["app"].state.service.settings.access_log:
+                    _log_access(scope, message["status"], context)
+                headers = MutableHeaders(scope=message)
+                _add_headers(headers, context)
+                if scope["app"].state.service.draining:
+                    headers["connection"] = "close"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            _log.info("request %s: the client went away", context.id)
+        except Exception:
+            _log.exception("request %s failed", context.id)
+            if started:
+                raise
+            failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
+            await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+        finally:
+            scope["app"].state.service.bodies.give_back(context.body_bytes)
+
+
+def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
+    log_access(
+        request_id=context.id,
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        total_ms=round(context.total_seconds * 1e3, 3),
+        queue_ms=round(context.queue_seconds * 1e3, 3),
+        inference_ms=round(context.inference_seconds * 1e3, 3),
+        batch_size=context.batch_size,
+    )
+
+
+def _count(scope: Scope, status: int) -> None:
+    """By route and not by path: what a client can type must not grow the metrics."""
+    route = getattr(scope.get("route"), "path", "none")
+    scope["app"].state.service.metrics.count("tessella_responses", route=route, status=str(status))
+
+
+def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:
+    headers["x-request-id"] = context.id
+    headers["x-queue-time"] = f"{context.queue_seconds * 1e3:.3f}"
+    headers["x-inference-time"] = f"{context.inference_seconds * 1e3:.3f}"
+    headers["x-total-time"] = f"{context.total_seconds * 1e3:.3f}"
+    headers["x-batch-size"] = str(context.batch_size)

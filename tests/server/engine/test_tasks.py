@@ -1,0 +1,146 @@
+"""Tasks other than logits: what a model announces, what it gives, in this process and across the socket."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tessella.kernels.reference import normalise
+from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.explain.explain import Method, maps
+from tessella.models.onnx.export import Wishes, export
+from tessella.models.preprocessing.decode import decode
+from tessella.models.registry import load_model, load_network
+from tessella.server.engine.engine import AsyncEngine
+from tessella.server.engine.model_loader import start_worker
+from tessella.server.engine.results import Output
+from tessella.server.engine.runner import RunnerInfo
+from tessella.server.engine.tasks import Task, results_of
+from tessella.server.engine.worker import Worker
+from tessella.server.errors import TaskNotGiven
+from tessella.server.processes.engine_client import EngineConnection, RemoteModel
+from tessella.server.processes.engine_endpoint import EngineLink
+from tessella.server.shared_memory import Ring, memory_file
+
+from ...support import pictures
+
+MODELS = ("digits-vit", "digits-tnt")
+POOLINGS: dict[Task, Literal["cls", "mean"] | None] = {
+    Task.FEATURES: None,
+    Task.CLS_FEATURES: "cls",
+    Task.MEAN_FEATURES: "mean",
+}
+ATTENDED: dict[Task, Method] = {Task.ATTENTION: "attention", Task.ROLLOUT: "rollout"}
+IMAGES = [pictures.encode(pictures.gradient()), pictures.encode(Image.new("RGB", (40, 30), "red"))]
+SLOTS = 64
+
+
+@pytest.fixture(scope="module")
+def workers() -> list[Worker]:
+    return [start_worker(name, name, 8, dtype="float32") for name in MODELS]
+
+
+def expected(name: str, task: Task) -> NDArray[np.float32]:
+    model = load_model(name, dtype="float32")
+    pixels = np.stack([model.preprocess(decode(image)) for image in IMAGES])
+    if task in ATTENDED:
+        network = load_network(name)
+        mean, std = torch.tensor(model.preprocessing.mean), torch.tensor(model.preprocessing.std)
+        images = normalise(torch.from_numpy(pixels), mean, std, torch.float32)
+        return maps(network, images, ATTENDED[task]).numpy()
+    values: NDArray[np.float32] = (
+        model.logits(pixels) if task == Task.LOGITS else model.embeddings(pixels, POOLINGS[task])
+    ).numpy()
+    return values
+
+
+def run(engine: AsyncEngine, task: Task) -> NDArray[np.float32]:
+    return values(asyncio.run(engine.run_many(IMAGES, task)))
+
+
+def values(results: Sequence[object]) -> NDArray[np.float32]:
+    assert all(isinstance(result, Output) for result in results), results
+    return np.stack([result.values for result in results if isinstance(result, Output)])
+
+
+@pytest.mark.parametrize("task", [Task.LOGITS, *POOLINGS, *ATTENDED])
+@pytest.mark.parametrize("index", range(len(MODELS)))
+def test_an_engine_gives_what_the_model_gives(workers: list[Worker], index: int, task: Task) -> None:
+    found = run(AsyncEngine(workers[index], name=MODELS[index]), task)
+    np.testing.assert_allclose(found, expected(MODELS[index], task), atol=1e-5)
+
+
+def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(workers: list[Worker]) -> None:
+    slot_bytes = max(worker.info.slot_bytes(0) for worker in workers)
+    memory = memory_file(SLOTS * slot_bytes)
+    rings = [Ring(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
+
+    async def main() -> None:
+        near, far = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(partial(EngineLink, rings[0], dict(enumerate(workers))), far)
+        transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
+        wanted, runs = [], []
+        for index, worker in enumerate(workers):
+            port = RemoteModel(MODELS[index], RunnerInfo.from_document(worker.info.to_document()), 8)
+            port.attach(0, connection, index)
+            engine = AsyncEngine(port, name=MODELS[index])
+            wanted += [(MODELS[index], task) for task in engine.info.results]
+            runs += [engine.run_many(IMAGES, task) for task in engine.info.results]
+        for (name, task), results in zip(wanted, await asyncio.gather(*runs), strict=True):
+            np.testing.assert_allclose(values(results), expected(name, task), atol=1e-5)
+        transport.close()
+
+    asyncio.run(main())
+
+
+def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_path: Path) -> None:
+    file = tmp_path / "digits.onnx"
+    export("digits-vit", file, Wishes())
+    worker = start_worker(str(file), "digits.onnx", 8)
+
+    async def main() -> None:
+        engine = AsyncEngine(worker, name="digits.onnx")
+        with pytest.raises(TaskNotGiven, match=r"'digits.onnx' gives no features: .* onnxruntime it gives logits"):
+            await engine.run_many([b"no image"], Task.FEATURES)
+
+    asyncio.run(main())
+
+
+def test_a_checkpoint_that_runs_as_a_file_still_gives_features() -> None:
+    worker = start_worker("digits-tnt", "digits-tnt", 8, backend="onnxruntime", dtype="float32")
+    assert "_plain" not in vars(worker._runner)
+    found = run(AsyncEngine(worker, name="digits-tnt"), Task.MEAN_FEATURES)
+    np.testing.assert_allclose(found, expected("digits-tnt", Task.MEAN_FEATURES), atol=1e-5)
+
+
+def test_a_network_announces_what_it_has() -> None:
+    plain = results_of(ViTConfig())
+    assert plain[Task.LOGITS] == (1000,)
+    assert {plain[task] for task in POOLINGS} == {(768,)}
+    assert Task.CLS_FEATURES not in results_of(ViTConfig(class_token=False, pooling="mean"))
+    assert Task.LOGITS not in results_of(ViTConfig(num_classes=0))
+    assert results_of(ViTConfig(pooling="token_mean"))[Task.FEATURES] == (1536,)
+    assert results_of(TNTConfig())[Task.MEAN_FEATURES] == (384,)
+
+
+def test_what_is_announced_crosses_a_socket_whole(workers: list[Worker]) -> None:
+    info = replace(workers[0].info, resizes=True)
+    assert RunnerInfo.from_document(json.loads(json.dumps(info.to_document()))) == info
+
+
+def test_a_slot_fits_the_largest_result(workers: list[Worker]) -> None:
+    info = RunnerInfo.from_document(workers[0].info.to_document() | {"results": {"ATTENTION": (12, 64, 64)}})
+    assert info.slot_bytes(0) == 12 * 64 * 64 * 4
+    assert workers[0].info.slot_bytes(0) == info.preprocessing.size**2 * 3

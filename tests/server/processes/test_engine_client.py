@@ -1,0 +1,93 @@
+"""A front end's connection with an engine, on a real socket: deadlines travel; one that is replaced ends in order."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tessella.models.preprocessing.images import Frame
+from tessella.server.errors import DeadlineExceeded, NotReady
+from tessella.server.processes.engine_client import EngineConnection, RemoteModel
+from tessella.server.processes.engine_endpoint import EngineLink
+from tessella.server.shared_memory import Ring, memory_file
+
+from ...support.gated_runner import SIDE, GatedRunner
+
+SLOTS, SLOT_BYTES = 4, 4096
+NUMBER = 70_000
+IMAGE = np.full((SIDE, SIDE, 3), 7, np.uint8)
+
+Connect = Callable[[], Awaitable[EngineConnection]]
+Scenario = Callable[[GatedRunner, RemoteModel, Connect], Awaitable[None]]
+
+
+def play(scenario: Scenario) -> list[int]:
+    """With a model on one engine; returns the batches that it ran."""
+    runner = GatedRunner()
+    worker = runner.worker(4)
+    connections: list[EngineConnection] = []
+    links: list[asyncio.BaseTransport] = []
+
+    async def connect() -> EngineConnection:
+        memory = memory_file(SLOTS * SLOT_BYTES)
+        rings = [Ring(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
+        near, far = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        link, _ = await loop.connect_accepted_socket(partial(EngineLink, rings[0], {NUMBER: worker}), far)
+        links.append(link)
+        _, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
+        connections.append(connection)
+        return connection
+
+    async def main() -> None:
+        model = RemoteModel("gated", runner.info, 4)
+        async with asyncio.timeout(60):
+            await scenario(runner, model, connect)
+            for connection in connections:
+                connection.retire()
+            while not all(link.is_closing() for link in links):  # the other ends notice
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    runner.gate.set()
+    worker.close()
+    return runner.batches
+
+
+def test_an_image_whose_time_is_over_costs_no_batch_on_the_engine() -> None:
+    async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
+        model.attach(0, await connect(), NUMBER)
+        late = model.submit(Frame(IMAGE), deadline=time.monotonic() - 1)
+        with pytest.raises(DeadlineExceeded, match="before its turn"):
+            await asyncio.wrap_future(late)
+        for deadline in (None, time.monotonic() + 60):
+            answer = await asyncio.wrap_future(model.submit(Frame(IMAGE), deadline=deadline))
+            assert answer.values.argmax() == 7
+
+    assert play(scenario) == [1, 1]
+
+
+def test_a_connection_that_is_replaced_answers_what_it_has_and_ends() -> None:
+    async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
+        old, new = await connect(), await connect()
+        model.attach(0, old, NUMBER)
+        runner.gate.clear()
+        first = asyncio.wrap_future(model.submit(Frame(IMAGE)))
+        model.attach(0, new, NUMBER)
+        old.retire()
+        second = asyncio.wrap_future(model.submit(Frame(IMAGE)))
+        assert (old.in_flight, new.in_flight) == (1, 1)
+        runner.gate.set()
+        assert [answer.values.argmax() for answer in await asyncio.gather(first, second)] == [7, 7]
+        while old.available:
+            await asyncio.sleep(0.001)
+        with pytest.raises(NotReady):
+            old.submit(NUMBER, Frame(IMAGE), (256,), priority=0, task=next(iter(model.info.results)), deadline=None)
+        assert (await asyncio.wrap_future(model.submit(Frame(IMAGE)))).values.argmax() == 7
+
+    assert sum(play(scenario)) == 3

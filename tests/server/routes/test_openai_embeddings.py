@@ -1,0 +1,122 @@
+"""`/v1/embeddings` through the stock `openai` client: the network's features, alone and behind a front end."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from tessella.models.preprocessing.decode import decode
+from tessella.models.registry import load_model
+
+from ...support import pictures
+from ...support.live import served
+
+IMAGES = [pictures.encode(pictures.gradient()), pictures.encode(Image.new("RGB", (40, 30), "red"))]
+TEXTS = [base64.b64encode(image).decode() for image in IMAGES]
+MODELS = ("digits-vit", "digits-tnt")
+
+
+@pytest.fixture(scope="module", params=["one process", "a front end"])
+def url(request: pytest.FixtureRequest, exact: str) -> Iterator[str]:
+    if request.param == "one process":
+        yield exact
+        return
+    with served("--frontends", "1", "--dtype", "float32") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def features(name: str, pooling: Literal["cls", "mean"] | None = None) -> Any:
+    model = load_model(name, dtype="float32")
+    return model.embeddings(np.stack([model.preprocess(decode(image)) for image in IMAGES]), pooling).numpy()
+
+
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_client_gets_the_models_features(client: openai.OpenAI, name: str) -> None:
+    answer = client.embeddings.create(model=name, input=TEXTS)  # which asks for base64
+    assert (answer.object, answer.model, [item.index for item in answer.data]) == ("list", name, [0, 1])
+    close([item.embedding for item in answer.data], features(name))
+    plain = client.embeddings.create(model=name, input=TEXTS, encoding_format="float")
+    close([item.embedding for item in plain.data], features(name))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_pooling_is_chosen(client: openai.OpenAI, name: str, pooling: Literal["cls", "mean"]) -> None:
+    answer = client.embeddings.create(model=name, input=TEXTS, extra_body={"pooling": pooling})
+    close([item.embedding for item in answer.data], features(name, pooling))
+
+
+def test_the_asynchronous_client_gets_normalised_ones(url: str) -> None:
+    async def ask() -> list[list[float]]:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            answers = await asyncio.gather(
+                *(
+                    client.embeddings.create(model="digits-vit", input=text, extra_body={"normalize": True})
+                    for text in TEXTS * 8
+                )
+            )
+        return [answer.data[0].embedding for answer in answers]
+
+    expected = features("digits-vit")
+    close(asyncio.run(ask()), np.tile(expected / np.linalg.norm(expected, axis=1, keepdims=True), (8, 1)))
+
+
+def test_images_come_in_every_form(url: str) -> None:
+    uri = f"data:image/png;base64,{TEXTS[0]}"
+    forms = [TEXTS[0], uri, {"type": "image_url", "image_url": {"url": uri}}, {"image_url": uri}, {"url": uri}]
+    answers = [httpx.post(f"{url}/v1/embeddings", json={"input": form}) for form in [*forms, forms]]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({str(answer.json()["data"][0]["embedding"]) for answer in answers[:-1]}) == 1
+    several = answers[-1].json()
+    assert [item["index"] for item in several["data"]] == [0, 1, 2, 3, 4]
+    assert several["usage"] == {"prompt_tokens": 0, "total_tokens": 0, "images": 5}
+    assert int(answers[-1].headers["x-batch-size"]) >= 1
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no image": ({"input": []}, "empty list"),
+    "a number": ({"input": 7}, "input"),
+    "fewer dimensions": ({"input": TEXTS[0], "dimensions": 8}, "dimensions: .*cannot be cut"),
+    "another format": ({"input": TEXTS[0], "encoding_format": "int8"}, "'float' or 'base64'"),
+    "another pooling": ({"input": TEXTS[0], "pooling": "max"}, "'cls' or 'mean'"),
+    "an unknown field": ({"input": TEXTS[0], "truncate": True}, "truncate"),
+    "a URL": ({"input": "https://example.org/cat.png"}, "URLs are not fetched"),
+    "two URLs of one image": ({"input": {"url": "data:,", "image_url": "data:,"}}, "either 'image_url' or 'url'"),
+    "no base64": ({"input": [TEXTS[0], "???"]}, "image 1: not valid base64"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(exact: str, name: str) -> None:
+    body, message = BAD[name]
+    with (
+        openai.OpenAI(base_url=f"{exact}/v1", api_key="none", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match=message),
+    ):
+        client.post("/embeddings", body=body, cast_to=object)
+
+
+def test_other_errors_have_the_statuses_that_the_client_knows(exact: str) -> None:
+    with openai.OpenAI(base_url=f"{exact}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.NotFoundError, match="'gpt' is served; there is"):
+            client.embeddings.create(model="gpt", input=TEXTS[0])
+        with pytest.raises(openai.UnprocessableEntityError, match="image 1: not an image"):
+            client.embeddings.create(model="digits-vit", input=[TEXTS[0], "AAAA"])
+        with pytest.raises(openai.APIStatusError, match="at most 64 images"):
+            client.embeddings.create(model="digits-vit", input=TEXTS * 33)

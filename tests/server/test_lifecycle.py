@@ -1,0 +1,154 @@
+"""Work that never ends is given up, takes nobody's thread, and what it gives in the end is put away."""
+
+import asyncio
+import gc
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tessella.server.engine.engine import AsyncEngine
+from tessella.server.lifecycle import TaskSet, apart, given_up_after
+
+from ..support.live import Process
+
+
+def fail() -> int:
+    raise LookupError("nothing there")
+
+
+def ask(seconds: float | None, work: Callable[[], int]) -> int:
+    async def wait() -> int:
+        return await given_up_after(seconds, apart(work, print))
+
+    return asyncio.run(wait())
+
+
+def test_what_it_returns_and_raises_is_the_callers() -> None:
+    assert ask(30, lambda: 5) == 5
+    assert ask(None, lambda: 6) == 6
+    with pytest.raises(LookupError, match="nothing there"):
+        ask(30, fail)
+
+
+def test_what_comes_late_is_put_away() -> None:
+    gate, put_away = threading.Event(), queue.Queue[int]()
+
+    def work() -> int:
+        assert gate.wait(30)
+        return 7
+
+    async def give_up() -> None:
+        await given_up_after(0.05, apart(work, put_away.put))
+
+    with pytest.raises(TimeoutError, match=r"not there after 0\.05 s and was given up"):
+        asyncio.run(give_up())
+    assert put_away.empty()
+    gate.set()
+    assert put_away.get(timeout=30) == 7
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(0.05, False), (None, True)])
+def test_the_process_waits_for_what_it_had_not_given_up(seconds: float | None, waits: bool) -> None:
+    """A thread that computes while the interpreter is taken down may crash it."""
+    script = f"""
+import asyncio, time
+from tessella.server.lifecycle import TaskSet, apart, given_up_after
+
+async def main():
+    work = apart(lambda: time.sleep(2) or print("loaded", flush=True), print)
+    load = asyncio.create_task(given_up_after({seconds}, work))
+    await asyncio.sleep(0.2)
+    load.cancel()
+
+asyncio.run(main())
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ("loaded" in told.stdout) == waits
+
+
+def test_a_timeout_of_the_work_itself_is_told_as_it_is() -> None:
+    def work() -> int:
+        raise TimeoutError("the disk is slow")
+
+    with pytest.raises(TimeoutError, match="the disk is slow"):
+        ask(30, work)
+
+
+def test_background_tasks_are_waited_for_and_cancelled() -> None:
+    ended: list[str] = []
+
+    async def work(name: str, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            name += " cancelled"
+            raise
+        finally:
+            ended.append(name)
+
+    async def run() -> None:
+        tasks = TaskSet()
+        short = tasks.start(work("short", 0.01))
+        await tasks.join()
+        assert short.done()
+        assert ended == ["short"]
+        tasks.start(work("long", 600))
+        await asyncio.sleep(0)
+        tasks.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks.join()
+
+    asyncio.run(run())
+    assert ended == ["short", "long cancelled"]
+
+
+_TELL_AT_THE_END = """
+import atexit, gc, sys
+atexit.register(lambda: print("spared", gc.get_freeze_count(), file=sys.stderr, flush=True))
+"""
+MANY = 10_000
+
+
+@pytest.mark.parametrize(("frontends", "processes"), [(0, 1), (1, 2)])
+def test_every_process_that_answers_spares_what_it_has_loaded(tmp_path: Path, frontends: int, processes: int) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_TELL_AT_THE_END)
+    options = ("--frontends", str(frontends), "--device", "cpu", "--backend", "torch", "--model", "digits-vit")
+    process = Process(*options, PYTHONPATH=str(tmp_path))
+    try:
+        process.ready()
+    finally:
+        process.stop()
+    end = time.monotonic() + 10
+    while (spared := _spared(process)).count(True) < processes and time.monotonic() < end:
+        time.sleep(0.05)
+    assert spared.count(True) == processes, "".join(process.said)
+
+
+def _spared(process: Process) -> list[bool]:
+    return [int(found[1]) > MANY for line in list(process.said) if (found := re.search(r"^spared (\d+)", line))]
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_a_closed_engine_is_freed_without_the_collector(backend: str) -> None:
+    pytest.importorskip(backend)
+
+    async def load_and_close() -> list[weakref.ref[object]]:
+        engine = await AsyncEngine.load("digits-vit", device="cpu", dtype="float32", backend=backend)
+        gc.disable()
+        runner = engine.port._unwrapped  # type: ignore[attr-defined]
+        references = [weakref.ref(one) for one in (engine, engine.port, runner, runner._model)]
+        await engine.close()
+        return references
+
+    try:
+        assert [reference() for reference in asyncio.run(load_and_close())] == [None] * 4
+    finally:
+        gc.enable()

@@ -1,0 +1,100 @@
+"""Models by name, version and source, from options and from tessella.toml; what cannot be meant stops the start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tessella.server.model_names import ModelSpec, model_specs, split_version
+from tessella.server.settings import Settings
+
+FILE = """
+[models]
+dogs = "dogs.safetensors"
+[models.cats]
+source = "cats.safetensors"
+version = 3
+[[models.birds]]
+source = "old.safetensors"
+[[models.birds]]
+source = "new.safetensors"
+version = 2
+[aliases]
+default = "cats"
+tweety = "birds:1"
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def serving(**options: Any) -> Settings:
+    return Settings(**options)
+
+
+def wanted(settings: Settings) -> list[str]:
+    found = model_specs(settings.model, settings.models, settings.aliases)
+    return [f"{model} = {model.source}" for model in found]
+
+
+def test_a_file_names_models_versions_and_aliases(tmp_path: Path) -> None:
+    (tmp_path / "tessella.toml").write_text(FILE)
+    settings = Settings()
+    expected = [
+        "dogs:1 = dogs.safetensors",
+        "cats:3 = cats.safetensors",
+        "birds:1 = old.safetensors",
+        "birds:2 = new.safetensors",
+    ]
+    assert wanted(settings) == expected
+    assert settings.aliases == {"default": "cats", "tweety": "birds:1"}
+    assert wanted(Settings(model=("digits-vit",))) == ["digits-vit:1 = digits-vit", *expected]
+
+
+def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    (tmp_path / "tessella.toml").write_text(FILE)
+    settings = Settings()
+    assert Settings(**settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ('[models]\ncats = ""', "models.cats"),
+        ("[models.cats]\nversion = 1", "source"),
+        ('[models.cats]\nsource = "a"\nversion = 0', "version"),
+        ('[models.cats]\nsource = "a"\nverzion = 2', "verzion"),
+        ("[models]\ncats = []", "models.cats"),
+        ("model = []", "name at least one"),
+    ],
+)
+def test_a_wrong_table_stops_the_start(tmp_path: Path, file: str, named: str) -> None:
+    (tmp_path / "tessella.toml").write_text(file)
+    with pytest.raises(ValueError, match=named):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (serving(model=("a/cats", "b/cats")), "two models would be served as 'cats'; name one"),
+        (serving(models={"cats": ["a", "b"]}), "two models would be served as version 1 of 'cats'"),
+        (serving(model=("cats",), models={"cats": "a"}), "version 1 of 'cats'"),
+        (serving(model=("cats",), aliases={"cats": "cats"}), "'cats' is the name of a model"),
+        (serving(model=("cats",), aliases={"best": "dogs"}), "'dogs', which is no model: cats"),
+        (serving(model=("cats",), aliases={"best": "cats:2"}), "'cats:2', which is no model"),
+    ],
+)
+def test_what_cannot_be_served_is_named(settings: Settings, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        wanted(settings)
+
+
+def test_a_version_is_a_number_after_the_last_colon() -> None:
+    assert split_version("a:b:12") == ("a:b", 12)
+    assert [split_version(name) for name in ("a", "a:", ":1", "a:0", "a:x")] == [
+        (name, None) for name in ("a", "a:", ":1", "a:0", "a:x")
+    ]
+    assert str(ModelSpec("a", 2, "b")) == "a:2"

@@ -1,0 +1,55 @@
+"""A runner whose model call waits for a gate: what happens while the model runs can be tested without timing."""
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessella.models.preprocessing.images import Frames, stacked
+from tessella.models.preprocessing.preprocess import Preprocessing
+from tessella.server.engine.runner import RunnerInfo
+from tessella.server.engine.tasks import Task
+from tessella.server.engine.worker import Worker
+from tessella.server.observability.metrics import Metrics
+
+SIDE = 8
+
+
+class GatedRunner:
+    """Classifies an image by the red value of its first pixel. `gate` holds every call; `batches` are those begun."""
+
+    info = RunnerInfo(
+        family="gated",
+        parameters=0,
+        config={},
+        labels=tuple(f"red {value}" for value in range(256)),
+        preprocessing=Preprocessing(size=SIDE, resize=SIDE, interpolation="nearest"),
+        backend="none",
+        device="none",
+        dtype="none",
+    )
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Semaphore(0)
+        self.batches: list[int] = []
+        self.fails = False
+
+    def worker(self, max_batch_size: int, metrics: Metrics | None = None) -> Worker:
+        """A started worker around it that has seen no batch yet."""
+        worker = Worker(self, name="gated", max_batch_size=max_batch_size, metrics=metrics)
+        worker.start()
+        self.batches.clear()
+        while self.begun.acquire(blocking=False):
+            pass
+        return worker
+
+    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        pixels = stacked(frames)
+        self.batches.append(len(pixels))
+        self.begun.release()
+        assert self.gate.wait(30)
+        if self.fails:
+            raise RuntimeError("out of memory, say")
+        return np.eye(256, dtype=np.float32)[pixels[:, 0, 0, 0]] * 20

@@ -1,0 +1,78 @@
+"""Pictures that the shipped checkpoints can read, encoded and as the network sees them, and a server that has both."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from tessella.models.preprocessing.preprocess import Preprocessing
+
+from .live import Process
+from .pictures import encode
+
+MODELS = ("--model", "digits-vit", "--model", "digits-tnt")
+
+
+def seven(size: int = 64) -> Image.Image:
+    """A drawn 7, white on black."""
+    image = Image.new("RGB", (size, size))
+    stroke = ImageDraw.Draw(image)
+    stroke.line(
+        [(size // 4, size // 4), (3 * size // 4, size // 4), (2 * size // 5, 4 * size // 5)], "white", size // 10
+    )
+    return image
+
+
+PNG = encode(seven())
+JPEG = encode(seven(200), "JPEG", quality=95)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A `tessella serve` with both protocols. `host`, `grpc`: address and port, without a scheme."""
+
+    url: str
+    grpc: str
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def scores(self, image: bytes, model: str = "digits-vit") -> NDArray[np.float64]:
+        """(10,) probabilities by class, by /classify."""
+        answer = httpx.post(f"{self.url}/classify", params={"model": model, "top_k": 10}, content=image).json()
+        predictions = answer["results"][0]["predictions"]
+        return np.array([p["score"] for p in sorted(predictions, key=lambda p: p["index"])])
+
+    def pixels(self, model: str = "digits-vit") -> NDArray[np.uint8]:
+        """(1, H, W, 3): PNG as the network sees it."""
+        return self.recipe(model)(seven())[None]
+
+    def recipe(self, model: str = "digits-vit") -> Preprocessing:
+        found: dict[str, Any] = httpx.get(f"{self.url}/models/{model}").json()["preprocessing"]
+        return Preprocessing(**found | {"mean": tuple(found["mean"]), "std": tuple(found["std"])})
+
+    def normalised(self, model: str = "digits-vit") -> NDArray[np.float32]:
+        """(1, 3, H, W): the same as timm or Hugging Face would feed it."""
+        recipe = self.recipe(model)
+        values = (self.pixels(model) / 255 - np.array(recipe.mean)) / np.array(recipe.std)
+        return values.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[Server]:
+    """Ready, with REST and gRPC on ports of their own."""
+    process = Process("--grpc-port", "0", *options)
+    try:
+        url = process.ready().url
+        found = re.search(r"gRPC on (\S+)", "".join(process.said))
+        assert found
+        yield Server(url, found[1])
+    finally:
+        assert process.stop() == 0, "".join(process.said)
