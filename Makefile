@@ -44,7 +44,7 @@ bench: $(VENV)/test.installed ## install, then measure the models on this machin
 
 gpu: ## with an NVIDIA GPU and its PyTorch: correctness, tune, bench within BUDGET seconds; run again to go on
 	$(PYTHON) -m pip --disable-pip-version-check install --quiet --no-build-isolation --no-deps --editable .
-	$(PYTHON) -m tessella.benchmarks.gpu --budget $(BUDGET)
+	$(PYTHON) -m tessella.benchmarks.gpu_session --budget $(BUDGET)
 
 lint: $(VENV)/test.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

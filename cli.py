@@ -18,8 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import __version__
-from .benchmarks.commands import bench
-from .benchmarks.gpu_commands import tune
+from .benchmarks.commands import bench, tune
 from .models.visualization.command import explain
 from .server.settings import Settings, unknown_variables
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .latency import PERCENTILES
+from .timing import PERCENTILES
 
 if TYPE_CHECKING:  # an extra: what cannot be drawn must not stop what was measured
     from matplotlib.axes import Axes

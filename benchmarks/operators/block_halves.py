@@ -1,0 +1,114 @@
+"""The two composites of a block with random weights and inputs: what `tune` and `bench kernels` run. Knows no clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...kernels.block_ops import fused_qkv_attention, layernorm_mlp
+from ...kernels.ops import statistics_of
+from ...kernels.options import Options, Workspace
+from ...kernels.weights import LinearWeights, NormWeights
+from ...models.config import ViTConfig
+
+Dtype = torch.dtype
+COMPOSITES = ("fused_qkv_attention", "layernorm_mlp")
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One composite of one block: its input, and its weights with the LayerNorm folded and apart."""
+
+    composite: str
+    config: ViTConfig
+    x: Tensor
+    folded: tuple[LinearWeights, LinearWeights]
+    apart: tuple[LinearWeights, LinearWeights]
+
+    @property
+    def name(self) -> str:
+        return self.composite
+
+    @property
+    def batch(self) -> int:
+        return len(self.x)
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.x.dtype
+
+    def triton(self, *, batch_invariant: bool = False, workspace: bool = True) -> Callable[[], Tensor]:
+        """Through our kernels, with row statistics in and out as within a network."""
+        buffers = Workspace() if workspace else None
+        options = Options("triton", batch_invariant=batch_invariant, workspace=buffers)
+        statistics = statistics_of(self.x.flatten(0, 1), options=replace(options, workspace=None))
+        return lambda: self._run(self.x, self.folded, statistics, options)
+
+    def torch(self) -> Callable[[], Tensor]:
+        """Through PyTorch: LayerNorm, cuBLAS, SDPA, GELU, addition."""
+        return lambda: self._run(self.x, self.apart, None, Options("torch"))
+
+    def reference(self) -> Tensor:
+        """In float64, from the same rounded inputs and weights."""
+        return self._run(self.x.double(), (_double(self.apart[0]), _double(self.apart[1])), None, Options("torch"))
+
+    def macs(self) -> int:
+        """Multiply-accumulates of the published arithmetic."""
+        rows, dim = self.x.shape[0] * self.x.shape[1], self.x.shape[2]
+        products = sum(layer.weight.numel() for layer in self.apart) * rows
+        return products + (2 * rows * self.x.shape[1] * dim if self.composite == COMPOSITES[0] else 0)
+
+    def bytes(self) -> int:
+        """The fewest to move: weights, input and output."""
+        return 2 * self.x.nbytes + sum(layer.weight.nbytes for layer in self.apart)
+
+    def _run(
+        self, x: Tensor, layers: tuple[LinearWeights, LinearWeights], statistics: Tensor | None, options: Options
+    ) -> Tensor:
+        wanted, (first, second) = options.implementation == "triton", layers
+        if self.composite == COMPOSITES[0]:
+            return fused_qkv_attention(
+                x, first, second, self.config.heads, row_statistics=statistics, statistics=wanted, options=options
+            )[0]
+        return layernorm_mlp(
+            x.flatten(0, 1),
+            first,
+            second,
+            activation=self.config.feedforward,
+            row_statistics=statistics,
+            statistics=wanted,
+            options=options,
+        )[0].view_as(x)
+
+
+def make(composite: str, config: ViTConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Half:
+    """A half of a block of this network, with weights of a trained one's size."""
+    dim, hidden = config.dim, config.mlp_dim
+    x = torch.randn(batch, config.tokens, dim, device=device).to(dtype)
+    out = 3 * dim if composite == COMPOSITES[0] else hidden
+    depth = dim if composite == COMPOSITES[0] else hidden // (2 if config.feedforward == "swiglu" else 1)
+    first = (torch.randn(out, dim, device=device) / dim**0.5).to(dtype)
+    second = LinearWeights((torch.randn(dim, depth, device=device) / depth**0.5).to(dtype), _vector(dim, device))
+    bias = _vector(out, device)
+    norm = NormWeights(torch.ones(dim, device=device), torch.zeros(dim, device=device), config.norm_eps)
+    folded = LinearWeights(first, bias, sums=first.float().sum(dim=1), eps=config.norm_eps)
+    apart = LinearWeights(first, bias, norm=norm)
+    return Half(composite, config, x, (folded, second), (_rounded(apart, dtype), _rounded(second, dtype)))
+
+
+def _vector(length: int, device: torch.device) -> Tensor:
+    return torch.randn(length, device=device) * 0.1
+
+
+def _rounded(layer: LinearWeights, dtype: torch.dtype) -> LinearWeights:
+    """With the bias in the product's dtype, as cuBLAS takes it."""
+    assert layer.bias is not None
+    norm = layer.norm and replace(layer.norm, weight=layer.norm.weight.to(dtype), bias=layer.norm.bias.to(dtype))
+    return replace(layer, bias=layer.bias.to(dtype), norm=norm)
+
+
+def _double(layer: LinearWeights) -> LinearWeights:
+    assert layer.bias is not None
+    norm = layer.norm and replace(layer.norm, weight=layer.norm.weight.double(), bias=layer.norm.bias.double())
+    return replace(layer, weight=layer.weight.double(), bias=layer.bias.double(), norm=norm)

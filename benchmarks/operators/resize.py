@@ -1,0 +1,85 @@
+"""`resize_crop` as `bench kernels` runs it: a batch of photographs on the GPU, to Pillow's bytes. Knows no clock.
+
+Beside it PyTorch's own antialiased resize, which takes images of one size only, resizes all of each and errs by a level
+here and there; so all photographs have one size, the least favourable case for ours.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...kernels.options import Options
+from ...kernels.resampling import taps
+from ...kernels.resize import resize_crop, resize_planned
+from ...kernels.resize_plan import Crop, plan
+
+NAME = "resize_crop"
+PHOTO = (500, 375)
+"""Width and height of most of ImageNet's."""
+
+Dtype = torch.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """One call; the interface of halves.Half. `dtype` is the network's that follows: pixels are bytes."""
+
+    packed: Tensor
+    batch: int
+    crop: Crop
+    size: int
+    dtype: Dtype
+    name: str = NAME
+
+    def triton(self) -> Callable[[], Tensor]:
+        made = plan([self.crop] * self.batch, self.size, "bicubic")
+        words = torch.from_numpy(made.words).to(self.packed.device)
+        scratch = torch.empty(made.scratch, dtype=torch.uint8, device=self.packed.device)
+        out = torch.empty(self.batch, self.size, self.size, 3, dtype=torch.uint8, device=self.packed.device)
+
+        def run() -> Tensor:
+            resize_planned(self.packed, made, words, scratch, out, options=Options("triton"))
+            return out
+
+        return run
+
+    def torch(self) -> Callable[[], Tensor]:
+        (width, height), resized, (left, top) = self.crop
+        images = self.packed.view(self.batch, height, width, 3)
+
+        def run() -> Tensor:
+            planes = images.permute(0, 3, 1, 2).float()
+            whole = F.interpolate(planes, size=resized[::-1], mode="bicubic", antialias=True)
+            square = whole[:, :, top : top + self.size, left : left + self.size]
+            return square.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+        return run
+
+    def reference(self) -> Tensor:
+        """Pillow's bytes, as numbers."""
+        crops = [self.crop] * self.batch
+        return resize_crop(self.packed, crops, self.size, "bicubic", options=Options("torch")).double()
+
+    def macs(self) -> int:
+        """Of the two passes over what the crop shows."""
+        (width, height), resized, (left, top) = self.crop
+        across = taps(width, resized[0], left, self.size, "bicubic")
+        down = taps(height, resized[1], top, self.size, "bicubic")
+        lines = (down.stop - down.first) * (len(across.words) - 1) + self.size * (len(down.words) - 1)
+        return self.batch * lines * self.size * 3
+
+    def bytes(self) -> int:
+        return self.packed.nbytes + self.batch * self.size**2 * 3
+
+
+def make(size: int, batch: int, dtype: torch.dtype, device: torch.device) -> Resize:
+    """Photographs resized as most checkpoints want them, for a network that sees `size` pixels."""
+    short = math.floor(size / 0.875)
+    resized = short * PHOTO[0] // PHOTO[1], short
+    corner = (resized[0] - size) // 2, (short - size) // 2
+    packed = torch.randint(0, 256, (batch * PHOTO[0] * PHOTO[1] * 3,), dtype=torch.uint8, device=device)
+    return Resize(packed, batch, Crop(PHOTO, resized, corner), size, dtype)

@@ -1,0 +1,32 @@
+"""What to measure is checked before anything is started."""
+
+from typing import Any
+
+import pytest
+
+from tessella.benchmarks.service.plan import Plan
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"modes": ("closed", "sideways")}, "sideways is not one of closed, open, overload, kill"),
+        ({"peers": ("triton",)}, "triton is not one of fastapi, litserve"),
+        ({"dtype": "int3"}, "int3 is not one of float32"),
+        ({"sizes": ("huge",)}, "such as 500x375"),
+        ({"clients": (0,)}, "above 0"),
+        ({"rates": (10.0, -1.0)}, "above 0"),
+        ({"seconds": 0.0}, "above 0"),
+        ({"rounds": 0}, "above 0"),
+        ({"modes": ("open",)}, "an open loop needs a rate"),
+        ({"modes": ("kill",), "url": "http://host"}, "start servers of their own"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plan(**given)
+
+
+def test_an_open_loop_takes_its_rate_from_a_closed_one_or_from_the_user() -> None:
+    assert Plan(modes=("open",), rates=(5.0,)).rates == (5.0,)
+    assert Plan(modes=("closed", "open")).rates == ()
