@@ -1,4 +1,4 @@
-"""What can be wrong with a model that somebody names."""
+"""Errors of models and images: raised here, mapped to responses by the service."""
 
 
 class ModelNotFoundError(LookupError):
@@ -11,3 +11,11 @@ class CheckpointError(ValueError):
 
 class OperatorError(CheckpointError):
     """The runtime has no implementation of an operator in the file, or not in its dtype; another one may have."""
+
+
+class ImageDecodeError(ValueError):
+    """The bytes are not an image that can be decoded; the message says what is wrong with them."""
+
+
+class ImageTooLargeError(ImageDecodeError):
+    """The image has more pixels than the caller accepts; nothing was decoded."""

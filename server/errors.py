@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ..models.errors import ImageDecodeError, ImageTooLargeError
+
 
 class ServiceError(Exception):
     """A request that gets an error instead of an answer. `error_type` is part of the interface."""
@@ -102,6 +104,11 @@ class BenchmarkRunning(ServiceError):
     """A benchmark was asked for while another one runs."""
 
     error_type = "benchmark_running"
+
+
+def image_error(error: ImageDecodeError) -> ServiceError:
+    """Service error for an image that could not be decoded."""
+    return (RequestTooLarge if isinstance(error, ImageTooLargeError) else ImageError)(str(error))
 
 
 def raise_first(results: Sequence[object]) -> None:

@@ -8,7 +8,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...server.errors import ImageError, RequestTooLarge
+from ..errors import ImageDecodeError, ImageTooLargeError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 DEFAULT_MAX_PIXELS: Final = 50_000_000
@@ -32,8 +32,8 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | N
         enough: a JPEG may come out smaller, with both sides at least this many pixels, where that at least halves them.
 
     Raises:
-        ImageError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
-        RequestTooLarge: the header announces more than `max_pixels` pixels; nothing was decoded.
+        ImageDecodeError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
+        ImageTooLargeError: the header announces more than `max_pixels` pixels; nothing was decoded.
     """
     return _upright(*_decoded(data, max_pixels, enough))
 
@@ -54,20 +54,20 @@ def _upright(decoded: Image.Image | NDArray[np.uint8], orientation: int | None) 
 def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Image | NDArray[np.uint8], int | None]:
     """As the file has it, and its EXIF orientation."""
     if not data:
-        raise ImageError("the image is empty (0 bytes)")
+        raise ImageDecodeError("the image is empty (0 bytes)")
     image = _open(data)
     if image.width * image.height > max_pixels:
-        raise RequestTooLarge(
+        raise ImageTooLargeError(
             f"the image has {image.width}×{image.height} pixels; at most {max_pixels:,} pixels are accepted"
         )
     try:
         jpeg = _decode_jpeg(data, image, enough)
         decoded = _to_rgb(image) if jpeg is None else jpeg
         return decoded, image.getexif().get(_ORIENTATION)  # not earlier: Pillow turns a TIFF itself and takes it away
-    except ImageError:
+    except ImageDecodeError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise ImageError(f"the {image.format} image is damaged: {error}") from error
+        raise ImageDecodeError(f"the {image.format} image is damaged: {error}") from error
 
 
 def _open(data: bytes) -> Image.Image:
@@ -75,9 +75,9 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RequestTooLarge(f"the image's header announces too many pixels: {error}") from error
+        raise ImageTooLargeError(f"the image's header announces too many pixels: {error}") from error
     except Exception as error:  # a hostile header can raise nearly anything
-        raise ImageError(
+        raise ImageDecodeError(
             f"not an image: the {len(data)} bytes begin with {data[:8]!r}, which is none of {', '.join(FORMATS[:-1])}"
         ) from error
 
@@ -102,7 +102,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         case "I;16" | "I;16L" | "I;16B" | "I;16N":
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         case "I" | "F":
-            raise ImageError(f"a {image.format} image with 32 bits per channel has no known white; use 8 or 16 bits")
+            raise ImageDecodeError(
+                f"a {image.format} image with 32 bits per channel has no known white; use 8 or 16 bits"
+            )
         case "P" | "PA" if "transparency" in image.info:
             return image.convert("RGBA").convert("RGB")
         case _:

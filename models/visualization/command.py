@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from ...server.errors import ServiceError
+from ..errors import ImageDecodeError
 
 messages = Console(stderr=True)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -109,7 +109,7 @@ def _read(file: Path) -> Image.Image:
         raise ValueError(f"{file} is a folder; --method embedding takes one, the others take image files")
     try:
         return decode(file.read_bytes())
-    except ServiceError as error:
+    except ImageDecodeError as error:
         raise ValueError(f"{file}: {error}") from error
 
 

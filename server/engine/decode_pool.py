@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...models.cpu import usable_cores
+from ...models.errors import ImageDecodeError
 from ...models.preprocessing.decode import decode, decode_pixels
 from ...models.preprocessing.images import Frame, resizable
 from ...models.preprocessing.preprocess import Preprocessing
-from ..errors import RequestTooLarge
+from ..errors import RequestTooLarge, image_error
 from .results import Explanation
 from .tasks import Task
 
@@ -60,7 +61,7 @@ class Decoders:
             ready: leave nothing to the model.
 
         Raises:
-            ImageError, RequestTooLarge: as `decode`.
+            ImageError, RequestTooLarge: it cannot be decoded, or has too many pixels.
         """
         if not isinstance(image, bytes):
             return Decoded(Frame(image))
@@ -77,7 +78,10 @@ class Decoders:
 
     def _decode(self, image: bytes, left: int) -> Decoded:
         started = time.perf_counter()
-        upright = (decode_pixels if left else decode)(image, max_pixels=self._max_pixels, enough=self._enough)
+        try:
+            upright = (decode_pixels if left else decode)(image, max_pixels=self._max_pixels, enough=self._enough)
+        except ImageDecodeError as error:
+            raise image_error(error) from error
         decoded = time.perf_counter()
         try:
             frame = self._leave(upright, left) if isinstance(upright, np.ndarray) else Frame(self._recipe(upright))

@@ -1,8 +1,8 @@
 """Compiles, without a GPU, what our launchers would launch on one: a program, as it cannot share a process with tests.
 
-`python -m tests.support.aot.budget 80 90` prints a JSON line per kernel compiled for sm_80 and sm_90: what it
-uses and what its PTX holds. `--table FILE` compiles a GPU's table of measured configurations instead. `--write` makes those numbers
-the budget of the installed version of triton in budget.json.
+`python -m tests.support.aot.budget 80 90` prints a JSON line per kernel compiled for sm_80 and sm_90: what it uses and
+what its PTX holds. `--table FILE` compiles a GPU's table of measured configurations instead. `--write` makes those
+numbers the budget of the installed version of triton in budget.json.
 """
 
 import argparse
