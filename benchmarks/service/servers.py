@@ -165,7 +165,7 @@ def start_peer(name: str, settings: ServerSettings, log: Path) -> Server:
     if name == "ray":
         return _start_ray(settings, log, port)
     command = [
-        *(sys.executable, "-m", f"tessella.benchmarks.peers.{name}_timm", "--folder", str(settings.model)),
+        *(sys.executable, "-m", f"tessella.benchmarks.service.peers.{name}_timm", "--folder", str(settings.model)),
         *("--port", str(port), "--threads", str(settings.threads), "--max-batch-size", str(settings.max_batch_size)),
         *("--device", settings.device, "--dtype", settings.dtype),
     ]

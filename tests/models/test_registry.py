@@ -221,7 +221,8 @@ def test_descriptions_need_no_torch(folder: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from tessella.models.catalog import catalogue\n"
-        "from tessella.models.registry import describe, shipped\n"
+        "from tessella.models.checkpoints.sources import shipped\n"
+        "from tessella.models.registry import describe\n"
         f"print(describe({str(folder)!r}).config.dim, *[describe(name).name for name in shipped()])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
