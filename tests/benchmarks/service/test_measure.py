@@ -85,7 +85,7 @@ def test_a_killed_engine_is_replaced_and_nobody_is_left_without_an_answer() -> N
 
 def test_a_peer_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[str] = []
-    monkeypatch.setattr(service_benchmark, "version", lambda name: None if name == "litserve" else "1.0")
+    monkeypatch.setattr(service_benchmark, "installed_version", lambda name: None if name == "litserve" else "1.0")
     monkeypatch.setattr(service_benchmark, "start_tessella", lambda *_: started.append("tessella"))
     monkeypatch.setattr(service_benchmark, "start_peer", lambda name, *_: started.append(name))
     bench = service_benchmark._Bench(Plan(**SMALL), {}, tmp_path, lambda text, part: None)
