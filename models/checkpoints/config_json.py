@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from ..config import Config, Feedforward, Pooling, ViTConfig
 from ..errors import CheckpointError
+from ..types import Document
 from ..variants import VARIANTS, find
-from .files import Document
 
 T = TypeVar("T")
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # the shapes in a safetensors header are read where torch is 
     from torch import Tensor
 
 
-Document = Mapping[str, Any]
-"""A JSON object."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 ONNX_SUFFIX = ".onnx"
 INDEX_SUFFIX = ".index.json"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..errors import CheckpointError, ModelNotFoundError
+from ..types import Document
 from ..variants import find
 from . import hub
-from .files import ONNX_SUFFIX, SIDECARS, SUFFIXES, Document, read_json, weight_files
+from .files import ONNX_SUFFIX, SIDECARS, SUFFIXES, read_json, weight_files
 
 ZOO = Path(__file__).parents[1] / "zoo"
 

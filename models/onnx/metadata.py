@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..checkpoints.files import SIDECARS, Document, read_json
+from ..checkpoints.files import SIDECARS, read_json
 from ..checkpoints.labels import imagenet_1k, read_labels
 from ..errors import CheckpointError
 from ..preprocessing import preprocessor_configs
 from ..preprocessing.preprocess import CropRounding, Interpolation, Preprocessing, ResizeMode
+from ..types import Document
 from .signature import Signature
 
 LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from PIL import Image
 
-from ..checkpoints.files import Document
 from ..errors import CheckpointError
+from ..types import Document
 from .preprocess import Interpolation, Preprocessing
 
 Colour = tuple[float, float, float]
