@@ -151,9 +151,9 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
 ) -> None:
     """What can be served: shipped and cached checkpoints; and the architectures that checkpoints may have."""
-    from .models.catalog import catalogue
+    from .models.catalog import list_models
 
-    entries = catalogue()
+    entries = list_models()
     if as_json:
         print(json.dumps([asdict(entry) for entry in entries]))
         return
@@ -216,11 +216,11 @@ def export(
 @app.command()
 def doctor() -> None:
     """What this machine has, which backend and dtype the shipped models get on it, and why."""
-    from .models.doctor import examine
+    from .models.doctor import diagnose
 
     table = Table(show_header=False, box=None, padding=(0, 2))
     with messages.status("looking and measuring …"):
-        findings = examine()
+        findings = diagnose()
     for what, found in findings:
         table.add_row(f"[bold]{what}[/bold]", found)
     output.print(table, highlight=False)

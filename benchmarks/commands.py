@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TimeElapsedColumn
 
-from ..models.packages import needing
+from ..models.packages import require_extra
 
 if TYPE_CHECKING:  # --help need not wait for it
     import torch
@@ -180,7 +180,7 @@ def bench_models(
     as_json: JsonFile = None,
 ) -> None:
     """Whole networks, ours beside timm's, in turns on this machine: a table, then one JSON document."""
-    with needing("bench"):
+    with require_extra("bench"):
         from .networks.measure import DEFAULT_ARCHITECTURES, measure, table
         from .plots import draw_models
         from .report import write
@@ -211,7 +211,7 @@ def bench_words(
     as_json: JsonFile = None,
 ) -> None:
     """A TNT's inner blocks as published, compiled, a kernel each, and run ahead: bytes moved and time."""
-    with needing("bench"):
+    with require_extra("bench"):
         from .networks.tnt_inner import measure, table
         from .report import write
 
@@ -245,7 +245,7 @@ def bench_service(
     as_json: JsonFile = None,
 ) -> None:
     """The service beside FastAPI and LitServe on one model, over real sockets: tables, then one JSON document."""
-    with needing("bench"):
+    with require_extra("bench"):
         from .plots import draw_service
         from .report import write
         from .service.measure import measure

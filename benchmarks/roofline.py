@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..models import costs
 from ..models.config import Config, ViTConfig
-from ..models.variants import find
+from ..models.variants import find_variant
 
 if TYPE_CHECKING:  # a machine with a GPU need not have rich
     from rich.table import Table
@@ -104,7 +104,7 @@ def config_of(architecture: str) -> Config:
     Raises:
         ValueError: not a known architecture.
     """
-    config = find(architecture)
+    config = find_variant(architecture)
     if config is None:
         raise ValueError(f"unknown architecture {architecture!r}; `tessella models` lists them")
     return config

@@ -12,9 +12,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from . import costs
-from .backend_timings import Choice, Run, batch_size, fastest, remembered_or
+from .backend_timings import BackendChoice, RunBatch, batch_size, choose_fastest, load_or_measure
 from .cache import CacheError
-from .checkpoints.sources import Said
+from .checkpoints.sources import Overrides
 from .onnx.export_cache import open_exported
 from .onnx.model import OnnxModel, bytes_of
 from .onnx.onnxruntime_model import CUDA
@@ -29,75 +29,83 @@ _WRITERS = ("onnx", "onnxscript", "onnxruntime")
 _log = logging.getLogger(__name__)
 
 
-def choose_for_checkpoint(source: str, *, device: str, dtype: str, **said: Unpack[Said]) -> Choice:
+def choose_checkpoint_backend(source: str, *, device: str, dtype: str, **overrides: Unpack[Overrides]) -> BackendChoice:
     """For a checkpoint. Where it is not on a CPU, small, or torch is alone here: torch, at once.
 
     Raises:
         CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded.
     """
     if device not in ("auto", "cpu") or _has_gpu(device) or not _others():
-        return Choice("auto", "")
-    if (subject := _large_checkpoint(source, said)) is None:
-        return Choice("auto", "")
+        return BackendChoice("auto", "")
+    if (subject := _large_checkpoint(source, overrides)) is None:
+        return BackendChoice("auto", "")
     config, name = subject
-    return remembered_or(config, dtype, name, lambda: fastest(_checkpoint_runs(source, dtype, said)), backend="auto")
+    return load_or_measure(
+        config, dtype, name, lambda: choose_fastest(_checkpoint_runs(source, dtype, overrides)), backend="auto"
+    )
 
 
-def choose_for_file(path: Path, *, device: str, dtype: str) -> Choice:
+def choose_onnx_backend(path: Path, *, device: str, dtype: str) -> BackendChoice:
     """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster.
 
     Raises:
         CheckpointError, ValueError: neither of them loads it and computes in `dtype`.
     """
     if device not in ("auto", "cpu") or not installed("onnxruntime"):
-        return Choice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
+        return BackendChoice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
     if not installed("openvino") or _has_cuda_provider(device) or _is_small(path):
-        return Choice("onnxruntime", "")
-    return remembered_or(_stamp(path), dtype, path.stem, lambda: fastest(_file_runs(path, dtype)), backend="auto")
+        return BackendChoice("onnxruntime", "")
+    return load_or_measure(
+        _stamp(path), dtype, path.stem, lambda: choose_fastest(_file_runs(path, dtype)), backend="auto"
+    )
 
 
-def batches_of_checkpoint(
-    source: str, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str, **said: Unpack[Said]
-) -> Choice:
+def choose_checkpoint_batch_size(
+    source: str, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str, **overrides: Unpack[Overrides]
+) -> BackendChoice:
     """Whether batches gain in the one backend that there is for a checkpoint, or that was asked for.
 
     Args:
         run: takes uint8 pixels (B, size, size, 3).
     """
-    if (subject := _large_checkpoint(source, said)) is None:
-        return Choice(backend, "")
+    if (subject := _large_checkpoint(source, overrides)) is None:
+        return BackendChoice(backend, "")
     config, name = subject
-    return remembered_or(config, dtype, name, lambda: fastest({backend: _run(run, size)}), backend=backend)
+    return load_or_measure(config, dtype, name, lambda: choose_fastest({backend: _run(run, size)}), backend=backend)
 
 
-def batches_of_file(path: Path, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str) -> Choice:
-    """As `batches_of_checkpoint`, for an .onnx file."""
+def choose_onnx_batch_size(
+    path: Path, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str
+) -> BackendChoice:
+    """As `choose_checkpoint_batch_size`, for an .onnx file."""
     if _is_small(path):
-        return Choice(backend, "")
-    return remembered_or(_stamp(path), dtype, path.stem, lambda: fastest({backend: _run(run, size)}), backend=backend)
+        return BackendChoice(backend, "")
+    return load_or_measure(
+        _stamp(path), dtype, path.stem, lambda: choose_fastest({backend: _run(run, size)}), backend=backend
+    )
 
 
-def _large_checkpoint(source: str, said: Said) -> tuple[dict[str, Any], str] | None:
+def _large_checkpoint(source: str, overrides: Overrides) -> tuple[dict[str, Any], str] | None:
     """Its configuration and name, where it is worth measuring: what it costs is known without loading it."""
     from .registry import describe
 
-    description = describe(source, **said)
+    description = describe(source, **overrides)
     config = description.config
     if costs.macs(config) < SMALL_MACS or not config.num_classes:
         return None
     return asdict(config), description.name
 
 
-def _checkpoint_runs(source: str, dtype: str, said: Said) -> dict[str, Run]:
+def _checkpoint_runs(source: str, dtype: str, overrides: Overrides) -> dict[str, RunBatch]:
     """A run of each backend that is installed and computes in `dtype`."""
     from .execution.dtype import limit_threads
     from .registry import load_model
 
     limit_threads()
-    model = load_model(source, device="cpu", dtype=dtype, **said)
+    model = load_model(source, device="cpu", dtype=dtype, **overrides)
     runs = {"torch": _run(model.logits, model.preprocessing.size)}
     try:
-        return runs | open_exported(source, lambda path: _file_runs(path, dtype), **said)
+        return runs | open_exported(source, lambda path: _file_runs(path, dtype), **overrides)
     except CacheError:
         raise
     except (ValueError, RuntimeError) as error:  # a network that cannot be exported is served by torch
@@ -105,7 +113,7 @@ def _checkpoint_runs(source: str, dtype: str, said: Said) -> dict[str, Run]:
     return runs
 
 
-def _file_runs(path: Path, dtype: str) -> dict[str, Run]:
+def _file_runs(path: Path, dtype: str) -> dict[str, RunBatch]:
     """Of each runtime that loads the file and computes in `dtype`.
 
     Raises:
@@ -135,7 +143,7 @@ def _openvino(path: Path, dtype: str) -> OnnxModel | None:
     return OpenVINOModel(path, dtype=dtype) if installed("openvino") else None
 
 
-def _run(run: Callable[[Pixels], object], size: int) -> Run:
+def _run(run: Callable[[Pixels], object], size: int) -> RunBatch:
     pixels = np.random.default_rng(0).integers(0, 256, (batch_size(), size, size, 3), dtype=np.uint8)
     return lambda count: run(pixels[:count])
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from . import cpu
-from .cache import CacheError, cache_folder, make_cache
+from .cache import CacheError, cache_folder, make_cache_folder
 from .packages import installed, version
 
-Run = Callable[[int], object]
+RunBatch = Callable[[int], object]
 """Runs a batch of so many images."""
 Rates = Mapping[str, tuple[float, ...]]
 """Images/s of each backend at batch 1, and in batches where that was measured."""
@@ -36,7 +36,7 @@ _SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BackendChoice:
     """A backend, and a sentence on why.
 
     `rates`: what was measured, if anything was. `preferred_batch`: the largest batch that pays, None if not known.
@@ -62,7 +62,7 @@ def relative_spread(seconds: Sequence[float]) -> float:
     return (upper - lower) / 2 / median
 
 
-def fastest(runs: Mapping[str, Run]) -> Choice:
+def choose_fastest(runs: Mapping[str, RunBatch]) -> BackendChoice:
     """The backend with the largest product of its rates for one image and for full batches.
 
     A lone client sees the one, a busy service the other; the product weighs a factor in either alike. Where batches
@@ -78,10 +78,10 @@ def fastest(runs: Mapping[str, Run]) -> Choice:
     }
     best = max(near, key=lambda name: rates[name][0] * max(rates[name]))
     gain = rates[best][1] / rates[best][0]
-    return Choice(best, _reason(rates, best, gain, size), rates, size if gain > WORTHWHILE else 1)
+    return BackendChoice(best, _reason(rates, best, gain, size), rates, size if gain > WORTHWHILE else 1)
 
 
-def _medians(runs: Mapping[tuple[str, int], Run]) -> dict[tuple[str, int], float]:
+def _medians(runs: Mapping[tuple[str, int], RunBatch]) -> dict[tuple[str, int], float]:
     """Seconds of each call, in turns. Two rounds go before: one to compile, one that tells how many can be afforded."""
     _round(runs)
     started = time.perf_counter()
@@ -92,7 +92,7 @@ def _medians(runs: Mapping[tuple[str, int], Run]) -> dict[tuple[str, int], float
     return {key: statistics.median(times[key] for times in rounds) for key in runs}
 
 
-def _round(runs: Mapping[tuple[str, int], Run]) -> dict[tuple[str, int], float]:
+def _round(runs: Mapping[tuple[str, int], RunBatch]) -> dict[tuple[str, int], float]:
     times = {}
     for (name, count), run in runs.items():
         for _ in range(_SETTLING):
@@ -120,7 +120,9 @@ RUNTIMES = ("torch", "onnxruntime", "openvino")
 _log = logging.getLogger(__name__)
 
 
-def remembered_or(subject: object, dtype: str, name: str, measure: Callable[[], Choice], *, backend: str) -> Choice:
+def load_or_measure(
+    subject: object, dtype: str, name: str, measure: Callable[[], BackendChoice], *, backend: str
+) -> BackendChoice:
     """The choice that is remembered for a network or file, or the one measured now, which is then remembered.
 
     Args:
@@ -132,17 +134,17 @@ def remembered_or(subject: object, dtype: str, name: str, measure: Callable[[], 
         file = cache_folder("choices") / f"{_key(subject, dtype, backend)}.json"
         if (document := _read(file)) is not None:
             return document[1]
-        make_cache(file.parent)
+        make_cache_folder(file.parent)
         _log.info("measuring how fast %s is on this CPU: once, then it is remembered", name)
         choice = measure()
         _write(file, {"network": name, **asdict(choice)})
     except CacheError as error:
         _log.warning("it is not measured how fast %s is on this CPU: %s", name, error)
-        return Choice(backend, "not measured, as the cache cannot be written")
+        return BackendChoice(backend, "not measured, as the cache cannot be written")
     return choice
 
 
-def remembered() -> list[str]:
+def recorded_choices() -> list[str]:
     """What was measured on this machine before, a sentence each."""
     try:
         files = sorted(cache_folder("choices").glob("*.json"), key=lambda file: file.stat().st_mtime)
@@ -158,12 +160,12 @@ def _key(subject: object, dtype: str, backend: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _read(file: Path) -> tuple[str, Choice] | None:
+def _read(file: Path) -> tuple[str, BackendChoice] | None:
     """The network's name and a remembered choice; None where there is none that this version can read."""
     try:
         document: dict[str, Any] = json.loads(file.read_text())
         rates = {name: tuple(map(float, found)) for name, found in document.pop("rates").items()}
-        network, choice = document.pop("network"), Choice(rates=rates, **document)
+        network, choice = document.pop("network"), BackendChoice(rates=rates, **document)
         whole = isinstance(choice.preferred_batch, int) and choice.backend in rates.keys() & set(RUNTIMES)
         return (network, choice) if whole else None
     except (OSError, ValueError, TypeError, AttributeError, LookupError):

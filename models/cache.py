@@ -29,7 +29,7 @@ def cache_folder(kind: str) -> Path:
     return folder / kind
 
 
-def make_cache(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
+def make_cache_folder(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
     """The folder, made where it was not there, and sure to take files.
 
     Args:
@@ -49,11 +49,11 @@ def make_cache(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
         ) from error
 
 
-def kernel_cache() -> Path:
+def make_kernel_cache() -> Path:
     """Where triton keeps compiled kernels, by its own variables.
 
     Raises:
         CacheError: nothing can be written into it: each start would compile them again, or fail.
     """
     home = Path(os.environ.get("TRITON_HOME") or Path.home())
-    return make_cache(Path(os.environ.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"), "TRITON_CACHE_DIR")
+    return make_cache_folder(Path(os.environ.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"), "TRITON_CACHE_DIR")

@@ -17,7 +17,7 @@ Kind = Literal["architecture", "shipped", "cached"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """One line of `tessella models`.
 
     `name`: what `--model` takes (for an architecture: what `architecture` takes). `parameters`: a count. `gmacs`: 10⁹
@@ -33,16 +33,16 @@ class Entry:
     gmacs: float
 
     @classmethod
-    def of(cls, kind: Kind, name: str, config: Config) -> "Entry":
+    def of(cls, kind: Kind, name: str, config: Config) -> "CatalogEntry":
         family: Literal["ViT", "TNT"] = "TNT" if isinstance(config, TNTConfig) else "ViT"
         return cls(kind, name, family, config.image_size, config.num_classes, parameters(config), gmacs(config))
 
 
-def catalogue() -> list[Entry]:
+def list_models() -> list[CatalogEntry]:
     """Shipped checkpoints, then cached ones, then the known architectures. Asks no network and loads no weights."""
-    entries = [Entry.of("shipped", name, describe(name).config) for name in shipped()]
-    entries += [Entry.of("cached", name, config) for name, config in _cached()]
-    return entries + [Entry.of("architecture", name, config) for name, config in VARIANTS.items()]
+    entries = [CatalogEntry.of("shipped", name, describe(name).config) for name in shipped()]
+    entries += [CatalogEntry.of("cached", name, config) for name, config in _cached()]
+    return entries + [CatalogEntry.of("architecture", name, config) for name, config in VARIANTS.items()]
 
 
 def _cached() -> Iterator[tuple[str, Config]]:

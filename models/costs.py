@@ -2,8 +2,8 @@
 
 from .config import Config, TNTConfig, ViTConfig
 
-COLOURS = 3
-KERNEL = 7  # of TNT's convolution
+CHANNELS = 3
+CONVOLUTION_SIZE = 7  # of TNT's convolution
 
 
 def parameters(config: Config) -> int:
@@ -24,7 +24,7 @@ def gmacs(config: Config) -> float:
 
 def _vit_parameters(config: ViTConfig) -> int:
     dim, heads = config.dim, 1 + config.distillation_token
-    embedding = config.patch_size**2 * COLOURS * dim + config.patch_bias * dim + config.prefix_tokens * dim
+    embedding = config.patch_size**2 * CHANNELS * dim + config.patch_bias * dim + config.prefix_tokens * dim
     block = _block_parameters(dim, config.mlp_dim, bias=config.qkv_bias, gated=config.feedforward == "swiglu")
     block += config.layer_scale * 2 * dim + config.qk_norm * 4 * (dim // config.heads)
     norms = (1 + config.pre_norm) * 2 * dim
@@ -54,8 +54,8 @@ def _head(config: Config) -> int:
 
 def _tnt_parameters(config: TNTConfig) -> int:
     dim, width = config.dim, config.words * config.inner_dim
-    taps = config.sub_patch_size**2 if config.sub_patch_embedding == "linear" else KERNEL**2
-    embedding = (taps * COLOURS + 1) * config.inner_dim + 2 * width + (width + 1) * dim + 2 * dim + dim
+    taps = config.sub_patch_size**2 if config.sub_patch_embedding == "linear" else CONVOLUTION_SIZE**2
+    embedding = (taps * CHANNELS + 1) * config.inner_dim + 2 * width + (width + 1) * dim + 2 * dim + dim
     tables = config.inner_position * width + config.outer_position * config.tokens * dim
     inner = _block_parameters(config.inner_dim, config.inner_mlp_dim, bias=config.qkv_bias)
     to_outer = width * dim + (2 * width + 2 * dim if config.normalise_projection else 2 * config.inner_dim + dim)
@@ -64,7 +64,7 @@ def _tnt_parameters(config: TNTConfig) -> int:
 
 
 def _vit_macs(config: ViTConfig) -> int:
-    embedding = config.grid**2 * config.patch_size**2 * COLOURS * config.dim
+    embedding = config.grid**2 * config.patch_size**2 * CHANNELS * config.dim
     block = _block_macs(config.tokens, config.dim, config.mlp_dim, gated=config.feedforward == "swiglu")
     return embedding + config.depth * block + (1 + config.distillation_token) * config.feature_dim * config.num_classes
 
@@ -76,8 +76,8 @@ def _block_macs(tokens: int, dim: int, mlp_dim: int, *, gated: bool = False) -> 
 
 def _tnt_macs(config: TNTConfig) -> int:
     patches, width = config.grid**2, config.words * config.inner_dim
-    taps = config.sub_patch_size**2 if config.sub_patch_embedding == "linear" else KERNEL**2
-    embedding = patches * width * (taps * COLOURS + config.dim)
+    taps = config.sub_patch_size**2 if config.sub_patch_embedding == "linear" else CONVOLUTION_SIZE**2
+    embedding = patches * width * (taps * CHANNELS + config.dim)
     inner = patches * _block_macs(config.words, config.inner_dim, config.inner_mlp_dim)
     outer = patches * width * config.dim + _block_macs(config.tokens, config.dim, config.mlp_dim)
     return embedding + config.depth * (inner + outer) + config.dim * config.num_classes

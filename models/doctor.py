@@ -3,7 +3,7 @@
 import os
 import platform
 
-from .backend_timings import remembered
+from .backend_timings import recorded_choices
 from .checkpoints.sources import shipped
 from .cpu import has_bfloat16, usable_cores
 from .packages import installed, version
@@ -12,7 +12,7 @@ from .registry import load_model
 PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", "timm")
 
 
-def examine() -> list[tuple[str, str]]:
+def diagnose() -> list[tuple[str, str]]:
     """Findings as (what, found) in the order to read them. Loads and measures the shipped models."""
     findings = [
         ("tessella", version("tessella")),
@@ -22,7 +22,7 @@ def examine() -> list[tuple[str, str]]:
         *((package, _version(package)) for package in PACKAGES),
         *((name, _choice(name)) for name in shipped()),
     ]
-    return findings + [("remembered", choice) for choice in remembered()]
+    return findings + [("remembered", choice) for choice in recorded_choices()]
 
 
 def _choice(name: str) -> str:

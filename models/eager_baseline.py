@@ -17,7 +17,7 @@ _SIDES = {"cpu": (512,) * 12 + (1024,) * 4 + (2048,), "cuda": (8192,) * 8}
 """Of the matrices. A short product on a CPU gets through between other work, a large one keeps many cores busy."""
 
 
-def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def load_eager_baseline(source: str, *, device: str, dtype: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """The network of a checkpoint as its authors published it: uint8 (B, H, W, 3) -> float32 (B, classes).
 
     Args:
@@ -38,7 +38,7 @@ def plain_network(source: str, *, device: str, dtype: str) -> Callable[[NDArray[
     return run
 
 
-def matrix_products(*, device: str, dtype: str) -> list[tuple[Callable[[], None], int]]:
+def matrix_multiplications(*, device: str, dtype: str) -> list[tuple[Callable[[], None], int]]:
     """Products of square matrices, and how many operations each takes: two per multiply-accumulate.
 
     The rate of the quickest is what the machine reaches.
@@ -49,9 +49,9 @@ def matrix_products(*, device: str, dtype: str) -> list[tuple[Callable[[], None]
     return [(partial(_square, matrices[side]), 2 * side**3) for side in sides]
 
 
-def matrix_rate(*, device: str, dtype: str) -> float:
+def measure_matrix_rate(*, device: str, dtype: str) -> float:
     """Operations per second that the machine reaches, measured in this thread."""
-    products = matrix_products(device=device, dtype=dtype)
+    products = matrix_multiplications(device=device, dtype=dtype)
     return max(operations / _seconds(multiply) for multiply, operations in products)
 
 
@@ -67,7 +67,7 @@ def _square(matrix: Tensor) -> None:
         torch.cuda.synchronize(product.device)
 
 
-def give_back(device: str) -> None:
+def release_cached_memory(device: str) -> None:
     """Memory that what was dropped here had taken goes back to the device."""
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()

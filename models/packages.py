@@ -20,7 +20,7 @@ def version(package: str) -> str:
 
 
 @contextmanager
-def needing(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Around imports that only this extra makes possible.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoints.config_json import read_statement
+from .checkpoints.config_json import read_checkpoint_config
 from .checkpoints.description import Description, read_description
 from .checkpoints.files import is_safetensors, read_shapes
 from .checkpoints.infer_config import infer
@@ -58,7 +58,7 @@ def load_model(
     from ..kernels.device import gpu_of, interpreting, unavailable
     from ..kernels.options import Options
     from ..kernels.tuning import tables
-    from .cache import kernel_cache
+    from .cache import make_kernel_cache
     from .execution.classifier import Classifier
     from .execution.dtype import DTYPES, choose_dtype
     from .execution.executor import choose_backend, fused
@@ -73,7 +73,7 @@ def load_model(
             f"batch invariance needs backend 'triton': {unavailable(place, asked) or f'{backend!r} was asked for'}"
         )
     if taken == "triton" and place.type == "cuda":
-        kernel_cache()  # an error now, and not one in every kernel
+        make_kernel_cache()  # an error now, and not one in every kernel
     network, description = _load(locate(source), architecture, image_size)
     if concluded := description.notes.get("concluded"):
         warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
@@ -133,7 +133,7 @@ def _describe(source: Source, architecture: str | None, image_size: int | None) 
             config=replace(description.config, image_size=size),
             preprocessing=preprocessor_configs.at_size(description.preprocessing, size),
         )
-    statement = read_statement(source.config, architecture)
+    statement = read_checkpoint_config(source.config, architecture)
     inferred = infer(read_shapes(source.weights), statement)
     preprocessing, assumption = _preprocessing(source, architecture, image_size, inferred.config.image_size)
     labels, doubt = read_labels(source.config, inferred.config.num_classes)
@@ -167,16 +167,16 @@ def _preprocessing(
 
 
 def _load(source: Source, architecture: str | None, image_size: int | None) -> tuple[Network, Description]:
-    from .checkpoints.convert import fit, translate
-    from .checkpoints.files import read_tensors, warn_of_nan
-    from .networks.build import assemble
+    from .checkpoints.convert import adapt, translate
+    from .checkpoints.files import read_tensors, warn_if_not_finite
+    from .networks.build import build_with_weights
 
     own = _own_description(source) is not None
     description = _describe(source, architecture, image_size)
     tensors = read_tensors(source.weights)
-    warn_of_nan(tensors, source.place)
+    warn_if_not_finite(tensors, source.location)
     try:
-        state = (fit if own else translate)(tensors, description.config)
+        state = (adapt if own else translate)(tensors, description.config)
     except CheckpointError as error:
-        raise CheckpointError(f"{source.place}: {error}") from error
-    return assemble(description.config, {name: tensor.float() for name, tensor in state.items()}), description
+        raise CheckpointError(f"{source.location}: {error}") from error
+    return build_with_weights(description.config, {name: tensor.float() for name, tensor in state.items()}), description

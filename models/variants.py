@@ -130,6 +130,6 @@ VARIANTS: dict[str, Config] = {
 }
 
 
-def find(architecture: str) -> Config | None:
+def find_variant(architecture: str) -> Config | None:
     """The configuration under a timm name, with or without a pretraining tag (`….augreg_in1k`), or None."""
     return VARIANTS.get(architecture.partition(".")[0])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...models.costs import macs
 from ...models.cpu import has_bfloat16
-from ...models.eager_baseline import matrix_rate
+from ...models.eager_baseline import measure_matrix_rate
 from ...models.execution.cuda_graphs import Forward
 from ...models.execution.dtype import limit_threads
 from ...models.packages import installed, version
@@ -85,7 +85,7 @@ def measure(
     for number, architecture in enumerate(architectures):
         done = number / len(architectures)
         progress(f"{architecture}: building, comparing logits", done)
-        rates = {name: max(rate, matrix_rate(device=device, dtype=name) / 2) for name, rate in rates.items()}
+        rates = {name: max(rate, measure_matrix_rate(device=device, dtype=name) / 2) for name, rate in rates.items()}
         candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device, engines)
         errors = compare(candidates, _pixels(2, device))
         for index, batch_size in enumerate(batch_sizes, 1):

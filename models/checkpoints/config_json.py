@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..config import Config, Feedforward, Pooling, ViTConfig
 from ..errors import CheckpointError
 from ..types import Document
-from ..variants import VARIANTS, find
+from ..variants import VARIANTS, find_variant
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ _POOLINGS: dict[str, Pooling] = {"token": "token", "avg": "mean"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class CheckpointConfig:
     """What tensors do not show, as far as it was said; None where it was not. `origin`: who said it, for messages.
 
     `claims`: fields of the configuration that tensors do show, to be checked against them.
@@ -35,7 +35,7 @@ class Statement:
     claims: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_statement(document: Document | None, architecture: str | None = None) -> Statement:
+def read_checkpoint_config(document: Document | None, architecture: str | None = None) -> CheckpointConfig:
     """Reads a Hugging Face or timm `config.json`; `architecture`, a timm name, takes its place.
 
     Raises:
@@ -45,22 +45,22 @@ def read_statement(document: Document | None, architecture: str | None = None) -
     if architecture is not None:
         return _of_architecture(architecture, f"architecture={architecture!r}")
     if document is None:
-        return Statement()
+        return CheckpointConfig()
     if "model_type" in document:
         return _of_hugging_face(document)
     if "architecture" in document:
         return _of_timm(document)
-    return Statement(origin="config.json, which names neither a `model_type` nor an `architecture`")
+    return CheckpointConfig(origin="config.json, which names neither a `model_type` nor an `architecture`")
 
 
-def _of_architecture(name: str, origin: str) -> Statement:
-    config = find(name)
+def _of_architecture(name: str, origin: str) -> CheckpointConfig:
+    config = find_variant(name)
     if config is None:
         near = get_close_matches(name.partition(".")[0], VARIANTS, n=3)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise ValueError(f"{origin} is not an architecture known here (`tessella models` lists {len(VARIANTS)}){hint}")
     feedforward, pooling = (config.feedforward, config.pooling) if isinstance(config, ViTConfig) else (None, None)
-    return Statement(
+    return CheckpointConfig(
         origin=origin,
         architecture=config,
         heads=config.heads,
@@ -71,7 +71,7 @@ def _of_architecture(name: str, origin: str) -> Statement:
     )
 
 
-def _of_hugging_face(document: Document) -> Statement:
+def _of_hugging_face(document: Document) -> CheckpointConfig:
     kind = document["model_type"]
     if kind not in HUGGING_FACE_MODELS:
         raise CheckpointError(
@@ -79,7 +79,7 @@ def _of_hugging_face(document: Document) -> Statement:
         )
     activation = "gelu" if document.get("use_swiglu_ffn") else document.get("hidden_act", "gelu")
     claims = {"dim": "hidden_size", "depth": "num_hidden_layers", "patch_size": "patch_size"}
-    return Statement(
+    return CheckpointConfig(
         origin="config.json",
         heads=document.get("num_attention_heads", 12),
         norm_eps=document.get("layer_norm_eps"),
@@ -89,7 +89,7 @@ def _of_hugging_face(document: Document) -> Statement:
     )
 
 
-def _of_timm(document: Document) -> Statement:
+def _of_timm(document: Document) -> CheckpointConfig:
     try:
         named = _of_architecture(document["architecture"], f"config.json: architecture {document['architecture']!r}")
     except ValueError as error:
@@ -102,7 +102,7 @@ def _of_timm(document: Document) -> Statement:
         feedforward = _known(_ACTIVATIONS, arguments["act_layer"], "act_layer")
     if document.get("global_pool"):
         pooling = _known(_POOLINGS, document["global_pool"], "global_pool")
-    return Statement(
+    return CheckpointConfig(
         origin=named.origin,
         architecture=named.architecture,
         heads=arguments.get("num_heads", named.heads),

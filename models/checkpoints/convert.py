@@ -39,10 +39,10 @@ def translate(foreign: Mapping[str, Tensor], config: Config) -> State:
         parts[base][int(part or 0)] = _rows(base, tensor)
         origins[base] = name
     state = {name: _stack(name, part, origins) for name, part in parts.items()}
-    return fit(state, config, antialias=dialect.antialias, origins=origins)
+    return adapt(state, config, antialias=dialect.antialias, origins=origins)
 
 
-def fit(state: State, config: Config, *, antialias: bool = True, origins: Mapping[str, str] | None = None) -> State:
+def adapt(state: State, config: Config, *, antialias: bool = True, origins: Mapping[str, str] | None = None) -> State:
     """Tensors under our names for the network of `config`: its position table resampled to size, and all of it checked.
 
     Args:

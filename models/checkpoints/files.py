@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # the shapes in a safetensors header are read where torch is 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 ONNX_SUFFIX = ".onnx"
 INDEX_SUFFIX = ".index.json"
-SIDECARS = ("config.json", "preprocessor_config.json")
-WEIGHTS = (
+CONFIG_FILES = ("config.json", "preprocessor_config.json")
+WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
@@ -36,14 +36,16 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         ModelNotFoundError: the folder holds none.
         CheckpointError: it holds several, or its index names a file that is not there.
     """
-    for name in WEIGHTS:
+    for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(INDEX_SUFFIX) else (folder / name,)
     found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
     if not found and (others := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}"))):
         raise CheckpointError(f"{folder} holds no weights, but {', '.join(others)}: name one file")
     if not found:
-        raise ModelNotFoundError(f"{folder} holds no checkpoint: none of {', '.join(WEIGHTS)}, and no *{SUFFIXES[0]}")
+        raise ModelNotFoundError(
+            f"{folder} holds no checkpoint: none of {', '.join(WEIGHT_FILES)}, and no *{SUFFIXES[0]}"
+        )
     if len(found) > 1:
         raise CheckpointError(f"{folder} holds several checkpoints ({', '.join(f.name for f in found)}): name one")
     return (found[0],)
@@ -76,9 +78,9 @@ def read_json(file: Path) -> dict[str, Any]:
     return document
 
 
-WRAPPERS = ("model_ema", "state_dict_ema", "model", "state_dict")
+STATE_DICT_KEYS = ("model_ema", "state_dict_ema", "model", "state_dict")
 """Keys under which training scripts keep the weights, in timm's order: an average over training goes first."""
-PREFIXES = ("module.", "_orig_mod.")
+NAME_PREFIXES = ("module.", "_orig_mod.")
 """Put before every name by DistributedDataParallel and by torch.compile."""
 
 
@@ -168,7 +170,7 @@ def _refusal(file: Path, message: str) -> str:
 def _unwrapped(file: Path, document: Any) -> "dict[str, Tensor]":
     import torch
 
-    for key in WRAPPERS:
+    for key in STATE_DICT_KEYS:
         if isinstance(document, Mapping) and isinstance(document.get(key), Mapping):
             document = document[key]
     if not isinstance(document, Mapping) or not document:
@@ -176,19 +178,19 @@ def _unwrapped(file: Path, document: Any) -> "dict[str, Tensor]":
     if others := [str(key) for key, value in document.items() if not isinstance(value, torch.Tensor)]:
         raise CheckpointError(
             f"{file} holds {', '.join(others[:5])}, which are no tensors; expected a state dict, bare or under "
-            f"{', '.join(WRAPPERS)}"
+            f"{', '.join(STATE_DICT_KEYS)}"
         )
     return dict(document)
 
 
 def _without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
-    for prefix in PREFIXES:
+    for prefix in NAME_PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def warn_of_nan(tensors: "Mapping[str, Tensor]", origin: str) -> None:
+def warn_if_not_finite(tensors: "Mapping[str, Tensor]", origin: str) -> None:
     """Warns where weights hold NaN or infinity: every answer of such a network is NaN."""
     if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         warnings.warn(f"{origin}: NaN or infinite numbers in {', '.join(broken[:5])}", stacklevel=2)

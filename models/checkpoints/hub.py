@@ -8,7 +8,7 @@ from glob import escape
 from pathlib import Path
 
 from ..errors import CheckpointError, ModelNotFoundError
-from .files import INDEX_SUFFIX, SIDECARS, WEIGHTS, read_json
+from .files import CONFIG_FILES, INDEX_SUFFIX, WEIGHT_FILES, read_json
 
 _ID = re.compile(r"(?:hf-hub:|hf_hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
@@ -22,7 +22,7 @@ def parse(place: str) -> tuple[str, str | None] | None:
 def fetch(repository: str, revision: str | None) -> Path:
     """The folder of the hub's cache with the checkpoint's files, downloaded where they are not there yet.
 
-    Only the first format in `WEIGHTS` that the repository has is downloaded.
+    Only the first format in `WEIGHT_FILES` that the repository has is downloaded.
 
     Raises:
         ModelNotFoundError: no such repository or revision, no access, no weights in it, or the hub cannot be reached
@@ -30,8 +30,8 @@ def fetch(repository: str, revision: str | None) -> Path:
         CheckpointError: an index names a file that is not there.
     """
     remote = _Repository(repository, revision)
-    for name in WEIGHTS:
-        folder = remote.download(*SIDECARS, name)
+    for name in WEIGHT_FILES:
+        folder = remote.download(*CONFIG_FILES, name)
         if (folder / name).is_file():
             if name.endswith(INDEX_SUFFIX):
                 _fetch_shards(remote, folder / name)
@@ -117,12 +117,12 @@ class _Repository:
 
         with self._errors_named():
             try:
-                hf_hub_download(self.repository, WEIGHTS[0], revision=self.revision)
+                hf_hub_download(self.repository, WEIGHT_FILES[0], revision=self.revision)
             except errors.LocalEntryNotFoundError:
                 return self._not_cached()
             except errors.EntryNotFoundError:
                 pass
-        return f"{self.label} on the hub has no weights: none of {', '.join(WEIGHTS)}"
+        return f"{self.label} on the hub has no weights: none of {', '.join(WEIGHT_FILES)}"
 
     def _not_cached(self) -> str:
         from huggingface_hub import constants

@@ -9,14 +9,14 @@ from typing import TypeVar
 from ..config import Config, Feedforward, Pooling, TNTConfig, ViTConfig
 from ..errors import CheckpointError
 from ..variants import VARIANTS
-from .config_json import Statement
+from .config_json import CheckpointConfig
 from .key_maps import HUGGING_FACE_VIT, recognise
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
 
 
-class Evidence:
+class CheckpointShapes:
     """A checkpoint's shapes, what was said beside them, and the conclusions drawn so far.
 
     Args:
@@ -26,7 +26,7 @@ class Evidence:
         CheckpointError: not a ViT, DeiT or TNT.
     """
 
-    def __init__(self, foreign: Mapping[str, Shape], statement: Statement) -> None:
+    def __init__(self, foreign: Mapping[str, Shape], statement: CheckpointConfig) -> None:
         self.dialect = recognise(foreign)
         self.statement = statement
         self.conclusions: list[str] = []
@@ -93,7 +93,7 @@ class Inferred:
     conclusions: tuple[str, ...]
 
 
-def infer(foreign: Mapping[str, Shape], statement: Statement) -> Inferred:
+def infer(foreign: Mapping[str, Shape], statement: CheckpointConfig) -> Inferred:
     """The configuration of the network that these tensors belong to, at the resolution of its position table.
 
     Args:
@@ -104,7 +104,7 @@ def infer(foreign: Mapping[str, Shape], statement: Statement) -> Inferred:
         CheckpointError: not a ViT, DeiT or TNT; a tensor that shows the form is missing; or the number of heads, the
             activation or the LayerNorm epsilon neither stands anywhere nor follows from the known architectures.
     """
-    evidence = Evidence(foreign, statement)
+    evidence = CheckpointShapes(foreign, statement)
     try:
         config = _vit(evidence) if evidence.dialect.family == "vit" else _tnt(evidence)
     except CheckpointError:
@@ -117,7 +117,7 @@ def infer(foreign: Mapping[str, Shape], statement: Statement) -> Inferred:
     return Inferred(config, tuple(evidence.conclusions))
 
 
-def _vit(evidence: Evidence) -> ViTConfig:
+def _vit(evidence: CheckpointShapes) -> ViTConfig:
     dim, patch_size = _patches(evidence)
     mlp_dim, gated = _mlp(evidence, "blocks.0.mlp")
     class_token, distillation_token, register_tokens = _prefix(evidence)
@@ -152,7 +152,7 @@ def _vit(evidence: Evidence) -> ViTConfig:
     )
 
 
-def _prefix(evidence: Evidence) -> tuple[bool, bool, int]:
+def _prefix(evidence: CheckpointShapes) -> tuple[bool, bool, int]:
     """Whether there are a class and a distillation token, and the number of registers.
 
     A distillation token that nothing reads is a register: Hugging Face's DeiT without a teacher's head.
@@ -164,20 +164,20 @@ def _prefix(evidence: Evidence) -> tuple[bool, bool, int]:
     return class_token, distillation_token, register_tokens
 
 
-def _patches(evidence: Evidence) -> tuple[int, int]:
+def _patches(evidence: CheckpointShapes) -> tuple[int, int]:
     dim, colours, height, width = evidence.shape("patch_embedding.projection.weight", 4)
     if colours != 3 or height != width:
         raise CheckpointError(f"a patch has {height}×{width} pixels of {colours} channels; served are squares of 3")
     return dim, height
 
 
-def _mlp(evidence: Evidence, name: str) -> tuple[int, bool]:
+def _mlp(evidence: CheckpointShapes, name: str) -> tuple[int, bool]:
     """Width of the hidden layer (both halves where it is gated), and whether it is gated."""
     mlp_dim = evidence.shape(f"{name}.expand.weight", 2)[0]
     return mlp_dim, 2 * evidence.shape(f"{name}.contract.weight", 2)[1] == mlp_dim
 
 
-def _pooling(evidence: Evidence, dim: int, *, class_token: bool, distillation_token: bool) -> Pooling:
+def _pooling(evidence: CheckpointShapes, dim: int, *, class_token: bool, distillation_token: bool) -> Pooling:
     if distillation_token:
         return "token"
     if evidence.num_classes() and evidence.shape("head.weight", 2)[1] == 2 * dim:
@@ -187,7 +187,7 @@ def _pooling(evidence: Evidence, dim: int, *, class_token: bool, distillation_to
     return "mean" if not class_token or evidence.has("pooled_norm.weight") else "token"
 
 
-def _positions(evidence: Evidence, patch_size: int, class_token: bool, prefix: int) -> tuple[bool, int, bool]:
+def _positions(evidence: CheckpointShapes, patch_size: int, class_token: bool, prefix: int) -> tuple[bool, int, bool]:
     """Whether there is a position table, the image size it is for, and whether it covers all prefix tokens."""
     if not evidence.has("position_embedding.weight"):
         size = evidence.statement.image_size or getattr(evidence.statement.architecture, "image_size", None)
@@ -215,19 +215,19 @@ def _alike(dim: int, mlp_dim: int, *, class_token: bool, pre_norm: bool, gated: 
     }
 
 
-def _heads(evidence: Evidence, dim: int, known: Mapping[str, ViTConfig], *, qk_norm: bool) -> int:
+def _heads(evidence: CheckpointShapes, dim: int, known: Mapping[str, ViTConfig], *, qk_norm: bool) -> int:
     if qk_norm:
         return dim // evidence.shape("blocks.0.attention.query_norm.weight", 1)[0]
     heads = {name: config.heads for name, config in known.items()}
     return evidence.settle("number of heads", evidence.statement.heads, heads)
 
 
-def _activation(evidence: Evidence, known: Mapping[str, ViTConfig]) -> Feedforward:
+def _activation(evidence: CheckpointShapes, known: Mapping[str, ViTConfig]) -> Feedforward:
     activations = {name: config.feedforward for name, config in known.items()}
     return evidence.settle("activation", evidence.statement.feedforward, activations)
 
 
-def _tnt(evidence: Evidence) -> TNTConfig:
+def _tnt(evidence: CheckpointShapes) -> TNTConfig:
     inner_dim, colours, *kernel = evidence.shape("sub_patch_embedding.projection.weight", 4)
     if colours != 3 or kernel != [7, 7]:
         raise CheckpointError(f"the sub-patch convolution is {kernel} over {colours} channels; served is 7×7 over 3")
@@ -264,7 +264,7 @@ def _tnt(evidence: Evidence) -> TNTConfig:
     )
 
 
-def _inner_heads(evidence: Evidence, known: Mapping[str, TNTConfig]) -> int:
+def _inner_heads(evidence: CheckpointShapes, known: Mapping[str, TNTConfig]) -> int:
     said = evidence.statement.architecture
     said_heads = said.inner_heads if isinstance(said, TNTConfig) else None
     return evidence.settle("number of inner heads", said_heads, {n: c.inner_heads for n, c in known.items()})

@@ -14,7 +14,7 @@ Rules = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class KeyMap:
     """A naming scheme.
 
     `mark`: a pattern that one of its names matches and none of another dialect. `rules`: pattern and replacement, each
@@ -52,7 +52,7 @@ _TIMM_BLOCK: Rules = (
     (r"^(blocks\.\d+)\.mlp\.(?:fc2|w3)\.", r"\1.mlp.contract."),
 )
 
-TIMM_VIT = Dialect(
+TIMM_VIT = KeyMap(
     name="timm's (also DeiT's, DeiT III's, MAE's and DINOv2's own)",
     family="vit",
     mark=r"patch_embed\.proj\.weight",
@@ -96,7 +96,7 @@ _HUGGING_FACE: Rules = (
 )
 _HUGGING_FACE_IGNORED = r"(?:\w+\.)?(?:pooler\.dense\.\w+|embeddings\.mask_token)"
 
-HUGGING_FACE_DINOV2 = Dialect(
+HUGGING_FACE_DINOV2 = KeyMap(
     name="Hugging Face's for DINOv2",
     family="vit",
     mark=r"(?:\w+\.)?encoder\.layer\.0\.layer_scale1\.lambda1",
@@ -105,7 +105,7 @@ HUGGING_FACE_DINOV2 = Dialect(
     norm_eps=1e-6,
     antialias=False,
 )
-HUGGING_FACE_VIT = Dialect(
+HUGGING_FACE_VIT = KeyMap(
     name="Hugging Face's for ViT and DeiT",
     family="vit",
     mark=r"(?:\w+\.)?embeddings\.patch_embeddings\.projection\.weight",
@@ -141,10 +141,10 @@ _TIMM_TNT: Rules = (
     (r"\.mlp\.fc2\.", ".mlp.contract."),
 )
 
-TIMM_TNT = Dialect(
+TIMM_TNT = KeyMap(
     name="timm's for TNT", family="tnt", mark=r"pixel_embed\.proj\.weight", rules=_TIMM_TNT, norm_eps=1e-5
 )
-OFFICIAL_TNT = Dialect(
+OFFICIAL_TNT = KeyMap(
     name="the TNT authors'",
     family="tnt",
     mark=r"blocks\.0\.inner_attn\.qk\.weight",
@@ -168,19 +168,19 @@ OFFICIAL_TNT = Dialect(
     norm_eps=1e-5,
 )
 
-DIALECTS = (OFFICIAL_TNT, TIMM_TNT, TIMM_VIT, HUGGING_FACE_DINOV2, HUGGING_FACE_VIT)
+KEY_MAPS = (OFFICIAL_TNT, TIMM_TNT, TIMM_VIT, HUGGING_FACE_DINOV2, HUGGING_FACE_VIT)
 
 
-def recognise(names: Collection[str]) -> Dialect:
+def recognise(names: Collection[str]) -> KeyMap:
     """The dialect that a checkpoint's names are in.
 
     Raises:
         CheckpointError: none that is known here, so not a ViT, DeiT or TNT.
     """
-    for dialect in DIALECTS:
+    for dialect in KEY_MAPS:
         if any(re.fullmatch(dialect.mark, name) for name in names):
             return dialect
-    known = "; ".join(f"{dialect.name} ({_readable(dialect.mark)})" for dialect in DIALECTS)
+    known = "; ".join(f"{dialect.name} ({_readable(dialect.mark)})" for dialect in KEY_MAPS)
     raise CheckpointError(
         f"not a ViT, DeiT or TNT checkpoint: its {len(names)} tensors are named {_sample(names)}; "
         f"known namings, each with a tensor it must have: {known}"

@@ -6,14 +6,14 @@ from typing import TypedDict
 
 from ..errors import CheckpointError, ModelNotFoundError
 from ..types import Document
-from ..variants import find
+from ..variants import find_variant
 from . import hub
-from .files import ONNX_SUFFIX, SIDECARS, SUFFIXES, read_json, weight_files
+from .files import CONFIG_FILES, ONNX_SUFFIX, SUFFIXES, read_json, weight_files
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
 
-class Said(TypedDict, total=False):
+class Overrides(TypedDict, total=False):
     """What a user says of a checkpoint that does not say it itself; as `load_model`."""
 
     architecture: str
@@ -34,7 +34,7 @@ class Source:
     preprocessor: Document | None = None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """For messages."""
         return str(self.weights[0] if len(self.weights) == 1 else self.weights[0].parent)
 
@@ -63,7 +63,7 @@ def read_source(name: str, path: Path) -> Source:
         weights, folder = weight_files(path), path
     else:
         weights, folder = (path,), path.parent
-    config, preprocessor = (read_json(folder / file) if (folder / file).is_file() else None for file in SIDECARS)
+    config, preprocessor = (read_json(folder / file) if (folder / file).is_file() else None for file in CONFIG_FILES)
     return Source(name, weights, config, preprocessor)
 
 
@@ -122,7 +122,7 @@ def _path(place: str) -> Path:
 
 
 def _absence(place: str, path: Path) -> str:
-    if find(place) is not None:
+    if find_variant(place) is not None:
         return f"{place!r} is an architecture, not a checkpoint: give a file of that architecture, or a hub id"
     if path.suffix in (*SUFFIXES, ONNX_SUFFIX) or place.startswith(("/", ".", "~")):
         return f"there is no file or folder {place!r}"

@@ -11,7 +11,7 @@ from ...kernels.device import gpu_of, unavailable
 from ...kernels.options import DEFAULT, Options, Workspace
 from ...kernels.tuning import tables
 from ..folding.fold_tnt import fold_tnt
-from ..folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps, fold
+from ..folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
 from .cuda_graphs import BUCKETS, Graphs
@@ -72,7 +72,7 @@ def uncaptured(
     )
     mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
     options = replace(options, implementation="triton" if kernels else "torch")
-    steps = (EVERY_STEP, CPU_STEPS) if mixed else (EVERY_STEP,) if kernels else (CPU_STEPS,)
+    steps = (ALL_STEPS, CPU_STEPS) if mixed else (ALL_STEPS,) if kernels else (CPU_STEPS,)
     return _folded(network, mean, std, steps, dtype=dtype, device=device), options
 
 
@@ -139,7 +139,7 @@ def _folded(
         tnts = [fold_tnt(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
         plain = tnts[1].outer if len(tnts) > 1 else None
         return lambda options: FusedTNT(tnts[0], options, plain)
-    graphs = [fold(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
+    graphs = [fold_vit(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
     return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 
 

@@ -26,11 +26,11 @@ from ...kernels.weights import (
 from ..config import TNTConfig, ViTConfig
 from ..networks.layers import Attention, EncoderBlock
 from ..networks.tnt import TNT, SubPatchEmbedding, TNTBlock, WordProjection
-from .fold_vit import EVERY_STEP, Steps, block_weights, double, linear_weights, norm_weights, take
+from .fold_vit import ALL_STEPS, Steps, apply_steps, as_float64, block_weights, linear_weights, norm_weights
 from .graph import FoldedTNT, FoldedViT, Pixels
 from .lower import Lowering, lower_tnt
 
-KERNEL, MARGIN = 7, 3
+CONVOLUTION_SIZE, MARGIN = 7, 3
 """Of TNT's convolution: its side, and how far it reaches beyond a word's first pixel."""
 
 
@@ -38,30 +38,30 @@ def fold_tnt(
     network: TNT,
     mean: Sequence[float],
     std: Sequence[float],
-    steps: Steps = EVERY_STEP,
+    steps: Steps = ALL_STEPS,
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> FoldedTNT:
     """A published TNT with its preprocessing -> the folded graph over uint8 pixels. Arguments as `fold`."""
     with torch.no_grad():
-        graph = unfolded_tnt(network, mean, std)
+        graph = tnt_graph(network, mean, std)
         if steps.pixels:
             graph = fold_pixels(graph)
         if steps.words:
             graph = replace(graph, inner=absorb_words(graph.inner))
-        graph = replace(graph, outer=take(replace(steps, pixels=False), graph.outer))
+        graph = replace(graph, outer=apply_steps(replace(steps, pixels=False), graph.outer))
         return lower_tnt(Lowering(dtype, torch.device(device)), graph)
 
 
-def unfolded_tnt(network: TNT, mean: Sequence[float], std: Sequence[float]) -> FoldedTNT:
+def tnt_graph(network: TNT, mean: Sequence[float], std: Sequence[float]) -> FoldedTNT:
     """The published network as a graph in which the words run ahead, in float64 on the CPU."""
     config = network.config
     blocks = [block for block in network.blocks if isinstance(block, TNTBlock)]
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if network.outer_position is not None:
-        table += double(network.outer_position)
-    table[:1] += double(network.class_token)
+        table += as_float64(network.outer_position)
+    table[:1] += as_float64(network.class_token)
     products = [network.sentence, *(block.to_outer for block in blocks)]
     pixels = Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64))
     return FoldedTNT(
@@ -106,7 +106,7 @@ def _words(network: TNT) -> WordWeights:
     embedding = network.sub_patch_embedding
     weight, bias = _dense(embedding, config)
     if network.inner_position is not None:
-        bias = bias + double(network.inner_position).flatten()
+        bias = bias + as_float64(network.inner_position).flatten()
     margin = MARGIN if embedding.form == "image_convolution" else 0
     window = _window(config)
     return WordWeights(weight, bias.repeat(config.grid**2, 1), config.patch_size, margin, window)
@@ -116,7 +116,7 @@ def _window(config: TNTConfig) -> int:
     """The pixels along a side that a patch's words read."""
     if config.sub_patch_embedding != "image_convolution":
         return config.patch_size
-    return config.patch_size - config.sub_patch_size + KERNEL
+    return config.patch_size - config.sub_patch_size + CONVOLUTION_SIZE
 
 
 def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Ten
     units = torch.eye(window**2 * 3, dtype=torch.float64).unflatten(1, (window, window, 3)).permute(0, 3, 1, 2)
     projection = embedding.projection
     assert projection.bias is not None
-    weight, bias = double(projection.weight), double(projection.bias)
+    weight, bias = as_float64(projection.weight), as_float64(projection.bias)
     stride = config.sub_patch_size
     if isinstance(projection, nn.Linear):
         weight = weight.unflatten(1, (stride, stride, 3)).permute(0, 3, 1, 2)
@@ -149,17 +149,17 @@ def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
     query_bias, _, value_bias = biases.chunk(3)
     scale = 1 / math.sqrt(config.inner_dim // config.inner_heads)
     query, key, value = qkv.chunk(3)
-    projection = double(attention.projection.weight)
+    projection = as_float64(attention.projection.weight)
     expand, expand_bias = _absorbed(block.mlp.expand, block.mlp_norm)
     return InnerWeights(
         qkv=torch.cat([query * scale, key, value]),
         query_bias=query_bias * scale,
         projection=projection,
-        projection_bias=double(attention.projection.bias) + projection @ value_bias,
+        projection_bias=as_float64(attention.projection.bias) + projection @ value_bias,
         expand=expand,
         expand_bias=expand_bias,
-        contract=double(block.mlp.contract.weight),
-        contract_bias=double(block.mlp.contract.bias),
+        contract=as_float64(block.mlp.contract.weight),
+        contract_bias=as_float64(block.mlp.contract.bias),
         heads=config.inner_heads,
         eps=config.norm_eps,
         per_word=not config.normalise_projection,
@@ -174,11 +174,11 @@ def _sentences(products: Sequence[WordProjection]) -> SentenceWeights:
 
 def _absorbed(layer: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """The product on rows that are standardised only; a norm of one word stands for all words of a row."""
-    weight = double(layer.weight)
+    weight = as_float64(layer.weight)
     repeats = layer.in_features // norm.normalized_shape[0]
-    factor, shift = double(norm.weight).repeat(repeats), double(norm.bias).repeat(repeats)
+    factor, shift = as_float64(norm.weight).repeat(repeats), as_float64(norm.bias).repeat(repeats)
     bias = weight @ shift
-    return weight * factor, bias if layer.bias is None else bias + double(layer.bias)
+    return weight * factor, bias if layer.bias is None else bias + as_float64(layer.bias)
 
 
 def _output_norm(product: WordProjection) -> NormWeights | None:

@@ -38,18 +38,18 @@ class Steps:
     words: bool = False
 
 
-EVERY_STEP = Steps()
+ALL_STEPS = Steps()
 CPU_STEPS = Steps(layer_norm=False, words=True)
 """On a CPU a LayerNorm of its own is quicker than its terms around each product, and few large products than many
 small ones.
 """
 
 
-def fold(
+def fold_vit(
     network: ViT,
     mean: Sequence[float],
     std: Sequence[float],
-    steps: Steps = EVERY_STEP,
+    steps: Steps = ALL_STEPS,
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
@@ -66,10 +66,10 @@ def fold(
         ValueError: the network pools both by token and by mean.
     """
     with torch.no_grad():
-        return Lowering(dtype, torch.device(device)).graph(take(steps, unfolded(network, mean, std)))
+        return Lowering(dtype, torch.device(device)).graph(apply_steps(steps, vit_graph(network, mean, std)))
 
 
-def take(steps: Steps, graph: FoldedViT) -> FoldedViT:
+def apply_steps(steps: Steps, graph: FoldedViT) -> FoldedViT:
     """The graph after these steps, each where it is wanted."""
     order: tuple[tuple[bool, Callable[[FoldedViT], FoldedViT]], ...] = (
         (steps.pixels, fold_pixels),
@@ -81,7 +81,7 @@ def take(steps: Steps, graph: FoldedViT) -> FoldedViT:
     return reduce(lambda done, step: step(done), (step for taken, step in order if taken), graph)
 
 
-def unfolded(network: ViT, mean: Sequence[float], std: Sequence[float]) -> FoldedViT:
+def vit_graph(network: ViT, mean: Sequence[float], std: Sequence[float]) -> FoldedViT:
     """The published network as a graph, in float64 on the CPU; prefix tokens, positions and patch bias are one
     table.
     """
@@ -90,16 +90,16 @@ def unfolded(network: ViT, mean: Sequence[float], std: Sequence[float]) -> Folde
         raise ValueError("the folded graph pools one way; a network that pools by token and mean runs in plain PyTorch")
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if config.position != "none":
-        table += double(network.position_embedding.table())
-    table[: config.prefix_tokens] += double(network.prefix)
+        table += as_float64(network.position_embedding.table())
+    table[: config.prefix_tokens] += as_float64(network.prefix)
     projection = network.patch_embedding.projection
     if config.patch_bias:
-        table[config.prefix_tokens :] += double(projection.bias)
+        table[config.prefix_tokens :] += as_float64(projection.bias)
     norm = norm_weights(network.norm)
     return FoldedViT(
         config=config,
         pixels=Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)),
-        patches=PatchWeights(double(projection.weight), table, config.patch_size, config.prefix_tokens),
+        patches=PatchWeights(as_float64(projection.weight), table, config.patch_size, config.prefix_tokens),
         input_norm=norm_weights(network.input_norm) if isinstance(network.input_norm, nn.LayerNorm) else None,
         blocks=tuple(block_weights(block) for block in network.blocks if isinstance(block, EncoderBlock)),
         last=None,
@@ -220,19 +220,19 @@ def _heads(network: ViT, norm: NormWeights) -> tuple[LinearWeights, ...]:
 
 
 def linear_weights(module: nn.Linear, norm: nn.LayerNorm | None = None) -> LinearWeights:
-    bias = None if module.bias is None else double(module.bias)
-    return LinearWeights(double(module.weight), bias, None if norm is None else norm_weights(norm))
+    bias = None if module.bias is None else as_float64(module.bias)
+    return LinearWeights(as_float64(module.weight), bias, None if norm is None else norm_weights(norm))
 
 
 def norm_weights(module: nn.LayerNorm) -> NormWeights:
-    return NormWeights(double(module.weight), double(module.bias), module.eps)
+    return NormWeights(as_float64(module.weight), as_float64(module.bias), module.eps)
 
 
 def _scale(module: nn.Module) -> Tensor | None:
-    return double(module.factor) if isinstance(module, LayerScale) else None
+    return as_float64(module.factor) if isinstance(module, LayerScale) else None
 
 
-def double(x: Tensor) -> Tensor:
+def as_float64(x: Tensor) -> Tensor:
     return x.detach().to("cpu", torch.float64)
 
 

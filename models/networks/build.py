@@ -19,7 +19,7 @@ def build(config: Config) -> ViT | TNT:
     return ViT(config) if isinstance(config, ViTConfig) else TNT(config)
 
 
-def assemble(config: Config, state: Mapping[str, Tensor]) -> ViT | TNT:
+def build_with_weights(config: Config, state: Mapping[str, Tensor]) -> ViT | TNT:
     """The network around these tensors (not copies of them), in evaluation mode; `state` is complete."""
     with torch.device("meta"):
         network = build(config)

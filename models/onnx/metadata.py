@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..checkpoints.files import SIDECARS, read_json
+from ..checkpoints.files import CONFIG_FILES, read_json
 from ..checkpoints.labels import imagenet_1k, read_labels
 from ..errors import CheckpointError
 from ..preprocessing import preprocessor_configs
@@ -82,7 +82,7 @@ def _beside(path: Path, known: Set[str]) -> dict[str, Any]:
     if own.keys() | known >= {LABELS, PREPROCESSING}:
         return own
     folder = path.absolute().parent
-    places = [place / name for name in SIDECARS for place in (folder, folder.parent)]
+    places = [place / name for name in CONFIG_FILES for place in (folder, folder.parent)]
     return {place.name: read_json(place) for place in reversed(places) if place.is_file()} | own
 
 

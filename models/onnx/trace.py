@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..execution.folded_tnt import FusedTNT
 from ..execution.folded_vit import FusedViT
 from ..folding.fold_tnt import fold_tnt
-from ..folding.fold_vit import CPU_STEPS, fold
+from ..folding.fold_vit import CPU_STEPS, fold_vit
 from ..networks.build import NormalizedNetwork
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
@@ -34,7 +34,7 @@ def graph_of(
         return PlainGraph(network, mean, std, dtype).eval()
     if isinstance(network, TNT):
         return FoldedGraph(FusedTNT(fold_tnt(network, mean, std, CPU_STEPS, dtype=dtype))).eval()
-    return FoldedGraph(FusedViT(fold(network, mean, std, CPU_STEPS, dtype=dtype))).eval()
+    return FoldedGraph(FusedViT(fold_vit(network, mean, std, CPU_STEPS, dtype=dtype))).eval()
 
 
 class FoldedGraph(nn.Module):

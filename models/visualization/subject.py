@@ -18,7 +18,7 @@ from ..networks.vit import ViT
 from ..preprocessing import preprocessor_configs
 from ..preprocessing.preprocess import Preprocessing
 from ..registry import describe, load_network
-from ..variants import find
+from ..variants import find_variant
 
 
 def random_network(architecture: str, seed: int = 0) -> tuple[ViT | TNT, Preprocessing]:
@@ -27,7 +27,7 @@ def random_network(architecture: str, seed: int = 0) -> tuple[ViT | TNT, Preproc
     Raises:
         ValueError: no such architecture.
     """
-    config = find(architecture)
+    config = find_variant(architecture)
     if config is None:
         raise ValueError(f"{architecture!r} is no architecture; `tessella models` lists them")
     with torch.random.fork_rng(devices=()):

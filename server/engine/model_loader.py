@@ -7,10 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from ...models.backend_choice import batches_of_checkpoint, batches_of_file, choose_for_checkpoint, choose_for_file
-from ...models.backend_timings import RUNTIMES, Choice
+from ...models.backend_choice import (
+    choose_checkpoint_backend,
+    choose_checkpoint_batch_size,
+    choose_onnx_backend,
+    choose_onnx_batch_size,
+)
+from ...models.backend_timings import RUNTIMES, BackendChoice
 from ...models.cache import CacheError
-from ...models.checkpoints.sources import Said, onnx_file
+from ...models.checkpoints.sources import Overrides, onnx_file
 from ...models.errors import CheckpointError, OperatorError
 from ...models.onnx.export_cache import open_exported
 from ...models.onnx.model import OnnxModel
@@ -100,59 +105,70 @@ def load_runner(
     if batch_invariant and (file is not None or backend in BACKENDS):
         runs = f"{source} is run by an ONNX runtime" if file is not None else f"backend {backend!r} was asked for"
         raise ValueError(f"batch invariance needs a checkpoint and backend 'triton', and {runs}")
-    said = _said(architecture, image_size)
+    overrides = _overrides(architecture, image_size)
     if file is not None:
-        if said:
+        if overrides:
             raise ValueError(f"{source} is an ONNX file: --architecture and --image-size are for checkpoints")
         return _from_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
     if not installed("torch"):
         raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
-    choice = Choice(backend, "")
+    choice = BackendChoice(backend, "")
     if backend == "auto" and not batch_invariant:
-        choice = choose_for_checkpoint(source, device=device, dtype=dtype, **said)
+        choice = choose_checkpoint_backend(source, device=device, dtype=dtype, **overrides)
     runner: OnnxRunner | TorchRunner | None = None
     if choice.backend in BACKENDS:
-        runner, choice = _exported(source, choice, backend, device=device, dtype=dtype, limit=max_batch_size, **said)
+        runner, choice = _exported(
+            source, choice, backend, device=device, dtype=dtype, limit=max_batch_size, **overrides
+        )
     if runner is None:
         runner = TorchRunner(
-            source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant, **said
+            source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant, **overrides
         )
-    measure = partial(batches_of_checkpoint, source, backend=runner.info.backend, dtype=dtype, **said)
+    measure = partial(choose_checkpoint_batch_size, source, backend=runner.info.backend, dtype=dtype, **overrides)
     return _told(runner, choice, measure, max_batch_size)
 
 
-def _said(architecture: str | None, image_size: int | None) -> Said:
+def _overrides(architecture: str | None, image_size: int | None) -> Overrides:
     """What was given of the two."""
-    said = Said()
+    overrides = Overrides()
     if architecture is not None:
-        said["architecture"] = architecture
+        overrides["architecture"] = architecture
     if image_size is not None:
-        said["image_size"] = image_size
-    return said
+        overrides["image_size"] = image_size
+    return overrides
 
 
 def _exported(
-    source: str, choice: Choice, asked: str, *, device: str, dtype: str, limit: int | None, **said: Unpack[Said]
-) -> tuple[OnnxRunner | None, Choice]:
+    source: str,
+    choice: BackendChoice,
+    asked: str,
+    *,
+    device: str,
+    dtype: str,
+    limit: int | None,
+    **overrides: Unpack[Overrides],
+) -> tuple[OnnxRunner | None, BackendChoice]:
     """A checkpoint in a runtime for ONNX; None, and torch, where that was not asked for and its file cannot be had."""
     load = partial(
         open_onnx, backend=choice.backend, device=device, dtype=dtype, max_batch_size=limit or DEFAULT_MAX_BATCH_SIZE
     )
     try:
-        model = open_exported(source, load, dtype=dtype if choice.backend != "openvino" else "float32", **said)
+        model = open_exported(source, load, dtype=dtype if choice.backend != "openvino" else "float32", **overrides)
     except (CheckpointError, CacheError) as error:
         if asked != "auto":
             raise
         _log.warning("%s runs on torch, not on %s, which was fastest here: %s", source, choice.backend, error)
-        return None, Choice("torch", f"{choice.backend}, which was fastest here, could not be had")
-    plain = partial(TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **said)
-    return OnnxRunner(model, plain=plain, results=results_of(describe(source, **said).config)), choice
+        return None, BackendChoice("torch", f"{choice.backend}, which was fastest here, could not be had")
+    plain = partial(
+        TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **overrides
+    )
+    return OnnxRunner(model, plain=plain, results=results_of(describe(source, **overrides).config)), choice
 
 
 def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
-    choice = Choice(backend, "")
+    choice = BackendChoice(backend, "")
     if backend == "auto":
-        choice = choose_for_file(file, device=device, dtype=dtype)
+        choice = choose_onnx_backend(file, device=device, dtype=dtype)
     load = partial(open_onnx, file, device=device, dtype=dtype, max_batch_size=max_batch_size or DEFAULT_MAX_BATCH_SIZE)
     try:
         model = load(choice.backend)
@@ -161,7 +177,7 @@ def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_s
         if other is None:
             raise
         model = other
-    measure = partial(batches_of_file, file, backend=model.backend, dtype=dtype)
+    measure = partial(choose_onnx_batch_size, file, backend=model.backend, dtype=dtype)
     return _told(OnnxRunner(model), choice, measure, max_batch_size)
 
 
@@ -174,7 +190,10 @@ def _in_openvino(load: Callable[[str], OnnxModel]) -> OnnxModel | None:
 
 
 def _told(
-    runner: OnnxRunner | TorchRunner, choice: Choice, measure: Callable[..., Choice], max_batch_size: int | None
+    runner: OnnxRunner | TorchRunner,
+    choice: BackendChoice,
+    measure: Callable[..., BackendChoice],
+    max_batch_size: int | None,
 ) -> Runner:
     """The runner, whose information has what was measured of it; `measure` is called where that is still open."""
     measurable = runner.info.device == "cpu" and runner.info.backend in RUNTIMES

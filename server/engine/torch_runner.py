@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.checkpoints.sources import Said
+from ...models.checkpoints.sources import Overrides
 from ...models.execution.compile_events import watch_triton
 from ...models.packages import installed
 from ...models.preprocessing.images import Frames
@@ -21,7 +21,7 @@ class TorchRunner:
 
     Args:
         source: a shipped name, a file, a folder or a hub id.
-        device, dtype, backend, batch_invariant, said: as in `tessella serve`; `auto` lets `models` choose.
+        device, dtype, backend, batch_invariant, overrides: as in `tessella serve`; `auto` lets `models` choose.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class TorchRunner:
         dtype: str = "auto",
         backend: str = "auto",
         batch_invariant: bool = False,
-        **said: Unpack[Said],
+        **overrides: Unpack[Overrides],
     ) -> None:
         from ...models.execution.dtype import limit_threads
         from ...models.registry import load_model
@@ -41,7 +41,7 @@ class TorchRunner:
         if backend != "torch" and installed("triton"):
             watch_triton()
         self._model = load_model(
-            source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant, **said
+            source, device=device, dtype=dtype, backend=backend, batch_invariant=batch_invariant, **overrides
         )
         self.info = RunnerInfo(
             family=type(self._model.config).__name__.removesuffix("Config").lower(),

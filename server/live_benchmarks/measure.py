@@ -190,16 +190,16 @@ class Measurement:
         """None where the model's own operations are not known, or PyTorch is not there to multiply."""
         if self._operations is None or not installed("torch"):
             return []
-        from ...models.eager_baseline import matrix_products
+        from ...models.eager_baseline import matrix_multiplications
 
         info = self._worker.info
-        return matrix_products(device=info.device, dtype=info.dtype)
+        return matrix_multiplications(device=info.device, dtype=info.dtype)
 
     def _eager(self) -> Call:
-        from ...models.eager_baseline import plain_network
+        from ...models.eager_baseline import load_eager_baseline
 
         info = self._worker.info
-        plain = plain_network(self._source, device=info.device, dtype=info.dtype)
+        plain = load_eager_baseline(self._source, device=info.device, dtype=info.dtype)
         return lambda _, images: plain(np.stack(images))
 
     def _free(self, calls: dict[str, Call]) -> None:
@@ -208,11 +208,11 @@ class Measurement:
         calls.clear()
         self._products = []
         if taken:
-            from ...models.eager_baseline import give_back
+            from ...models.eager_baseline import release_cached_memory
 
             gc.collect()
             with suppress(RuntimeError):  # the model is gone, and its memory with it
-                self._worker.errand(lambda _: give_back(self._worker.info.device))
+                self._worker.errand(lambda _: release_cached_memory(self._worker.info.device))
 
     def _compare(self, live: NDArray[np.float32], eager: NDArray[np.float32]) -> None:
         difference = float(np.sqrt(np.square(live - eager).mean() / np.square(eager).mean()))

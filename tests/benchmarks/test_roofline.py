@@ -10,7 +10,7 @@ from tessella.benchmarks import roofline
 from tessella.models import costs
 from tessella.models.config import ViTConfig
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import fold
+from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.vit import ViT
 
 BASE = ViTConfig()
@@ -36,7 +36,7 @@ def test_folded_operations_are_those_that_run(changes: dict[str, Any]) -> None:
         **{"image_size": 32, "patch_size": 8, "dim": 24, "depth": 3, "heads": 3, "mlp_dim": 64, "num_classes": 7}
         | changes
     )
-    network = FusedViT(fold(ViT(config).eval(), (0.5,) * 3, (0.5,) * 3))
+    network = FusedViT(fold_vit(ViT(config).eval(), (0.5,) * 3, (0.5,) * 3))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
     uncounted = 2 * 2 * len(network.graph.blocks) * 2 * config.tokens**2 * config.dim  # attention on a CPU

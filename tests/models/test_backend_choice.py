@@ -11,14 +11,14 @@ from onnx import TensorProto, helper
 from tessella.models import backend_choice
 from tessella.models import cache as caches
 from tessella.models.backend_choice import (
-    batches_of_checkpoint,
-    batches_of_file,
-    choose_for_checkpoint,
-    choose_for_file,
+    choose_checkpoint_backend,
+    choose_checkpoint_batch_size,
+    choose_onnx_backend,
+    choose_onnx_batch_size,
 )
-from tessella.models.backend_timings import remembered
+from tessella.models.backend_timings import recorded_choices
 from tessella.models.cache import CacheError
-from tessella.models.doctor import examine
+from tessella.models.doctor import diagnose
 from tessella.models.errors import CheckpointError
 from tessella.models.onnx import export_cache
 from tessella.models.onnx.openvino_model import OpenVINOModel
@@ -55,11 +55,11 @@ def test_small_ones_are_not_measured(source: str, file: Path, cache: Path) -> No
     def run(_: object) -> None:
         pytest.fail("measured")
 
-    assert choose_for_checkpoint(source, **ON_CPU).backend == "auto"
-    assert choose_for_file(file, **ON_CPU).backend == "onnxruntime"
+    assert choose_checkpoint_backend(source, **ON_CPU).backend == "auto"
+    assert choose_onnx_backend(file, **ON_CPU).backend == "onnxruntime"
     single: Any = {"size": 32, "backend": "torch", "dtype": "auto"}
-    assert batches_of_checkpoint(source, run, **single).preferred_batch is None
-    assert batches_of_file(file, run, **single).preferred_batch is None
+    assert choose_checkpoint_batch_size(source, run, **single).preferred_batch is None
+    assert choose_onnx_batch_size(file, run, **single).preferred_batch is None
     assert not cache.exists()
 
 
@@ -68,22 +68,22 @@ def test_a_large_checkpoint_is_measured_once(source: str, tmp_path: Path, monkey
     stand_in = write_foreign(tmp_path / "m.onnx", ("n", 32, 32, 3), kind=TensorProto.UINT8)
     stand_in.with_suffix(".json").write_text(json.dumps({"labels": list("abcd")}))
     monkeypatch.setattr(export_cache, "_path", lambda *_: stand_in)
-    measured = choose_for_checkpoint(source, **ON_CPU)
+    measured = choose_checkpoint_backend(source, **ON_CPU)
     assert set(measured.rates) == {"torch", "onnxruntime", "openvino"}
     assert measured.preferred_batch in (1, 8)
     monkeypatch.setattr(backend_choice, "_checkpoint_runs", lambda *_: pytest.fail("measured again"))
-    assert choose_for_checkpoint(source, **ON_CPU) == measured
-    assert remembered() == [f"v: {measured.reason}"]
-    assert ("remembered", f"v: {measured.reason}") in examine()
+    assert choose_checkpoint_backend(source, **ON_CPU) == measured
+    assert recorded_choices() == [f"v: {measured.reason}"]
+    assert ("remembered", f"v: {measured.reason}") in diagnose()
     with pytest.raises(pytest.fail.Exception):  # another dtype is another question
-        choose_for_checkpoint(source, device="cpu", dtype="float32")
+        choose_checkpoint_backend(source, device="cpu", dtype="float32")
 
 
 @pytest.mark.usefixtures("small_is_large")
 def test_a_file_is_measured_only_where_there_is_a_choice(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
+    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
     monkeypatch.setattr(backend_choice, "installed", lambda package: package == "openvino")
-    assert choose_for_file(file, **ON_CPU).backend == "openvino"
+    assert choose_onnx_backend(file, **ON_CPU).backend == "openvino"
 
 
 @pytest.mark.usefixtures("small_is_large")
@@ -91,12 +91,12 @@ def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -
     """Where a backend was asked for, or is alone: each is a question of its own."""
     sizes: list[int] = []
     for backend in ("torch", "torch", "openvino"):
-        choice = batches_of_checkpoint(
+        choice = choose_checkpoint_batch_size(
             source, lambda pixels: sizes.append(len(pixels)), size=32, backend=backend, dtype="auto"
         )
         assert (choice.backend, set(choice.rates)) == (backend, {backend})
     assert (sizes.count(8), max(sizes)) == (2 * 9, 8)
-    batches_of_file(file, lambda pixels: sizes.append(len(pixels)), size=8, backend="openvino", dtype="auto")
+    choose_onnx_batch_size(file, lambda pixels: sizes.append(len(pixels)), size=8, backend="openvino", dtype="auto")
     assert sizes.count(8) == 3 * 9
 
 
@@ -104,9 +104,9 @@ def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -
 def test_which_backend_and_whether_batches_gain_are_two_questions(file: Path) -> None:
     """One that was asked for says nothing of the others, and is not told what was measured of another."""
     asked: Any = {"size": 8, "backend": "onnxruntime", "dtype": "auto"}
-    alone = batches_of_file(file, lambda pixels: None, **asked)
-    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
-    assert batches_of_file(file, lambda pixels: pytest.fail("measured again"), **asked) == alone
+    alone = choose_onnx_batch_size(file, lambda pixels: None, **asked)
+    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
+    assert choose_onnx_batch_size(file, lambda pixels: pytest.fail("measured again"), **asked) == alone
 
 
 @pytest.mark.usefixtures("small_is_large")
@@ -120,7 +120,7 @@ def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) 
     onnx.save(model, file)
     with pytest.raises(CheckpointError, match=r"OpenVINO .* cannot load"):
         OpenVINOModel(file)
-    assert set(choose_for_file(file, **ON_CPU).rates) == {"onnxruntime"}
+    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime"}
 
 
 @pytest.mark.usefixtures("small_is_large")
@@ -136,11 +136,11 @@ def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) 
     ],
 )
 def test_an_old_or_damaged_memory_is_measured_anew(damage: str, file: Path, cache: Path) -> None:
-    choose_for_file(file, **ON_CPU)
+    choose_onnx_backend(file, **ON_CPU)
     (memory,) = cache.iterdir()
     memory.write_text(damage)
-    assert remembered() == []
-    assert choose_for_file(file, **ON_CPU).rates
+    assert recorded_choices() == []
+    assert choose_onnx_backend(file, **ON_CPU).rates
     document = json.loads(memory.read_text())
     assert document["network"] == "m"
     assert document["preferred_batch"] in (1, 8)
@@ -154,8 +154,8 @@ def test_a_cache_that_cannot_be_written_stops_no_start(
     (blocked := tmp_path / "blocked").touch()  # root may write anywhere, but not below a file
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     for choice, backend in (
-        (choose_for_checkpoint(source, **ON_CPU), "auto"),
-        (choose_for_file(file, **ON_CPU), "auto"),
+        (choose_checkpoint_backend(source, **ON_CPU), "auto"),
+        (choose_onnx_backend(file, **ON_CPU), "auto"),
     ):
         assert (choice.backend, choice.rates, choice.preferred_batch) == (backend, {}, None)
     assert "not measured how fast v is" in caplog.text
@@ -173,7 +173,7 @@ def test_what_cannot_be_exported_is_torchs(
         raise failure
 
     monkeypatch.setattr(backend_choice, "open_exported", fail)
-    choice = choose_for_checkpoint(source, **ON_CPU)
+    choice = choose_checkpoint_backend(source, **ON_CPU)
     if isinstance(failure, CacheError):
         assert (choice.backend, choice.rates, list(cache.iterdir())) == ("auto", {}, [])
     else:
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_forgets(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    assert choose_for_file(file, **ON_CPU).rates
+    assert choose_onnx_backend(file, **ON_CPU).rates
     assert "not remembered: [Errno 28] No space left" in caplog.text
     assert list(cache.iterdir()) == []
 
@@ -200,6 +200,6 @@ def test_without_a_home_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    assert remembered() == []
+    assert recorded_choices() == []
     with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
         caches.cache_folder("choices")

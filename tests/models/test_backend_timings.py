@@ -3,7 +3,7 @@
 import pytest
 
 from tessella.models import backend_timings, cpu
-from tessella.models.backend_timings import Run, batch_size, fastest
+from tessella.models.backend_timings import RunBatch, batch_size, choose_fastest
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
-    def run(self, name: str, seconds: float, batched: float) -> Run:
+    def run(self, name: str, seconds: float, batched: float) -> RunBatch:
         def one(count: int) -> None:
             self.calls.append((name, count))
             self.now += seconds if count == 1 else batched
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_single_images_and_batches_are_weighed_alike(clock: Clock) -> None:
-    choice = fastest({"torch": clock.run("torch", 0.100, 0.8), "openvino": clock.run("openvino", 0.105, 0.5)})
+    choice = choose_fastest({"torch": clock.run("torch", 0.100, 0.8), "openvino": clock.run("openvino", 0.105, 0.5)})
     assert choice.backend == "openvino"
     assert choice.preferred_batch == 8
     assert choice.rates["openvino"] == pytest.approx((9.52, 16), rel=1e-3)
@@ -45,13 +45,13 @@ def test_single_images_and_batches_are_weighed_alike(clock: Clock) -> None:
 
 
 def test_a_loss_in_batches_costs_nothing_as_none_are_made(clock: Clock) -> None:
-    choice = fastest({"torch": clock.run("torch", 0.1, 1.6), "openvino": clock.run("openvino", 0.11, 0.85)})
+    choice = choose_fastest({"torch": clock.run("torch", 0.1, 1.6), "openvino": clock.run("openvino", 0.11, 0.85)})
     assert (choice.backend, choice.preferred_batch) == ("torch", 1)
     assert choice.reason.endswith("batches gain nothing (-50%)")
 
 
 def test_what_is_far_behind_is_not_asked_for_batches(clock: Clock) -> None:
-    choice = fastest({"torch": clock.run("torch", 0.1, 0.8), "onnxruntime": clock.run("onnxruntime", 0.2, 0.1)})
+    choice = choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "onnxruntime": clock.run("onnxruntime", 0.2, 0.1)})
     assert choice.backend == "torch"
     assert ("onnxruntime", 8) not in clock.calls
     assert "onnxruntime 200.0 ms for one image (5 images/s);" in choice.reason
@@ -59,22 +59,22 @@ def test_what_is_far_behind_is_not_asked_for_batches(clock: Clock) -> None:
 
 @pytest.mark.parametrize(("batched", "preferred"), [(0.77, 1), (0.75, 8)])
 def test_a_gain_must_be_worth_waiting_for(batched: float, preferred: int, clock: Clock) -> None:
-    choice = fastest({"torch": clock.run("torch", 0.1, batched)})
+    choice = choose_fastest({"torch": clock.run("torch", 0.1, batched)})
     assert choice.preferred_batch == preferred
     assert choice.reason.startswith("measured here: torch 100.0 ms")
 
 
 def test_slow_networks_get_fewer_rounds(clock: Clock) -> None:
-    fastest({"torch": clock.run("torch", 10, 80)})
+    choose_fastest({"torch": clock.run("torch", 10, 80)})
     assert clock.calls.count(("torch", 8)) == 5
     clock.calls.clear()
-    fastest({"torch": clock.run("torch", 0.01, 0.08)})
+    choose_fastest({"torch": clock.run("torch", 0.01, 0.08)})
     assert clock.calls.count(("torch", 8)) == 9
 
 
 def test_two_images_go_before_each_call_that_counts(clock: Clock) -> None:
     """Threads of the backend that ran before spin for a while."""
-    fastest({"torch": clock.run("torch", 0.1, 0.8), "openvino": clock.run("openvino", 0.1, 0.8)})
+    choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "openvino": clock.run("openvino", 0.1, 0.8)})
     for index, (name, count) in enumerate(clock.calls):
         if count > 1:
             assert clock.calls[index - 2 : index] == [(name, 1), (name, 1)]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tessella.models.cache import CacheError, cache_folder, kernel_cache, make_cache
+from tessella.models.cache import CacheError, cache_folder, make_cache_folder, make_kernel_cache
 from tessella.models.onnx.export_cache import exported
 
 
 def test_a_cache_is_made_and_holds_nothing(tmp_path: Path) -> None:
-    assert make_cache(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert make_cache_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
@@ -32,14 +32,14 @@ def test_a_cache_that_cannot_be_written_is_named_with_a_way_out(
     with pytest.raises(CacheError, match=r"file/tessella/onnx/\S+ cannot be written: Not a directory.*XDG_CACHE_HOME"):
         exported("digits-vit")
     with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
-        make_cache(cache_folder("choices"))
+        make_cache_folder(cache_folder("choices"))
 
 
 def test_the_cache_of_kernels_is_tritons_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     monkeypatch.setenv("TRITON_HOME", str(tmp_path))
-    assert kernel_cache() == tmp_path / ".triton" / "cache"
+    assert make_kernel_cache() == tmp_path / ".triton" / "cache"
     (file := tmp_path / "file").touch()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(file / "kernels"))
     with pytest.raises(CacheError, match=r"file/kernels cannot be written.*set TRITON_CACHE_DIR"):
-        kernel_cache()
+        make_kernel_cache()

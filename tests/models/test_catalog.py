@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tessella.models.catalog import catalogue
+from tessella.models.catalog import list_models
 from tessella.models.checkpoints import hub
 from tessella.models.checkpoints.sources import shipped
 from tessella.models.variants import VARIANTS
@@ -24,9 +24,9 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("cached")
 def test_everything_that_can_be_named() -> None:
-    names = {kind: [entry.name for entry in catalogue() if entry.kind == kind] for kind in ("shipped", "cached")}
+    names = {kind: [entry.name for entry in list_models() if entry.kind == kind] for kind in ("shipped", "cached")}
     assert names == {"shipped": shipped(), "cached": ["me/vit@v1"]}
-    architectures = {entry.name: entry for entry in catalogue() if entry.kind == "architecture"}
+    architectures = {entry.name: entry for entry in list_models() if entry.kind == "architecture"}
     assert architectures.keys() == VARIANTS.keys()
     tnt = architectures["tnt_s_patch16_224"]
     assert (tnt.family, tnt.image_size, tnt.num_classes) == ("TNT", 224, 1000)

@@ -220,7 +220,7 @@ def test_the_shipped_models_load(source: str) -> None:
 def test_descriptions_need_no_torch(folder: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from tessella.models.catalog import catalogue\n"
+        "from tessella.models.catalog import list_models\n"
         "from tessella.models.checkpoints.sources import shipped\n"
         "from tessella.models.registry import describe\n"
         f"print(describe({str(folder)!r}).config.dim, *[describe(name).name for name in shipped()])"

@@ -9,7 +9,7 @@ from tessella.kernels.reference import normalise
 from tessella.models.checkpoints.convert import translate
 from tessella.models.checkpoints.description import Description
 from tessella.models.config import ViTConfig
-from tessella.models.networks.build import assemble
+from tessella.models.networks.build import build_with_weights
 from tessella.models.networks.vit import ViT
 from tessella.models.preprocessing.preprocess import Preprocessing
 
@@ -21,7 +21,7 @@ RECIPE = Preprocessing(size=32, resize=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 
 
 def test_both_exports_compute_what_timm_computes() -> None:
     theirs = timm_network("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=5)
-    ours = assemble(CONFIG, translate(theirs.state_dict(), CONFIG))
+    ours = build_with_weights(CONFIG, translate(theirs.state_dict(), CONFIG))
     assert isinstance(ours, ViT)
     labels = tuple("abcde")
     description = Description(name="v", config=CONFIG, preprocessing=RECIPE, labels=labels)

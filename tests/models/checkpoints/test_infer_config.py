@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tessella.benchmarks import timm_import  # noqa: F401
-from tessella.models.checkpoints.config_json import Statement, read_statement
+from tessella.models.checkpoints.config_json import CheckpointConfig, read_checkpoint_config
 from tessella.models.checkpoints.infer_config import Shape, infer
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.costs import parameters
@@ -25,7 +25,7 @@ def shapes(name: str, **arguments: Any) -> dict[str, Shape]:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_timms_shapes_are_those_of_the_table(name: str) -> None:
     found = shapes(name, num_classes=VARIANTS[name].num_classes)
-    config = infer(found, read_statement(None, name)).config
+    config = infer(found, read_checkpoint_config(None, name)).config
     assert config == dataclasses.replace(VARIANTS[name], depth=1)
     count = sum(_numbers(shape) for shape in found.values())
     assert parameters(config) == count
@@ -54,7 +54,7 @@ def test_heads_epsilon_and_activation_are_timms(name: str) -> None:
 
 
 def test_what_shapes_do_not_show_is_concluded_aloud_where_all_known_architectures_agree() -> None:
-    inferred = infer(shapes("vit_tiny_patch16_224"), Statement())
+    inferred = infer(shapes("vit_tiny_patch16_224"), CheckpointConfig())
     assert isinstance(inferred.config, ViTConfig)
     assert (inferred.config.heads, inferred.config.norm_eps, inferred.config.feedforward) == (3, 1e-6, "gelu")
     assert any("number of heads 3" in sentence for sentence in inferred.conclusions)
@@ -62,34 +62,34 @@ def test_what_shapes_do_not_show_is_concluded_aloud_where_all_known_architecture
 
 def test_what_known_architectures_differ_in_is_asked_for() -> None:
     with pytest.raises(CheckpointError, match=r"activation does not show.*quick_gelu in .*`architecture=`"):
-        infer(shapes("vit_base_patch16_clip_224"), Statement())
+        infer(shapes("vit_base_patch16_clip_224"), CheckpointConfig())
     with pytest.raises(CheckpointError, match=r"number of heads does not show.*16 in .*12 in "):
-        infer(shapes("vit_base_patch16_gap_224"), Statement())
+        infer(shapes("vit_base_patch16_gap_224"), CheckpointConfig())
 
 
 def test_a_form_that_is_not_known_is_asked_for() -> None:
     with pytest.raises(CheckpointError, match=r"no known architecture is alike; name the timm architecture"):
-        infer(shapes("vit_tiny_patch16_224", embed_dim=96, num_heads=4), Statement())
+        infer(shapes("vit_tiny_patch16_224", embed_dim=96, num_heads=4), CheckpointConfig())
 
 
 def test_an_architecture_of_another_width_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"'vit_base_patch16_224' says dim 768, the tensors have 192"):
-        infer(shapes("vit_tiny_patch16_224"), read_statement(None, "vit_base_patch16_224"))
+        infer(shapes("vit_tiny_patch16_224"), read_checkpoint_config(None, "vit_base_patch16_224"))
 
 
 def test_an_unknown_architecture_is_refused_with_names_near_it() -> None:
     with pytest.raises(ValueError, match=r"vit_tiny_patch16_225.*near it are .*vit_tiny_patch16_224"):
-        read_statement(None, "vit_tiny_patch16_225")
+        read_checkpoint_config(None, "vit_tiny_patch16_225")
 
 
 def test_a_pretraining_tag_is_part_of_timms_names() -> None:
-    assert read_statement(None, "vit_tiny_patch16_224.augreg_in21k_ft_in1k").heads == 3
+    assert read_checkpoint_config(None, "vit_tiny_patch16_224.augreg_in21k_ft_in1k").heads == 3
 
 
 def test_a_sidecar_that_contradicts_the_tensors_is_refused() -> None:
     document = {"model_type": "vit", "hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
     with pytest.raises(CheckpointError, match=r"config\.json says depth 12, the tensors have 1"):
-        infer(shapes("vit_tiny_patch16_224"), read_statement(document))
+        infer(shapes("vit_tiny_patch16_224"), read_checkpoint_config(document))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_sidecar_that_contradicts_the_tensors_is_refused() -> None:
 )
 def test_a_sidecar_of_something_else_is_refused(document: dict[str, Any], complaint: str) -> None:
     with pytest.raises(CheckpointError, match=complaint):
-        read_statement(document)
+        read_checkpoint_config(document)
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_a_sidecar_of_something_else_is_refused(document: dict[str, Any], compla
 )
 def test_shapes_of_no_network_are_refused(change: dict[str, Shape], complaint: str) -> None:
     with pytest.raises(CheckpointError, match=complaint):
-        infer(shapes("vit_tiny_patch16_224") | change, Statement())
+        infer(shapes("vit_tiny_patch16_224") | change, CheckpointConfig())

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tessella.models.checkpoints.convert import translate
-from tessella.models.checkpoints.key_maps import DIALECTS, recognise
+from tessella.models.checkpoints.key_maps import KEY_MAPS, recognise
 from tessella.models.errors import CheckpointError
-from tessella.models.networks.build import assemble
+from tessella.models.networks.build import build_with_weights
 from tessella.models.registry import load_network
 
 from ...support.references import distance, images, randomise, timm_network, write_timm, write_weights
@@ -69,7 +69,7 @@ def test_hugging_face(
     ours = load_network(written(reference, tmp_path))
     batch = images(40)
     assert distance(ours(batch), answer(reference, batch)) <= 1e-4
-    exact = assemble(ours.config, translate(reference.double().state_dict(), ours.config))
+    exact = build_with_weights(ours.config, translate(reference.double().state_dict(), ours.config))
     assert distance(exact(batch.double()), answer(reference, batch.double())) <= 1e-10
 
 
@@ -156,7 +156,7 @@ def test_resampled_as_timm_does(name: str, size: int, tmp_path: Path) -> None:
 def test_no_name_is_in_two_dialects() -> None:
     marks = ["patch_embed.proj.weight", "vit.embeddings.patch_embeddings.projection.weight", "pixel_embed.proj.weight"]
     for mark in marks:
-        assert sum(bool(re.fullmatch(dialect.mark, mark)) for dialect in DIALECTS) == 1, mark
+        assert sum(bool(re.fullmatch(dialect.mark, mark)) for dialect in KEY_MAPS) == 1, mark
 
 
 def test_another_network_is_refused_with_what_was_found_and_what_was_expected() -> None:

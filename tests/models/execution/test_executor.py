@@ -14,7 +14,7 @@ from tessella.models.execution import executor
 from tessella.models.execution.cuda_graphs import BUCKETS, bucket_of
 from tessella.models.execution.executor import choose_backend, fused
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, fold
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, fold_vit
 from tessella.models.networks.vit import ViT
 from tessella.models.registry import load_model
 
@@ -126,7 +126,7 @@ def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
 
 def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ViT(ViTConfig(**SMALL | {"depth": 3})).eval()
-    graph, plain = (fold(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (EVERY_STEP, CPU_STEPS))
+    graph, plain = (fold_vit(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (ALL_STEPS, CPU_STEPS))
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     expected = FusedViT(graph, Options("torch"))(pixels)
     for torch_runs in (("fused_qkv_attention",), ("layernorm_mlp",), ("fused_qkv_attention", "layernorm_mlp")):

@@ -12,7 +12,7 @@ from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import fold
+from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
 
@@ -41,7 +41,7 @@ class NewMemory(TorchDispatchMode):
 
 
 def vit(**changes: Any) -> FusedViT:
-    graph = fold(ViT(ViTConfig(**VIT | changes)), HALF, HALF, dtype=torch.bfloat16)
+    graph = fold_vit(ViT(ViTConfig(**VIT | changes)), HALF, HALF, dtype=torch.bfloat16)
     return FusedViT(graph, Options("triton", workspace=Workspace()))
 
 

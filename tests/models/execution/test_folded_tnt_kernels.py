@@ -14,7 +14,7 @@ from tessella.models.config import TNTConfig
 from tessella.models.execution import folded_tnt
 from tessella.models.execution.folded_tnt import WORDS, FusedTNT
 from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
 
 from ...support.aot.launches import GPUS, recorded
@@ -38,7 +38,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"sub_patch_embedding": "image_convolution", "normalise_projection": False, "qkv_bias": True}, EVERY_STEP),
+        ({"sub_patch_embedding": "image_convolution", "normalise_projection": False, "qkv_bias": True}, ALL_STEPS),
         ({}, CPU_STEPS),
     ],
     ids=["timm legacy", "timm, LayerNorm apart"],

@@ -12,7 +12,7 @@ from tessella.kernels.reference import normalise
 from tessella.kernels.triton import attention, class_attention, grouped_linear, layer_norm, linear, patch_embed
 from tessella.models.config import ViTConfig
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps, fold
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from tessella.models.networks.vit import ViT
 
 from ...support.aot.launches import GPUS, recorded
@@ -32,12 +32,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({}, EVERY_STEP),
+        ({}, ALL_STEPS),
         ({}, CPU_STEPS),
-        ({"distillation_token": True, "register_tokens": 1, "layer_scale": True}, EVERY_STEP),
-        ({"qk_norm": True, "pre_norm": True, "feedforward": "swiglu"}, EVERY_STEP),
-        ({"pooling": "mean", "num_classes": 0, "feedforward": "quick_gelu"}, EVERY_STEP),
-        ({"pooling": "mean", "norm_after_pooling": True}, EVERY_STEP),
+        ({"distillation_token": True, "register_tokens": 1, "layer_scale": True}, ALL_STEPS),
+        ({"qk_norm": True, "pre_norm": True, "feedforward": "swiglu"}, ALL_STEPS),
+        ({"pooling": "mean", "num_classes": 0, "feedforward": "quick_gelu"}, ALL_STEPS),
+        ({"pooling": "mean", "norm_after_pooling": True}, ALL_STEPS),
     ],
     ids=["ViT", "LayerNorm apart", "DeiT distilled", "QK-norm", "mean", "mean, norm after"],
 )
@@ -50,7 +50,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
     workspace = Workspace()
-    fused = FusedViT(fold(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    fused = FusedViT(fold_vit(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
     with torch.no_grad():
         expected = network(normalise(pixels, mean, std, torch.float64))
         found = fused(pixels)
@@ -64,7 +64,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
 def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     """Tiles and constants; on a GPU the bits are compared. In the interpreter a row's sum depends on its place."""
     config = ViTConfig(depth=2, dim=384, heads=6, mlp_dim=1536)
-    network = FusedViT(fold(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
+    network = FusedViT(fold_vit(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
         with recorded(GPUS[90], None) as launches:
@@ -80,7 +80,7 @@ def test_a_block_is_five_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     for depth in (2, 3):
         launched.clear()
-        graph = fold(ViT(ViTConfig(**SMALL | {"depth": depth})), MEAN, STD)
+        graph = fold_vit(ViT(ViTConfig(**SMALL | {"depth": depth})), MEAN, STD)
         FusedViT(graph, Options(implementation="triton"))(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
         counts.append(len(launched))
     assert counts[1] - counts[0] == 5

@@ -12,7 +12,7 @@ from tessella.models.checkpoints.convert import translate
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.execution.classifier import PART
 from tessella.models.explain.explain import Method, explain, maps
-from tessella.models.networks.build import assemble
+from tessella.models.networks.build import build_with_weights
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
 from tessella.models.registry import load_model, load_network
@@ -43,7 +43,7 @@ class Pair:
             changes["qk_norm"] = True
         self.config = replace(VARIANTS[name], **changes)
         state = translate(self.theirs.state_dict(), self.config)
-        self.ours = assemble(self.config, state).double()
+        self.ours = build_with_weights(self.config, state).double()
         self.image = torch.randn(3, *[arguments["img_size"]] * 2, dtype=torch.float64)
         self.outer: list[Tensor] = []
         self.inner: list[Tensor] = []

@@ -12,7 +12,7 @@ from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
 
 SMALL: dict[str, Any] = {
@@ -76,7 +76,7 @@ def check(changes: dict[str, Any], steps: Steps) -> None:
         assert worst(network.features(images), fused.features(pixels)) < 1e-10
 
 
-@pytest.mark.parametrize("steps", [EVERY_STEP, CPU_STEPS, NO_STEP], ids=["every step", "CPU", "none"])
+@pytest.mark.parametrize("steps", [ALL_STEPS, CPU_STEPS, NO_STEP], ids=["every step", "CPU", "none"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_float64_twin_is_the_network(variant: str, steps: Steps) -> None:
     check(VARIANTS[variant], steps)

@@ -11,7 +11,7 @@ from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.models.config import ViTConfig
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import CPU_STEPS, EVERY_STEP, Steps, fold
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from tessella.models.networks.vit import ViT
 
 SMALL: dict[str, Any] = {
@@ -76,7 +76,7 @@ def both(config: ViTConfig, steps: Steps) -> tuple[torch.Tensor, torch.Tensor, t
     network = perturbed(config)
     pixels = torch.randint(0, 256, (3, config.image_size, config.image_size, 3), dtype=torch.uint8)
     images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedViT(fold(network, MEAN, STD, steps, dtype=torch.float64))
+    fused = FusedViT(fold_vit(network, MEAN, STD, steps, dtype=torch.float64))
     with torch.no_grad():
         return network(images), network.features(images), fused(pixels), fused.features(pixels)
 
@@ -86,7 +86,7 @@ def worst(expected: torch.Tensor, found: torch.Tensor) -> float:
     return ((expected - found).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
-@pytest.mark.parametrize("steps", [EVERY_STEP, CPU_STEPS, NO_STEP], ids=["every step", "CPU", "none"])
+@pytest.mark.parametrize("steps", [ALL_STEPS, CPU_STEPS, NO_STEP], ids=["every step", "CPU", "none"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_float64_twin_is_the_network(variant: str, steps: Steps) -> None:
     logits, features, fused_logits, fused_features = both(ViTConfig(**SMALL | VARIANTS[variant]), steps)
@@ -110,7 +110,7 @@ def test_the_variants_cover_every_field_of_the_configuration() -> None:
 
 def test_what_the_algebra_does_not_allow_is_left_alone() -> None:
     def folded(**changes: Any) -> Any:
-        return fold(perturbed(ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
+        return fold_vit(perturbed(ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
 
     assert folded().last is not None
     assert folded(qk_norm=True).last is None
@@ -123,8 +123,8 @@ def test_what_the_algebra_does_not_allow_is_left_alone() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rounded_weights_give_the_row_sums_and_the_pixel_shift(dtype: torch.dtype) -> None:
     network = perturbed(ViTConfig(**SMALL))
-    exact = fold(network, MEAN, STD, dtype=torch.float64)
-    graph = fold(network, MEAN, STD, dtype=dtype)
+    exact = fold_vit(network, MEAN, STD, dtype=torch.float64)
+    graph = fold_vit(network, MEAN, STD, dtype=dtype)
     qkv = graph.blocks[0].qkv
     assert qkv.weight.dtype == dtype
     assert qkv.bias is not None
@@ -142,7 +142,7 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     exact_images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedViT(fold(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
+    fused = FusedViT(fold_vit(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
     with torch.no_grad():
         exact = network(exact_images)
         folded_error = (fused(pixels).double() - exact).square().mean().sqrt()
@@ -153,4 +153,4 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
 def test_a_network_that_pools_two_ways_is_refused() -> None:
     network = ViT(ViTConfig(image_size=32, patch_size=8, dim=24, depth=1, heads=3, mlp_dim=64, pooling="token_mean"))
     with pytest.raises(ValueError, match="pools one way"):
-        fold(network, MEAN, STD)
+        fold_vit(network, MEAN, STD)

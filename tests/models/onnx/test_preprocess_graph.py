@@ -99,7 +99,10 @@ def test_openvino_begins_after_the_preprocessing(file: Path, tmp_path: Path, mon
     assert np.abs(model.logits(images.numpy()) - plain.logits(images).numpy()).max() <= 1e-5
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
-    assert set(backend_choice.choose_for_file(file, device="cpu", dtype="auto").rates) == {"onnxruntime", "openvino"}
+    assert set(backend_choice.choose_onnx_backend(file, device="cpu", dtype="auto").rates) == {
+        "onnxruntime",
+        "openvino",
+    }
 
 
 def test_what_says_that_it_preprocesses_and_does_not_is_refused(file: Path, tmp_path: Path) -> None:

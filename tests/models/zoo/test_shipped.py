@@ -11,7 +11,7 @@ from torch import nn
 from tessella.models.checkpoints.description import Description, read_description
 from tessella.models.checkpoints.sources import ZOO
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.networks.build import assemble
+from tessella.models.networks.build import build_with_weights
 from tessella.models.zoo.training.dataset import load_split
 from tessella.models.zoo.training.evaluate import Exam, accuracy, confusion, predict
 
@@ -38,7 +38,7 @@ def description(name: str) -> Description:
 
 @pytest.fixture
 def network(name: str, description: Description) -> nn.Module:
-    return assemble(description.config, load_file(ZOO / f"{name}.safetensors"))
+    return build_with_weights(description.config, load_file(ZOO / f"{name}.safetensors"))
 
 
 def test_the_file_is_small_and_says_what_it_is(name: str, description: Description) -> None:

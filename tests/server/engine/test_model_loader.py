@@ -99,8 +99,8 @@ def test_a_remembered_runtime_whose_file_is_lost_is_torch(
     def read_only(folder: Path) -> Path:
         raise CacheError(f"the cache {folder} cannot be written: Read-only file system")
 
-    monkeypatch.setattr(export_cache, "make_cache", read_only)
-    monkeypatch.setattr(backend_timings, "make_cache", read_only)
+    monkeypatch.setattr(export_cache, "make_cache_folder", read_only)
+    monkeypatch.setattr(backend_timings, "make_cache_folder", read_only)
     worker = start_worker("digits-vit", "d", **arguments)
     worker.close()
     assert worker.info.backend == "torch"

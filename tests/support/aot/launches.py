@@ -28,7 +28,7 @@ from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import fold
+from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.folding.graph import FoldedTNT, FoldedViT
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
@@ -216,7 +216,7 @@ def _replaced(choose: Callable[..., Tile]) -> Iterator[None]:
 
 @cache
 def _vit(config: ViTConfig, dtype: torch.dtype) -> FoldedViT:
-    return fold(ViT(config), HALF, HALF, dtype=dtype)
+    return fold_vit(ViT(config), HALF, HALF, dtype=dtype)
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tessella.models.checkpoints.description import read_description
-from tessella.models.networks.build import assemble
+from tessella.models.networks.build import build_with_weights
 from tessella.models.zoo.training import train as command
 from tessella.models.zoo.training.augment import Augmentation
 from tessella.models.zoo.training.dataset import Digits, Split, load_split
@@ -55,7 +55,7 @@ def test_the_command_writes_a_checkpoint_and_its_record(
     file = tmp_path / "digits-vit.safetensors"
     description, record = read_description(file), json.loads((tmp_path / "digits-vit.json").read_text())
     assert description is not None
-    assemble(description.config, load_file(file))
+    build_with_weights(description.config, load_file(file))
     assert description.labels == tuple("0123456789")
     assert [outcome["seed"] for outcome in record["seeds"]] == [5, 6]
     assert sum(map(sum, record["test_confusion"])) == 20
