@@ -1,4 +1,4 @@
-"""Models by name: a source in, a network, a classifier or a description out. Imports without torch."""
+"""Model loading: a source resolved to a description, a plain network or a classifier. No torch at import."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from .checkpoints.config_json import read_checkpoint_config
 from .checkpoints.description import Description, read_description
 from .checkpoints.files import is_safetensors, read_shapes
-from .checkpoints.infer_config import infer
+from .checkpoints.infer_config import infer_config
 from .checkpoints.labels import read_labels
 from .checkpoints.sources import Source, locate, read_source
 from .errors import CheckpointError
 from .preprocessing import preprocessor_configs
 from .preprocessing.preprocess import Preprocessing
 
-if TYPE_CHECKING:  # a server process without torch reads descriptions through this module
+if TYPE_CHECKING:  # installations without torch read descriptions through this module
     import torch
 
     from .execution.classifier import Classifier, Network
@@ -35,24 +35,23 @@ def load_model(
     image_size: int | None = None,
     batch_invariant: bool = False,
 ) -> Classifier:
-    """A classifier, ready on its device.
+    """Classifier on its device, ready to run.
 
     Args:
         source: a shipped checkpoint's name, a file, a folder, a hub id (`owner/name`, `owner/name@revision`), or
             `name=` and one of them, to serve it under that name.
-        device: `cpu`, `cuda`, `cuda:0`, …, or `auto`: the first GPU where there is one.
+        device: `cpu`, `cuda`, `cuda:0`, …, or `auto`: the first GPU if there is one, else the CPU.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
-        backend: `auto`, `torch` or `triton`: `auto` takes our kernels where there is an NVIDIA GPU,
-            and PyTorch there for float32.
-        architecture: a timm name, for a checkpoint that does not say what it is; overrides what it says.
-        image_size: of the square the network sees, in pixels; the checkpoint's own by default.
-        batch_invariant: an image's logits do not depend, bit for bit, on what else is in its batch: our kernels only.
+        backend: `auto`, `torch` or `triton`; `auto` is `triton` on an NVIDIA GPU, except for float32, else `torch`.
+        architecture: timm name, for a checkpoint without a config; overrides its config.
+        image_size: side of the square input in pixels; the checkpoint's own by default.
+        batch_invariant: logits of an image are bit-identical whatever else is in its batch; `triton` only.
 
     Raises:
-        ModelNotFoundError: nothing lies there.
-        CheckpointError: what lies there cannot be served.
-        CacheError: compiled kernels cannot be kept.
-        ValueError: batch invariance from another backend than `triton`; a network or dtype that the backend asked for
+        ModelNotFoundError: the source does not exist.
+        CheckpointError: the checkpoint is not supported.
+        CacheError: the cache of compiled kernels cannot be written.
+        ValueError: batch invariance with another backend than `triton`; a network or dtype that the requested backend
             cannot run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
     from ..kernels.device import gpu_of, interpreting, unavailable
@@ -65,35 +64,37 @@ def load_model(
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
-    place = _place(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreting())
-    asked = DTYPES.get(dtype)
-    taken, why = choose_backend(backend, place, asked)
+    target = _torch_device(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreting())
+    requested = DTYPES.get(dtype)
+    taken, why = choose_backend(backend, target, requested)
     if batch_invariant and taken != "triton":
         raise ValueError(
-            f"batch invariance needs backend 'triton': {unavailable(place, asked) or f'{backend!r} was asked for'}"
+            f"batch invariance needs backend 'triton': {unavailable(target, requested) or f'{backend!r} was asked for'}"
         )
-    if taken == "triton" and place.type == "cuda":
-        make_kernel_cache()  # an error now, and not one in every kernel
+    if taken == "triton" and target.type == "cuda":
+        make_kernel_cache()  # fails here once, instead of in every kernel launch
     network, description = _load(locate(source), architecture, image_size)
-    if concluded := description.notes.get("concluded"):
-        warnings.warn(f"{description.name} does not say everything of itself: {'; '.join(concluded)}", stacklevel=2)
-    chosen, reason = choose_dtype(dtype, network, description.config.image_size, place)
-    recipe = description.preprocessing
+    if inferred := description.notes.get("inferred"):
+        warnings.warn(f"{description.name} lacks settings, which were inferred: {'; '.join(inferred)}", stacklevel=2)
+    chosen, reason = choose_dtype(dtype, network, description.config.image_size, target)
+    preprocessing = description.preprocessing
     mixed = backend == "auto" and taken == "triton" and not batch_invariant
     options = Options("auto" if mixed else taken, batch_invariant=batch_invariant)
-    folded = fused(network, recipe.mean, recipe.std, dtype=chosen, device=place, options=options)
+    folded = fused(network, preprocessing.mean, preprocessing.std, dtype=chosen, device=target, options=options)
     if folded is None and taken == "triton":
         if backend == "triton" or batch_invariant:
-            raise ValueError(f"{description.name} pools in a way that our kernels do not have; use backend 'torch'")
-        taken, why = "torch", "backend torch, as our kernels do not have its pooling"
+            raise ValueError(
+                f"{description.name} pools in a way that the Triton kernels do not support; use backend 'torch'"
+            )
+        taken, why = "torch", "backend torch, as the Triton kernels do not support its pooling"
     if taken == "triton":
-        why = f"{why}, {tables.standing(gpu_of(place))}"
-    choice = f"{'the folded network' if folded else 'plain PyTorch'} on {place}; {why}; {reason}."
-    return Classifier(network, description, device=place, dtype=chosen, backend=taken, fused=folded, choice=choice)
+        why = f"{why}, {tables.standing(gpu_of(target))}"
+    choice = f"{'the folded network' if folded else 'plain PyTorch'} on {target}; {why}; {reason}."
+    return Classifier(network, description, device=target, dtype=chosen, backend=taken, fused=folded, choice=choice)
 
 
-def _place(device: str, *, needs_gpu: bool) -> torch.device:
-    """`auto` is the first GPU where there is one, or where nothing else would do: what is missing is then said."""
+def _torch_device(device: str, *, needs_gpu: bool) -> torch.device:
+    """PyTorch device of a name; `auto` is the first GPU if there is one or one is required, so that errors name it."""
     import torch
 
     if device == "auto":
@@ -105,21 +106,24 @@ def _place(device: str, *, needs_gpu: bool) -> torch.device:
 
 
 def load_network(source: str, architecture: str | None = None, image_size: int | None = None) -> Network:
-    """The plain network: evaluation mode, float32, on the CPU. Arguments and errors as `load_model`."""
+    """Plain network: evaluation mode, float32, on the CPU. Arguments and errors as `load_model`.
+
+    `forward`: normalised float images (B, 3, H, W) -> logits (B, classes).
+    """
     return _load(locate(source), architecture, image_size)[0]
 
 
 def describe(source: str, *, architecture: str | None = None, image_size: int | None = None) -> Description:
-    """What `load_model` would serve: configuration, preprocessing, labels. Arguments and errors as `load_model`.
+    """Description of the model that `load_model` would serve: configuration, preprocessing, labels.
 
-    Reads headers only, and needs torch only for PyTorch's own file format. `notes["concluded"]` holds a sentence for
-    each thing that the checkpoint does not say.
+    Arguments and errors as `load_model`. Reads headers only, and needs torch only for PyTorch's own file format.
+    `notes["inferred"]` has a sentence for each setting that the checkpoint lacks.
     """
     return _describe(locate(source), architecture, image_size)
 
 
 def describe_path(path: Path) -> Description:
-    """As `describe`, of a file or folder, without asking shipped names or the hub."""
+    """Description of a file or folder, as `describe`, without looking among shipped names or on the hub."""
     return _describe(read_source(path.name, path), None, None)
 
 
@@ -133,12 +137,12 @@ def _describe(source: Source, architecture: str | None, image_size: int | None) 
             config=replace(description.config, image_size=size),
             preprocessing=preprocessor_configs.at_size(description.preprocessing, size),
         )
-    statement = read_checkpoint_config(source.config, architecture)
-    inferred = infer(read_shapes(source.weights), statement)
+    given = read_checkpoint_config(source.config, architecture)
+    inferred = infer_config(read_shapes(source.weights), given)
     preprocessing, assumption = _preprocessing(source, architecture, image_size, inferred.config.image_size)
-    labels, doubt = read_labels(source.config, inferred.config.num_classes)
+    labels, labels_note = read_labels(source.config, inferred.config.num_classes)
     config = replace(inferred.config, image_size=preprocessing.size)
-    notes = {"concluded": [*inferred.conclusions, *assumption], "labels": doubt}
+    notes = {"inferred": [*inferred.notes, *assumption], "labels": labels_note}
     if config.image_size != inferred.config.image_size:
         notes["positions"] = f"resampled from {inferred.config.image_size} to {config.image_size} pixels"
     return Description(name=source.name, config=config, preprocessing=preprocessing, labels=labels, notes=notes)
@@ -156,14 +160,14 @@ def _own_description(source: Source) -> Description | None:
 def _preprocessing(
     source: Source, architecture: str | None, image_size: int | None, native_size: int
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """The recipe beside the weights, or an assumed one and the sentence that says so."""
+    """Preprocessing from the config beside the weights, or an assumed one with a note."""
     if source.preprocessor is not None:
         return preprocessor_configs.from_hugging_face(source.preprocessor, image_size), ()
     if source.config is not None and preprocessor_configs.is_timm(source.config):
         return preprocessor_configs.from_timm(source.config, image_size), ()
     named = architecture or (source.config or {}).get("architecture", "")
     assumed = preprocessor_configs.assumed(named, image_size or native_size)
-    return assumed, (f"preprocessing is not given beside the weights, assumed is {assumed}",)
+    return assumed, (f"preprocessing is not given beside the weights; assumed: {assumed}",)
 
 
 def _load(source: Source, architecture: str | None, image_size: int | None) -> tuple[Network, Description]:

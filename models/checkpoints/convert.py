@@ -1,4 +1,4 @@
-"""Foreign checkpoints become ours: names, packing and layout translated, and nothing missing, extra or misshapen."""
+"""State dicts converted from published layouts to ours: names, packing and shapes, strictly checked."""
 
 import math
 from collections import defaultdict
@@ -11,59 +11,61 @@ from torch import Tensor
 from ..config import Config, ViTConfig
 from ..errors import CheckpointError
 from ..networks.build import build
-from .key_maps import recognise
+from .key_maps import find_key_map
 
 State = dict[str, Tensor]
-TABLES = ("position_embedding.weight", "outer_position")
+"""State dict under our names."""
+POSITION_TABLES = ("position_embedding.weight", "outer_position")
 
 
 def translate(foreign: Mapping[str, Tensor], config: Config) -> State:
-    """A foreign state dict under our names, for the network of `config`; position tables are resampled to its size.
+    """State dict under our names for the network of `config`; position tables are resampled to its size.
 
     Args:
-        foreign: timm's, Hugging Face's (old or new names), DeiT's, DINOv2's or the TNT authors' tensors; any dtype,
-            which is kept.
+        foreign: tensors as timm, Hugging Face (old or new names), DeiT, DINOv2 or the TNT authors name them; any
+            dtype, which is kept.
 
     Raises:
-        CheckpointError: not in a dialect known here, or tensors are missing, extra or misshapen; it names them.
+        CheckpointError: no key map matches, or tensors are missing, unexpected or of the wrong shape; it names them.
     """
-    dialect = recognise(foreign)
+    key_map = find_key_map(foreign)
     parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
     origins: dict[str, str] = {}
     for name, tensor in foreign.items():
-        if (ours := dialect.rename(name)) is None:
+        if (ours := key_map.rename(name)) is None:
             continue
         base, _, part = ours.replace("pooled_norm.", "norm.").partition("#")
         if int(part or 0) in parts[base]:
-            raise CheckpointError(f"{name!r} and {origins[base]!r} are both {base!r}: the checkpoint holds it twice")
+            raise CheckpointError(f"duplicate tensor: {name!r} and {origins[base]!r} are both {base!r}")
         parts[base][int(part or 0)] = _rows(base, tensor)
         origins[base] = name
     state = {name: _stack(name, part, origins) for name, part in parts.items()}
-    return adapt(state, config, antialias=dialect.antialias, origins=origins)
+    return adapt(state, config, antialias=key_map.antialias, origins=origins)
 
 
 def adapt(state: State, config: Config, *, antialias: bool = True, origins: Mapping[str, str] | None = None) -> State:
-    """Tensors under our names for the network of `config`: its position table resampled to size, and all of it checked.
+    """State dict for the network of `config`: its position table resampled to size, all names and shapes checked.
 
     Args:
+        state: tensors under our names.
         antialias: as `resample`.
-        origins: our name -> the name that messages give; ours by default.
+        origins: our name -> the checkpoint's name, for messages; ours by default.
 
     Raises:
-        CheckpointError: tensors are missing, extra or misshapen; it names them.
+        CheckpointError: tensors are missing, unexpected or of the wrong shape; it names them.
     """
-    state = _prefixless(config) | state | _positions(state, config, antialias=antialias)
+    state = _empty_prefix(config) | state | _resampled_positions(state, config, antialias=antialias)
     _check(state, config, origins or {name: name for name in state})
     return state
 
 
 def _rows(name: str, tensor: Tensor) -> Tensor:
-    """One tensor in our layout: patches as (y, x, channel), words and tokens as rows."""
+    """Tensor in our layout: patch pixels as (y, x, channel), tokens as rows."""
     if name == "patch_embedding.projection.weight" and tensor.ndim == 4:
         return tensor.permute(0, 2, 3, 1).flatten(1)
     if name == "inner_position" and tensor.ndim == 4:  # (1, d, rows, columns)
         return tensor[0].flatten(1).T
-    if name in ("prefix", "class_token", "inner_position", *TABLES) and tensor.ndim == 3:  # (1, tokens, D)
+    if name in ("prefix", "class_token", "inner_position", *POSITION_TABLES) and tensor.ndim == 3:  # (1, tokens, D)
         return tensor[0]
     return tensor
 
@@ -73,21 +75,21 @@ def _stack(name: str, parts: Mapping[int, Tensor], origins: Mapping[str, str]) -
     try:
         return torch.cat(ordered) if len(ordered) > 1 else ordered[0].contiguous()
     except RuntimeError as error:
-        raise CheckpointError(f"the parts of {name!r} ({origins[name]!r}, …) do not fit together: {error}") from error
+        raise CheckpointError(f"the parts of {name!r} ({origins[name]!r}, …) cannot be stacked: {error}") from error
 
 
-def _prefixless(config: Config) -> State:
-    """Our networks hold a prefix of no rows where there are no such tokens; others hold nothing."""
+def _empty_prefix(config: Config) -> State:
+    """Prefix of zero rows for a ViT without prefix tokens, which published checkpoints leave out."""
     without = isinstance(config, ViTConfig) and not config.prefix_tokens
     return {"prefix": torch.empty(0, config.dim)} if without else {}
 
 
-def _positions(state: State, config: Config, *, antialias: bool) -> State:
-    """What changes so that the position table has the resolution and the cover of `config`.
+def _resampled_positions(state: State, config: Config, *, antialias: bool) -> State:
+    """Position table at the resolution of `config`, and the prefix where it changes too.
 
-    A row for the class token alone, where registers follow (DINOv2), is added into that token.
+    Where only the class token has a row and registers follow it (DINOv2), the row is added to that token.
     """
-    name = TABLES[0] if isinstance(config, ViTConfig) else TABLES[1]
+    name = POSITION_TABLES[0] if isinstance(config, ViTConfig) else POSITION_TABLES[1]
     if (table := state.get(name)) is None or table.ndim != 2:
         return {}
     changes: State = {}
@@ -102,9 +104,12 @@ def _positions(state: State, config: Config, *, antialias: bool) -> State:
 
 
 def resample(table: Tensor, grid: int, *, antialias: bool) -> Tensor:
-    """A position table of a square grid, (g², D) row-major, at another resolution, (grid², D): bicubic.
+    """Position table of a square grid, (g², D) row-major, resampled to (grid², D): bicubic, in float32.
 
-    timm filters against aliasing and computes in float32; Hugging Face does not filter.
+    A table that has this size or is not square is returned as it is.
+
+    Args:
+        antialias: filter as timm does; Hugging Face does not.
     """
     old = math.isqrt(len(table))
     if old == grid or old**2 != len(table):
@@ -117,21 +122,21 @@ def resample(table: Tensor, grid: int, *, antialias: bool) -> Tensor:
 def _check(state: State, config: Config, origins: Mapping[str, str]) -> None:
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in build(config).state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    missing = [_theirs(name, origins) for name in expected if name not in found]
-    extra = [origins[name] for name in found if name not in expected]
-    misshapen = [
-        f"{origins[name]} {found[name]} instead of {shape}"
+    actual = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    missing = [_foreign_name(name, origins) for name in expected if name not in actual]
+    unexpected = [origins[name] for name in actual if name not in expected]
+    mismatched = [
+        f"{origins[name]} {actual[name]} instead of {shape}"
         for name, shape in expected.items()
-        if name in found and found[name] != shape
+        if name in actual and actual[name] != shape
     ]
-    findings = {"missing": missing, "not part of this network": extra, "of the wrong shape": misshapen}
-    if complaints := [f"{kind}: {_list(names)}" for kind, names in findings.items() if names]:
-        raise CheckpointError("; ".join(complaints))
+    problems = {"missing": missing, "not part of this network": unexpected, "of the wrong shape": mismatched}
+    if messages := [f"{problem}: {_join(names)}" for problem, names in problems.items() if names]:
+        raise CheckpointError("; ".join(messages))
 
 
-def _theirs(name: str, origins: Mapping[str, str]) -> str:
-    """The checkpoint's own name for a tensor it lacks, learnt from the same tensor of another block; else ours."""
+def _foreign_name(name: str, origins: Mapping[str, str]) -> str:
+    """Name of a missing tensor in the checkpoint's scheme, from the same tensor of another block; else ours."""
     head, _, rest = name.partition(".")
     number, _, leaf = rest.partition(".")
     for other, origin in origins.items():
@@ -140,5 +145,5 @@ def _theirs(name: str, origins: Mapping[str, str]) -> str:
     return name
 
 
-def _list(names: list[str], limit: int = 5) -> str:
+def _join(names: list[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

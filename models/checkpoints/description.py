@@ -1,4 +1,4 @@
-"""tessella's own file: safetensors whose header also holds configuration, labels and preprocessing. Knows no torch."""
+"""Checkpoint description in the header of our safetensors files: config, labels, preprocessing. No torch."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -16,22 +16,28 @@ _FAMILIES: dict[str, type[ViTConfig] | type[TNTConfig]] = {"vit": ViTConfig, "tn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a checkpoint says of itself: everything but the weights."""
+    """Checkpoint metadata: everything but the weights."""
 
     name: str
     config: Config
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     notes: dict[str, Any] = field(default_factory=dict)
-    """How it was made: data, split, seeds, accuracy. For people; nothing reads it back."""
+    """Training record (data, split, seeds, accuracy) or notes on inferred settings; informational."""
 
     def to_json(self) -> str:
-        family = next(name for name, kind in _FAMILIES.items() if isinstance(self.config, kind))
+        """JSON document for the header."""
+        family = next(name for name, config in _FAMILIES.items() if isinstance(self.config, config))
         document = asdict(self) | {"family": family}
         return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
+        """Description in a JSON document.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not one that this version understands.
+        """
         document = json.loads(text)
         family = _FAMILIES[document.pop("family")]
         preprocessing = document.pop("preprocessing")
@@ -44,10 +50,10 @@ class Description:
 
 
 def read_description(path: Path) -> Description | None:
-    """The description in a safetensors file's header, or None where the file is not one of ours.
+    """Description in a safetensors file's header, or None if the file is not one of ours.
 
     Raises:
-        ValueError: the header is ours but does not hold what this version understands.
+        ValueError: the header is ours, but not one that this version understands.
     """
     with safe_open(path, framework="numpy") as file:
         text = (file.metadata() or {}).get(HEADER_KEY)
@@ -56,4 +62,4 @@ def read_description(path: Path) -> Description | None:
     try:
         return Description.from_json(text)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its {HEADER_KEY!r} header is not one this version reads: {error!r}") from error
+        raise ValueError(f"{path}: its {HEADER_KEY!r} header is not one that this version reads: {error!r}") from error

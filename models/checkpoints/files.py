@@ -1,4 +1,4 @@
-"""Checkpoint files -> tensors by name: safetensors and PyTorch's own format, told apart by content, never run."""
+"""Checkpoint files read into tensors: safetensors and PyTorch pickles, recognised by content; no code is run."""
 
 import argparse
 import json
@@ -26,29 +26,35 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""In order of preference; an index names the files that a large checkpoint is split over."""
+"""Weight files in order of preference; an index names the files that a large checkpoint is split over."""
+STATE_DICT_KEYS = ("model_ema", "state_dict_ema", "model", "state_dict")
+"""Keys of training checkpoints that hold the state dict, in timm's order: an EMA of the weights goes first."""
+NAME_PREFIXES = ("module.", "_orig_mod.")
+"""Prefixes of all names under DistributedDataParallel and torch.compile."""
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files that hold a folder's one checkpoint.
+    """Weight files of the one checkpoint in a folder.
 
     Raises:
-        ModelNotFoundError: the folder holds none.
-        CheckpointError: it holds several, or its index names a file that is not there.
+        ModelNotFoundError: the folder has no checkpoint.
+        CheckpointError: it has several, or its index names a missing file.
     """
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(INDEX_SUFFIX) else (folder / name,)
-    found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
-    if not found and (others := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}"))):
-        raise CheckpointError(f"{folder} holds no weights, but {', '.join(others)}: name one file")
-    if not found:
+    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
+    if not files and (onnx := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}"))):
+        raise CheckpointError(f"{folder} holds no weights, but {', '.join(onnx)}: name one file")
+    if not files:
         raise ModelNotFoundError(
             f"{folder} holds no checkpoint: none of {', '.join(WEIGHT_FILES)}, and no *{SUFFIXES[0]}"
         )
-    if len(found) > 1:
-        raise CheckpointError(f"{folder} holds several checkpoints ({', '.join(f.name for f in found)}): name one")
-    return (found[0],)
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{folder} holds several checkpoints ({', '.join(file.name for file in files)}): name one"
+        )
+    return (files[0],)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -62,10 +68,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object.
+    """JSON object in a file.
 
     Raises:
-        CheckpointError: it cannot be read, or is not one.
+        CheckpointError: the file cannot be read, or holds something else.
     """
     try:
         document = json.loads(file.read_text("utf-8"))
@@ -78,14 +84,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return document
 
 
-STATE_DICT_KEYS = ("model_ema", "state_dict_ema", "model", "state_dict")
-"""Keys under which training scripts keep the weights, in timm's order: an average over training goes first."""
-NAME_PREFIXES = ("module.", "_orig_mod.")
-"""Put before every name by DistributedDataParallel and by torch.compile."""
-
-
 def read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor; of safetensors only the headers are read.
+    """Shapes of all tensors by name; of safetensors only the headers are read.
 
     Raises:
         CheckpointError: as `read_tensors`.
@@ -98,26 +98,26 @@ def read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
                 shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in names}
         else:
             shapes |= {name: tuple(tensor.shape) for name, tensor in _read_pickle(file).items()}
-    return _without_prefixes(shapes)
+    return _strip_prefixes(shapes)
 
 
 def read_tensors(files: Iterable[Path]) -> "dict[str, Tensor]":
-    """Every tensor of one checkpoint's files, by name, on the CPU, without what wrappers put around or before them.
+    """Tensors of one checkpoint by name, on the CPU, without training wrappers and their name prefixes.
 
     Raises:
-        CheckpointError: a file cannot be read, is empty, truncated, of neither format, or a pickle that carries code.
+        CheckpointError: a file cannot be read, is empty, truncated, of neither format, or a pickle that would run code.
     """
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= _read_safetensors(file) if is_safetensors(file) else _read_pickle(file)
-    return _without_prefixes(tensors)
+    return _strip_prefixes(tensors)
 
 
 def is_safetensors(file: Path) -> bool:
-    """By content: PyTorch's files are zip archives or, before 1.6, bare pickles.
+    """True for safetensors, False for PyTorch: zip archives or, before 1.6, bare pickles.
 
     Raises:
-        CheckpointError: it cannot be read, or is neither.
+        CheckpointError: the file cannot be read, or is neither.
     """
     try:
         with file.open("rb") as opened:
@@ -128,8 +128,8 @@ def is_safetensors(file: Path) -> bool:
         return False
     if start[8:9] == b"{":
         return True
-    found = f"begins with {start!r}" if start else "is empty"
-    raise CheckpointError(f"{file} {found}; expected a safetensors file or a PyTorch checkpoint")
+    content = f"begins with {start!r}" if start else "is empty"
+    raise CheckpointError(f"{file} {content}; expected a safetensors file or a PyTorch checkpoint")
 
 
 def _open_safetensors(file: Path, framework: str) -> Any:
@@ -151,23 +151,24 @@ def _read_pickle(file: Path) -> "dict[str, Tensor]":
     import torch
 
     try:
-        # a Namespace, which holds a training script's options beside the weights, runs nothing
+        # argparse.Namespace holds a training script's options beside the weights; unpickling it runs no code
         with file.open("rb") as opened, torch.serialization.safe_globals([argparse.Namespace]):
             document = torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(file, str(error))) from error
+        raise CheckpointError(_unpickling_message(file, str(error))) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(f"{file} is a damaged or truncated PyTorch checkpoint: {error}") from error
-    return _unwrapped(file, document)
+    return _state_dict(file, document)
 
 
-def _refusal(file: Path, message: str) -> str:
-    found = re.search(r"GLOBAL (\S+)", message)
-    what = f"it would run or build {found[1]!r}" if found else message.partition("\n")[0]
-    return f"{file} is refused: {what}. Served are pickles of tensors only; save the state dict, best as safetensors"
+def _unpickling_message(file: Path, message: str) -> str:
+    match = re.search(r"GLOBAL (\S+)", message)
+    reason = f"it would run or build {match[1]!r}" if match else message.partition("\n")[0]
+    advice = "Only pickles of tensors are loaded; save the state dict, preferably as safetensors"
+    return f"{file} is rejected: {reason}. {advice}"
 
 
-def _unwrapped(file: Path, document: Any) -> "dict[str, Tensor]":
+def _state_dict(file: Path, document: Any) -> "dict[str, Tensor]":
     import torch
 
     for key in STATE_DICT_KEYS:
@@ -175,15 +176,15 @@ def _unwrapped(file: Path, document: Any) -> "dict[str, Tensor]":
             document = document[key]
     if not isinstance(document, Mapping) or not document:
         raise CheckpointError(f"{file} holds {type(document).__name__}; expected a state dict: names and tensors")
-    if others := [str(key) for key, value in document.items() if not isinstance(value, torch.Tensor)]:
+    if invalid := [str(key) for key, value in document.items() if not isinstance(value, torch.Tensor)]:
         raise CheckpointError(
-            f"{file} holds {', '.join(others[:5])}, which are no tensors; expected a state dict, bare or under "
+            f"{file} holds {', '.join(invalid[:5])}, which are no tensors; expected a state dict, bare or under "
             f"{', '.join(STATE_DICT_KEYS)}"
         )
     return dict(document)
 
 
-def _without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
+def _strip_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
     for prefix in NAME_PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
@@ -191,6 +192,6 @@ def _without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def warn_if_not_finite(tensors: "Mapping[str, Tensor]", origin: str) -> None:
-    """Warns where weights hold NaN or infinity: every answer of such a network is NaN."""
-    if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
-        warnings.warn(f"{origin}: NaN or infinite numbers in {', '.join(broken[:5])}", stacklevel=2)
+    """Warn about NaN or infinite weights: every output of such a network is NaN."""
+    if names := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        warnings.warn(f"{origin}: NaN or infinite values in {', '.join(names[:5])}", stacklevel=2)

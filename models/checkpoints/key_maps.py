@@ -1,7 +1,7 @@
-"""How others name a checkpoint's tensors, as data: each dialect rewrites its names to ours. Knows no torch.
+"""Key maps: rules that rename the tensors of published checkpoints to our names. No torch.
 
-A name that ends in `#n` is part n of one of our tensors: rows to be stacked in that order (Q, K and V of `qkv`; class,
-distillation and register tokens of `prefix`).
+A new name that ends in `#n` is part n of one of our tensors; parts are stacked along their rows in that order (Q, K and
+V of `qkv`; class, distillation and register tokens of `prefix`).
 """
 
 import re
@@ -15,23 +15,26 @@ Rules = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
-    """A naming scheme.
+    """Naming scheme of a library's checkpoints.
 
-    `mark`: a pattern that one of its names matches and none of another dialect. `rules`: pattern and replacement, each
-    applied in turn. `ignored`: names without part in inference. `norm_eps`: LayerNorm's, where the scheme settles it.
-    `antialias`: whether its reference resamples position tables with an antialiased filter.
+    Attributes:
+        identifier: pattern that matches one key of this scheme and no key of another.
+        rules: pairs of pattern and replacement, applied in turn.
+        ignored: pattern of keys that inference does not use.
+        norm_eps: the library's LayerNorm epsilon for such checkpoints, None if it varies.
+        antialias: True if the library resamples position tables with an antialiased filter.
     """
 
     name: str
     family: str
-    mark: str
+    identifier: str
     rules: Rules
     ignored: str = r"(?!)"
     norm_eps: float | None = None
     antialias: bool = True
 
     def rename(self, name: str) -> str | None:
-        """Our name for a tensor, or None where it takes no part in inference."""
+        """Our name for a tensor, or None if inference does not use it."""
         if re.fullmatch(self.ignored, name):
             return None
         for pattern, replacement in self.rules:
@@ -55,7 +58,7 @@ _TIMM_BLOCK: Rules = (
 TIMM_VIT = KeyMap(
     name="timm's (also DeiT's, DeiT III's, MAE's and DINOv2's own)",
     family="vit",
-    mark=r"patch_embed\.proj\.weight",
+    identifier=r"patch_embed\.proj\.weight",
     rules=(
         (r"^cls_token$", "prefix#0"),
         (r"^dist_token$", "prefix#1"),
@@ -99,7 +102,7 @@ _HUGGING_FACE_IGNORED = r"(?:\w+\.)?(?:pooler\.dense\.\w+|embeddings\.mask_token
 HUGGING_FACE_DINOV2 = KeyMap(
     name="Hugging Face's for DINOv2",
     family="vit",
-    mark=r"(?:\w+\.)?encoder\.layer\.0\.layer_scale1\.lambda1",
+    identifier=r"(?:\w+\.)?encoder\.layer\.0\.layer_scale1\.lambda1",
     rules=_HUGGING_FACE,
     ignored=_HUGGING_FACE_IGNORED,
     norm_eps=1e-6,
@@ -108,7 +111,7 @@ HUGGING_FACE_DINOV2 = KeyMap(
 HUGGING_FACE_VIT = KeyMap(
     name="Hugging Face's for ViT and DeiT",
     family="vit",
-    mark=r"(?:\w+\.)?embeddings\.patch_embeddings\.projection\.weight",
+    identifier=r"(?:\w+\.)?embeddings\.patch_embeddings\.projection\.weight",
     rules=_HUGGING_FACE,
     ignored=_HUGGING_FACE_IGNORED,
     norm_eps=1e-12,
@@ -142,12 +145,12 @@ _TIMM_TNT: Rules = (
 )
 
 TIMM_TNT = KeyMap(
-    name="timm's for TNT", family="tnt", mark=r"pixel_embed\.proj\.weight", rules=_TIMM_TNT, norm_eps=1e-5
+    name="timm's for TNT", family="tnt", identifier=r"pixel_embed\.proj\.weight", rules=_TIMM_TNT, norm_eps=1e-5
 )
 OFFICIAL_TNT = KeyMap(
     name="the TNT authors'",
     family="tnt",
-    mark=r"blocks\.0\.inner_attn\.qk\.weight",
+    identifier=r"blocks\.0\.inner_attn\.qk\.weight",
     rules=(
         (r"^patch_embed\.", "pixel_embed."),
         (r"^inner_pos$", "pixel_pos"),
@@ -171,19 +174,19 @@ OFFICIAL_TNT = KeyMap(
 KEY_MAPS = (OFFICIAL_TNT, TIMM_TNT, TIMM_VIT, HUGGING_FACE_DINOV2, HUGGING_FACE_VIT)
 
 
-def recognise(names: Collection[str]) -> KeyMap:
-    """The dialect that a checkpoint's names are in.
+def find_key_map(names: Collection[str]) -> KeyMap:
+    """Key map for a checkpoint's tensor names.
 
     Raises:
-        CheckpointError: none that is known here, so not a ViT, DeiT or TNT.
+        CheckpointError: none matches, so it is not a ViT, DeiT or TNT.
     """
-    for dialect in KEY_MAPS:
-        if any(re.fullmatch(dialect.mark, name) for name in names):
-            return dialect
-    known = "; ".join(f"{dialect.name} ({_readable(dialect.mark)})" for dialect in KEY_MAPS)
+    for key_map in KEY_MAPS:
+        if any(re.fullmatch(key_map.identifier, name) for name in names):
+            return key_map
+    known = "; ".join(f"{key_map.name} ({_readable(key_map.identifier)})" for key_map in KEY_MAPS)
     raise CheckpointError(
         f"not a ViT, DeiT or TNT checkpoint: its {len(names)} tensors are named {_sample(names)}; "
-        f"known namings, each with a tensor it must have: {known}"
+        f"supported naming schemes, each with a tensor that it requires: {known}"
     )
 
 
@@ -191,5 +194,5 @@ def _sample(names: Collection[str]) -> str:
     return ", ".join(list(names)[:4]) + (", …" if len(names) > 4 else "")
 
 
-def _readable(mark: str) -> str:
-    return re.sub(r"\(\?:[^)]*\)\?|\\", "", mark)
+def _readable(identifier: str) -> str:
+    return re.sub(r"\(\?:[^)]*\)\?|\\", "", identifier)

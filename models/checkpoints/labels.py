@@ -1,4 +1,4 @@
-"""The names of a checkpoint's classes: its own, ImageNet-1k's where it has 1000 and names none, or numbers."""
+"""Class labels of a checkpoint: its own, ImageNet-1k's for 1000 unnamed classes, or numbers. No torch."""
 
 import json
 from collections.abc import Mapping
@@ -11,37 +11,37 @@ from ..errors import CheckpointError
 
 @cache
 def imagenet_1k() -> tuple[str, ...]:
-    """WordNet's names of the 1000 classes, in the order that every published ImageNet-1k head has."""
+    """ImageNet-1k labels: WordNet's names of the 1000 classes, in the order of published classification heads."""
     return tuple(json.loads((Path(__file__).parent / "imagenet_1k.json").read_text("utf-8"))["names"])
 
 
 def read_labels(document: Mapping[str, Any] | None, num_classes: int) -> tuple[tuple[str, ...], str | None]:
-    """One label per class, and a sentence where they were concluded rather than read.
+    """Labels, one per class, and a note if they were inferred rather than read.
 
     Args:
         document: the checkpoint's `config.json`: `id2label` (Hugging Face) or `label_names` (timm).
 
     Raises:
-        CheckpointError: it names another number of classes than the head has.
+        CheckpointError: the document and the head have different numbers of classes.
     """
-    named = _named(document or {}) if num_classes else None
-    if named is not None:
-        if len(named) != num_classes:
-            raise CheckpointError(f"config.json names {len(named)} classes, the head has {num_classes}")
-        return named, None
+    labels = _own_labels(document or {}) if num_classes else None
+    if labels is not None:
+        if len(labels) != num_classes:
+            raise CheckpointError(f"config.json names {len(labels)} classes, the head has {num_classes}")
+        return labels, None
     if num_classes == 1000:
-        return imagenet_1k(), "ImageNet-1k's, as there are 1000 classes and none is named"
-    return tuple(f"class {index}" for index in range(num_classes)), "numbers, as no class is named"
+        return imagenet_1k(), "ImageNet-1k labels, as there are 1000 classes without names"
+    return tuple(f"class {index}" for index in range(num_classes)), "class numbers, as the checkpoint names no classes"
 
 
-def _named(document: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _own_labels(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     if by_id := document.get("id2label"):
         return tuple(str(by_id[index]) for index in sorted(by_id, key=int))
-    recipe = document.get("pretrained_cfg", {})
-    names = document.get("label_names") or recipe.get("label_names")
+    pretrained_cfg = document.get("pretrained_cfg", {})
+    names = document.get("label_names") or pretrained_cfg.get("label_names")
     if not names:
         return None
     if isinstance(names, Mapping):
         names = [names[index] for index in sorted(names, key=int)]
-    descriptions = document.get("label_descriptions") or recipe.get("label_descriptions") or {}
+    descriptions = document.get("label_descriptions") or pretrained_cfg.get("label_descriptions") or {}
     return tuple(str(descriptions.get(name, name)) for name in names)

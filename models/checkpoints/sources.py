@@ -1,4 +1,4 @@
-"""Where a model's files lie: a shipped name, a path or a hub id -> files. Reads no weights, knows no torch."""
+"""Model sources (shipped name, path or hub id) resolved to files; weights are not read. No torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 class Overrides(TypedDict, total=False):
-    """What a user says of a checkpoint that does not say it itself; as `load_model`."""
+    """Overrides by the user for settings that a checkpoint lacks or gives wrongly; as in `load_model`."""
 
     architecture: str
     image_size: int
@@ -22,10 +22,12 @@ class Overrides(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkpoint's files.
+    """Files of a checkpoint.
 
-    `name`: under which it is served. `weights`: one file, or the shards of one checkpoint. `config`, `preprocessor`:
-    the `config.json` and `preprocessor_config.json` beside them, where there are.
+    Attributes:
+        name: served model name.
+        weights: one file, or the shards of one checkpoint.
+        config, preprocessor: contents of `config.json` and `preprocessor_config.json` beside them, None if absent.
     """
 
     name: str
@@ -35,30 +37,30 @@ class Source:
 
     @property
     def location(self) -> str:
-        """For messages."""
+        """Path of the weights, for messages."""
         return str(self.weights[0] if len(self.weights) == 1 else self.weights[0].parent)
 
 
 def shipped() -> list[str]:
-    """The checkpoints that come with the package, by name."""
+    """Names of the checkpoints that ship with the package."""
     return sorted(path.stem for path in ZOO.glob("*.safetensors"))
 
 
 def locate(source: str) -> Source:
-    """The files of a shipped name, a file, a folder, a hub id (`owner/name`, `owner/name@revision`), or `name=` one.
+    """Files of a shipped name, a file, a folder or a hub id (`owner/name`, `owner/name@revision`).
 
-    A hub id's files are downloaded where the cache lacks them.
+    `name=` before it sets the served name. A hub id's files are downloaded unless the cache has them.
 
     Raises:
-        ModelNotFoundError: nothing lies there.
-        CheckpointError: what lies there cannot be read, or is not one checkpoint.
+        ModelNotFoundError: there is no such file, folder or repository.
+        CheckpointError: it cannot be read, or is not one checkpoint.
     """
-    _, place = _split(source)
-    return read_source(served_name(source), _path(place))
+    _, location = _split(source)
+    return read_source(served_name(source), _path(location))
 
 
 def read_source(name: str, path: Path) -> Source:
-    """The files at a path, under a name. Raises as `locate`."""
+    """Files of a file or folder, to be served under a name. Raises as `locate`."""
     if path.is_dir():
         weights, folder = weight_files(path), path
     else:
@@ -68,65 +70,65 @@ def read_source(name: str, path: Path) -> Source:
 
 
 def onnx_file(source: str) -> Path | None:
-    """The .onnx file that `file`, `folder` or `name=` and one of them names; None where it names something else.
+    """ONNX file that a source (`file`, `folder`, or `name=` and either) names; None if it names something else.
 
-    A folder names the one .onnx file in it, where no weights lie beside that.
+    A folder names its only .onnx file, unless it holds weights as well.
 
     Raises:
-        ModelNotFoundError: it ends in `.onnx` and is not there.
+        ModelNotFoundError: the source ends in `.onnx` and does not exist.
     """
-    _, place = _split(source)
-    path = Path(place).expanduser()
+    _, location = _split(source)
+    path = Path(location).expanduser()
     try:
         if path.is_dir():
             files = list(path.glob(f"*{ONNX_SUFFIX}"))
             weights = any(file.suffix in SUFFIXES for file in path.iterdir())
             return files[0] if len(files) == 1 and not weights else None
-    except OSError:  # `locate` says what is wrong with it
+    except OSError:  # `locate` raises the error with its reason
         return None
     if path.suffix != ONNX_SUFFIX:
         return None
     if not path.is_file():
-        raise ModelNotFoundError(f"there is no file {place!r}")
+        raise ModelNotFoundError(f"there is no file {location!r}")
     return path
 
 
 def served_name(source: str) -> str:
-    """The name clients use: the one in `name=source`, or the last part of the source without revision and suffix."""
-    name, place = _split(source)
-    last = place.rstrip("/").rsplit("/", 1)[-1].partition("@")[0]
+    """Model name for clients: the one in `name=source`, or the last part of the source without revision and suffix."""
+    name, location = _split(source)
+    last = location.rstrip("/").rsplit("/", 1)[-1].partition("@")[0]
     return name or (last[: -len(suffix)] if (suffix := Path(last).suffix) in (*SUFFIXES, ONNX_SUFFIX) else last)
 
 
 def _split(source: str) -> tuple[str, str]:
-    """`name=source` -> (name, source); without a name, or where the whole is a path: ("", source)."""
-    name, separator, place = source.partition("=")
+    """Name and source of `name=source`; the name is empty if there is none, or if the whole is an existing path."""
+    name, separator, location = source.partition("=")
     if not separator or "/" in name or Path(source).exists():
         return "", source
-    return name, place
+    return name, location
 
 
-def _path(place: str) -> Path:
-    if place in shipped():
-        return ZOO / f"{place}.safetensors"
-    path = Path(place).expanduser()
+def _path(location: str) -> Path:
+    if location in shipped():
+        return ZOO / f"{location}.safetensors"
+    path = Path(location).expanduser()
     try:
         if path.exists():
             return path
     except OSError as error:
-        raise CheckpointError(f"{place} cannot be read: {error.strerror}") from error
-    identity = hub.parse(place)
-    if identity is not None and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
-        return hub.fetch(*identity)
-    raise ModelNotFoundError(_absence(place, path))
+        raise CheckpointError(f"{location} cannot be read: {error.strerror}") from error
+    hub_id = hub.parse(location)
+    if hub_id is not None and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
+        return hub.fetch(*hub_id)
+    raise ModelNotFoundError(_not_found_message(location, path))
 
 
-def _absence(place: str, path: Path) -> str:
-    if find_variant(place) is not None:
-        return f"{place!r} is an architecture, not a checkpoint: give a file of that architecture, or a hub id"
-    if path.suffix in (*SUFFIXES, ONNX_SUFFIX) or place.startswith(("/", ".", "~")):
-        return f"there is no file or folder {place!r}"
+def _not_found_message(location: str, path: Path) -> str:
+    if find_variant(location) is not None:
+        return f"{location!r} is an architecture, not a checkpoint: give a checkpoint file or a hub id"
+    if path.suffix in (*SUFFIXES, ONNX_SUFFIX) or location.startswith(("/", ".", "~")):
+        return f"there is no file or folder {location!r}"
     return (
-        f"{place!r} is no file or folder here, no hub id (`owner/name`), and none of the models that come with "
+        f"{location!r} is no file or folder, no hub id (`owner/name`), and none of the models that ship with "
         f"tessella ({', '.join(shipped()) or 'none are installed'})"
     )

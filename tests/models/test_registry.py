@@ -70,7 +70,9 @@ def test_network_and_classifier_give_the_same_logits(folder: Path) -> None:
 
 def test_bare_weights_load_with_a_warning_of_what_was_assumed(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save({"model": tensors}, tmp_path / "bare.pth")
-    with pytest.warns(UserWarning, match=r"bare does not say everything.*heads 3.*preprocessing is not given"):
+    with pytest.warns(
+        UserWarning, match=r"bare lacks settings, which were inferred.*heads 3.*preprocessing is not given"
+    ):
         model = load_model(str(tmp_path / "bare.pth"))
     assert model.labels == ("class 0", "class 1", "class 2")
 
@@ -80,7 +82,7 @@ def test_an_architecture_beside_bare_weights_is_enough(tensors: dict[str, Tensor
     write_json({"architecture": "deit_tiny_patch16_224"}, tmp_path / "config.json")
     description = describe(str(file))
     assert description.preprocessing.mean == (0.485, 0.456, 0.406)
-    (assumption,) = description.notes["concluded"]
+    (assumption,) = description.notes["inferred"]
     assert "preprocessing" in assumption
 
 
@@ -105,7 +107,7 @@ def test_hugging_faces_sidecars_are_read(tmp_path: Path) -> None:
     assert isinstance(description.config, ViTConfig)
     assert (description.config.heads, description.config.norm_eps) == (4, 1e-12)
     assert (description.labels, description.preprocessing.interpolation) == (LABELS, "bilinear")
-    assert description.notes["concluded"] == []
+    assert description.notes["inferred"] == []
 
 
 def test_dinov2_runs_at_the_size_of_its_processor(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_header_of_another_version_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "new.safetensors", metadata={HEADER_KEY: '{"family": "swin"}'})
-    with pytest.raises(CheckpointError, match="not one this version reads"):
+    with pytest.raises(CheckpointError, match="not one that this version reads"):
         describe(str(tmp_path / "new.safetensors"))
 
 
@@ -169,7 +171,7 @@ def test_an_explicit_dtype_is_honoured_and_logits_stay_float32(dtype: str, folde
     [
         ({"backend": "tensorrt"}, r"backend 'tensorrt' is not one of auto, torch"),
         ({"dtype": "int4"}, r"dtype 'int4' is not one of auto, float32"),
-        ({"architecture": "vit_tiny"}, r"architecture='vit_tiny' is not an architecture known here"),
+        ({"architecture": "vit_tiny"}, r"architecture='vit_tiny' is not a known architecture"),
         ({"image_size": 90}, r"patch_size \(16\) must be positive and divide image_size \(90\)"),
     ],
 )
@@ -201,7 +203,7 @@ def test_read_only_pixels_are_taken(folder: Path) -> None:
 
 def test_what_is_nowhere(tmp_path: Path) -> None:
     for source, complaint in {
-        "digits-vlt": r"'digits-vlt' is no file or folder here, no hub id",
+        "digits-vlt": r"'digits-vlt' is no file or folder, no hub id",
         str(tmp_path / "absent.pth"): r"there is no file or folder '.*absent\.pth'",
         "vit_base_patch16_224": r"is an architecture, not a checkpoint",
         str(tmp_path): r"holds no checkpoint: none of model\.safetensors",

@@ -1,4 +1,4 @@
-"""Parity: random weights made by timm give the same logits and embeddings through our loading and our networks."""
+"""Conversion parity: timm's networks with random weights give the same logits and embeddings once converted."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ...support.published_families import FAMILIES
 from ...support.references import BIG, distance, images, timm_network, write_timm, write_weights
 
 WHOLE = ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "tnt_s_patch16_224")
-"""At full depth and resolution; others have five patches a side, two blocks (big ones one) and all other dimensions."""
+"""Networks compared at full depth and resolution; others get five patches a side and two blocks (big ones one)."""
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if VARIANTS[name].dim >= BIG else ())
     for family in FAMILIES
@@ -70,33 +70,33 @@ def test_a_missing_tensor_is_named_as_the_checkpoint_would(tiny: dict[str, Tenso
         reload(without, tmp_path)
 
 
-def test_an_extra_tensor_is_named(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_an_unexpected_tensor_is_named(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not part of this network: attn_pool\.latent$"):
         reload(tiny | {"attn_pool.latent": torch.ones(1, 1, 192)}, tmp_path)
 
 
-def test_a_misshapen_tensor_is_named_with_both_shapes(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_tensor_of_the_wrong_shape_is_named_with_both_shapes(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     wrong = tiny | {"blocks.1.mlp.fc2.weight": torch.ones(192, 700)}
     expected = r"of the wrong shape: blocks\.1\.mlp\.fc2\.weight \(192, 700\) instead of \(192, 768\)"
     with pytest.raises(CheckpointError, match=expected):
         reload(wrong, tmp_path)
 
 
-def test_a_tensor_that_is_there_twice_is_refused(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_duplicate_tensor_is_rejected(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     twice = tiny | {"reg_token": torch.ones(1, 4, 192), "register_tokens": torch.ones(1, 4, 192)}
-    with pytest.raises(CheckpointError, match="twice"):
+    with pytest.raises(CheckpointError, match="duplicate tensor: 'register_tokens' and 'reg_token'"):
         reload(twice, tmp_path)
 
 
-def test_nothing_of_a_truncated_network_is_invented(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_missing_block_is_an_error(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     without_block = {name: tensor for name, tensor in tiny.items() if not name.startswith("blocks.0.")}
     with pytest.raises(CheckpointError, match=r"blocks\.0|block 0"):
         reload(without_block, tmp_path)
 
 
-def test_weights_that_are_nan_are_warned_of_by_name(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_nan_weights_raise_a_warning_with_their_names(tiny: dict[str, Tensor], tmp_path: Path) -> None:
     broken = tiny | {"norm.bias": torch.full((192,), torch.nan)}
-    with pytest.warns(UserWarning, match=r"tiny\.safetensors: NaN or infinite numbers in norm\.bias"):
+    with pytest.warns(UserWarning, match=r"tiny\.safetensors: NaN or infinite values in norm\.bias"):
         reload(broken, tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_translation_keeps_the_dtype(tiny: dict[str, Tensor], tmp_path: Path) ->
 
 
 @torch.inference_mode()
-def test_a_norm_after_picking_the_class_token(tmp_path: Path) -> None:
+def test_a_norm_after_class_token_pooling(tmp_path: Path) -> None:
     reference = timm_network("vit_tiny_patch16_224", depth=2, img_size=80, fc_norm=True)
     network = load_network(str(write_timm(reference, tmp_path)))
     assert distance(network.features(images(80)), theirs(reference, images(80))[1]) <= 1e-4

@@ -1,4 +1,4 @@
-"""Checkpoint files, and everything that is none: each is refused with what was found."""
+"""Checkpoint files in both formats; anything else is rejected with its content named."""
 
 import argparse
 import os
@@ -19,14 +19,14 @@ WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
 
 class Code:
-    """A pickle of it runs a command when it is read."""
+    """Object whose pickle runs a command when it is loaded."""
 
     def __reduce__(self) -> Any:
         return os.system, ("echo this must not run",)
 
 
-def same(found: dict[str, Tensor]) -> bool:
-    return found.keys() == WEIGHTS.keys() and all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+def same(tensors: dict[str, Tensor]) -> bool:
+    return tensors.keys() == WEIGHTS.keys() and all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
 
 
 def test_safetensors(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_several_files_are_one_checkpoint(tmp_path: Path) -> None:
         {f"module.{name}": tensor for name, tensor in WEIGHTS.items()},
         {"state_dict": {f"_orig_mod.{name}": tensor for name, tensor in WEIGHTS.items()}},
     ],
-    ids=["bare", "model", "state_dict beside other things", "average of weights first", "module.", "_orig_mod."],
+    ids=["bare", "model", "state_dict beside other things", "EMA first", "module.", "_orig_mod."],
 )
 @pytest.mark.parametrize("zipped", [True, False])
 def test_pickled(wrapped: Any, zipped: bool, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_pickled(wrapped: Any, zipped: bool, tmp_path: Path) -> None:
     assert read_shapes([tmp_path / "a.pth"]) == {"a.weight": (2, 3), "a.bias": (2,)}
 
 
-def test_the_format_is_told_by_content_not_by_suffix(tmp_path: Path) -> None:
+def test_the_format_is_recognised_by_content_not_by_suffix(tmp_path: Path) -> None:
     save_file(WEIGHTS, tmp_path / "a.bin")
     torch.save(WEIGHTS, tmp_path / "a.safetensors")
     assert same(read_tensors([tmp_path / "a.bin"]))
@@ -71,38 +71,38 @@ def test_the_format_is_told_by_content_not_by_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("read", [read_tensors, read_shapes])
-def test_a_pickle_with_code_is_refused_and_does_not_run(
+def test_a_pickle_with_code_is_rejected_and_does_not_run(
     read: Any, zipped: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"model": Code()}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"a\.pth is refused: .*system.*state dict, best as safetensors"):
+    with pytest.raises(CheckpointError, match=r"a\.pth is rejected: .*system.*state dict, preferably as safetensors"):
         read([tmp_path / "a.pth"])
     assert "must not run" not in capfd.readouterr().out
 
 
-def test_a_bare_pickle_with_code_is_refused(tmp_path: Path) -> None:
+def test_a_bare_pickle_with_code_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(pickle.dumps(Code(), protocol=2))
     with pytest.raises(CheckpointError):
         read_tensors([tmp_path / "a.pth"])
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         (b"", r"is empty; expected a safetensors file or a PyTorch checkpoint"),
         (b"these are the weights, honestly", r"begins with b'these are the we'"),
         (b"{}", r"begins with b'\{\}'"),
         (b'\x10\x00\x00\x00\x00\x00\x00\x00{"a": 1', r"damaged or truncated safetensors"),
         (b"PK\x03\x04 no archive", r"damaged or truncated PyTorch checkpoint"),
-        (b"\x80\x02 no pickle", r"is refused|damaged or truncated"),
+        (b"\x80\x02 no pickle", r"is rejected|damaged or truncated"),
     ],
 )
-def test_what_is_no_checkpoint(content: bytes, complaint: str, tmp_path: Path) -> None:
+def test_content_that_is_no_checkpoint(content: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match=complaint):
+    with pytest.raises(CheckpointError, match=message):
         read_tensors([file])
-    with pytest.raises(CheckpointError, match=complaint):
+    with pytest.raises(CheckpointError, match=message):
         read_shapes([file])
 
 
@@ -121,16 +121,16 @@ def test_truncated_anywhere(name: str, kept: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "complaint"),
+    ("document", "message"),
     [
         ([1, 2], r"holds list; expected a state dict"),
         ({}, r"holds dict; expected a state dict"),
         ({"epoch": 3, "weights": {}}, r"holds epoch, weights, which are no tensors"),
     ],
 )
-def test_a_pickle_without_state_dict(document: Any, complaint: str, tmp_path: Path) -> None:
+def test_a_pickle_without_state_dict(document: Any, message: str, tmp_path: Path) -> None:
     torch.save(document, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match=complaint):
+    with pytest.raises(CheckpointError, match=message):
         read_tensors([tmp_path / "a.pth"])
 
 
@@ -147,9 +147,9 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / "a.safetensors").chmod(0)
     else:  # the superuser may read everything
 
-        def refuse(*_: Any) -> None:
+        def deny(*_: Any) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "open", refuse)
+        monkeypatch.setattr(Path, "open", deny)
     with pytest.raises(CheckpointError, match=r"a\.safetensors cannot be read: Permission denied"):
         read_tensors([tmp_path / "a.safetensors"])

@@ -1,4 +1,4 @@
-"""Hub ids, against a local cache laid out as the hub lays it: refs, snapshots, blobs; the network is never asked."""
+"""Hub checkpoints in a local cache with the hub's layout (refs, snapshots, blobs); no network access."""
 
 import json
 from collections.abc import Callable
@@ -28,14 +28,14 @@ COMMIT, OLDER = "a" * 40, "b" * 40
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, offline."""
+    """Empty cache, offline."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 
 def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT, ref: str | None = "main") -> Path:
-    """Lays a folder's files into the cache as a download does: a blob each, and links from the snapshot to them."""
+    """Store a folder's files in the cache as a download does: one blob each, linked from the snapshot."""
     root = cache / f"models--{repository.replace('/', '--')}"
     snapshot = root / "snapshots" / commit
     snapshot.mkdir(parents=True)
@@ -56,7 +56,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_timm(network, tmp_path_factory.mktemp("tiny"))
 
 
-def test_an_id_loads_from_the_cache_with_its_recipe(cache: Path, tiny: Path) -> None:
+def test_an_id_loads_from_the_cache_with_its_preprocessing(cache: Path, tiny: Path) -> None:
     put(cache, "timm/vit_tiny_patch16_224.augreg_in21k", tiny)
     description = describe("timm/vit_tiny_patch16_224.augreg_in21k")
     assert description.name == "vit_tiny_patch16_224.augreg_in21k"
@@ -78,20 +78,20 @@ def test_a_tag_a_branch_and_a_commit_are_revisions(cache: Path, tiny: Path, tmp_
         assert describe(f"me/vit@{revision}").name == "vit"
 
 
-def test_a_missing_revision_says_which_there_are(cache: Path, tiny: Path) -> None:
+def test_a_missing_revision_error_lists_the_cached_ones(cache: Path, tiny: Path) -> None:
     put(cache, "me/vit", tiny)
     put(cache, "me/vit", tiny, OLDER, "pr/7")
     with pytest.raises(ModelNotFoundError, match=r"me/vit@v2 is not in the cache .*HF_HUB_OFFLINE.*main, pr/7"):
         describe("me/vit@v2")
 
 
-def test_an_id_that_is_not_cached_says_what_to_do(cache: Path) -> None:
-    expected = r"the cache has nothing of it.*`hf download timm/absent`; set HF_HOME .*or give a path"
+def test_an_uncached_id_error_names_the_remedies(cache: Path) -> None:
+    expected = r"the cache has nothing of it.*`hf download timm/absent`.* set HF_HOME .*or give a path"
     with pytest.raises(ModelNotFoundError, match=expected):
         describe("timm/absent")
 
 
-def test_a_repository_without_weights_says_so(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_cached_repository_without_weights_is_an_error(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("empty")
     (folder / "config.json").write_text("{}")
     put(cache, "me/empty", folder)
@@ -117,11 +117,11 @@ def test_shards_are_fetched_by_their_index(cache: Path, tiny: Path) -> None:
         describe("me/large")
 
 
-def _refusing(error: Callable[[], Exception]) -> Callable[..., str]:
-    def refuse(*_: Any, **__: Any) -> str:
+def _raising(error: Callable[[], Exception]) -> Callable[..., str]:
+    def fail(*_: Any, **__: Any) -> str:
         raise error()
 
-    return refuse
+    return fail
 
 
 def _hub_error(kind: type[Exception]) -> Exception:
@@ -131,42 +131,42 @@ def _hub_error(kind: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("kind", "complaint"),
+    ("kind", "message"),
     [
         (RepositoryNotFoundError, r"the hub has no model 'me/vit', or it is private.*HF_TOKEN"),
-        (GatedRepoError, r"me/vit asks for consent.*HF_TOKEN"),
+        (GatedRepoError, r"me/vit is gated.*HF_TOKEN"),
         (RevisionNotFoundError, r"me/vit has no revision 'v9'"),
     ],
 )
-def test_what_the_hub_refuses(kind: type[Exception], complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", _refusing(lambda: _hub_error(kind)))
-    with pytest.raises(ModelNotFoundError, match=complaint):
+def test_errors_of_the_hub_are_translated(kind: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _raising(lambda: _hub_error(kind)))
+    with pytest.raises(ModelNotFoundError, match=message):
         hub.fetch("me/vit", "v9")
 
 
-def test_an_unreachable_hub_is_asked_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_an_unreachable_hub_is_tried_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[str] = []
 
     def unreachable(repository: str, **_: Any) -> str:
-        asked.append(repository)
+        requested.append(repository)
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(ModelNotFoundError, match="the hub cannot be reached"):
         hub.fetch("me/vit", None)
-    assert asked == ["me/vit"]
+    assert requested == ["me/vit"]
 
 
 class Hub:
-    """The hub's API for one repository, in place of the network: a commit, its files and what was downloaded of it."""
+    """Stub of the hub's API for one repository: a commit, its files, and a record of downloads."""
 
     def __init__(self, cache: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         self.downloaded: list[str] = []
         self.revisions: list[str | None] = []
         self._folder, self._files = cache / "models--me--vit" / "snapshots" / COMMIT, files
         monkeypatch.setattr("huggingface_hub.snapshot_download", self._snapshot)
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", _refusing(lambda: _hub_error(RemoteEntryNotFoundError)))
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", _raising(lambda: _hub_error(RemoteEntryNotFoundError)))
 
     def _snapshot(self, repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         self.revisions.append(revision)
@@ -203,21 +203,21 @@ def test_one_format_is_downloaded_and_nothing_else(
     assert remote.revisions == ["v1", *[COMMIT] * (len(remote.revisions) - 1)], "files of two commits may be mixed"
 
 
-def test_a_repository_of_the_hub_without_weights_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_remote_repository_without_weights_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Hub(cache, OTHERS, monkeypatch)
     with pytest.raises(ModelNotFoundError, match=r"me/vit@v1 on the hub has no weights: none of model\.safetensors"):
         hub.fetch("me/vit", "v1")
 
 
-def test_a_part_of_a_snapshot_serves_offline(cache: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_snapshot_serves_offline(cache: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = put(cache, "me/vit", tiny)
     incomplete = IncompleteSnapshotError("README.md is missing", snapshot_path=str(snapshot))
-    monkeypatch.setattr("huggingface_hub.snapshot_download", _refusing(lambda: incomplete))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _raising(lambda: incomplete))
     assert hub.fetch("me/vit", None) == snapshot
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
+    ("source", "expected"),
     [
         ("timm/vit_tiny_patch16_224.augreg_in21k", ("timm/vit_tiny_patch16_224.augreg_in21k", None)),
         ("hf-hub:timm/vit@main", ("timm/vit", "main")),
@@ -229,11 +229,11 @@ def test_a_part_of_a_snapshot_serves_offline(cache: Path, tiny: Path, monkeypatc
         ("/a/b", None),
     ],
 )
-def test_what_an_id_looks_like(place: str, expected: tuple[str, str | None] | None) -> None:
-    assert hub.parse(place) == expected
+def test_parsing_of_hub_ids(source: str, expected: tuple[str, str | None] | None) -> None:
+    assert hub.parse(source) == expected
 
 
-def test_what_is_cached(cache: Path, tiny: Path) -> None:
+def test_cached_repositories(cache: Path, tiny: Path) -> None:
     assert list(hub.cached()) == []
     main = put(cache, "me/vit", tiny)
     other = put(cache, "me/vit", tiny, OLDER, "v1.0")

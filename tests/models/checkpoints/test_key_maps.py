@@ -1,4 +1,4 @@
-"""Every naming of tensors loads: Hugging Face's old and new, the authors' own; and tables resampled as timm does."""
+"""Key maps for Hugging Face's old and new names and the authors' own; position tables resampled as in timm."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tessella.models.checkpoints.convert import translate
-from tessella.models.checkpoints.key_maps import KEY_MAPS, recognise
+from tessella.models.checkpoints.key_maps import KEY_MAPS, find_key_map
 from tessella.models.errors import CheckpointError
 from tessella.models.networks.build import build_with_weights
 from tessella.models.registry import load_network
@@ -41,49 +41,49 @@ def hugging_face(name: str, **options: Any) -> nn.Module:
     return randomise(kind(kind.config_class(**SMALL, **options)))
 
 
-def answer(network: nn.Module, batch: Tensor, **options: Any) -> Tensor:
-    """Logits, or the class token where there is no head."""
+def output_of(network: nn.Module, batch: Tensor, **options: Any) -> Tensor:
+    """Logits, or the class token without a head."""
     output = network(batch, **options)
     logits: Tensor | None = getattr(output, "logits", None)
     return output.last_hidden_state[:, 0] if logits is None else logits
 
 
-def written_new(network: nn.Module, folder: Path) -> str:
+def save_new_names(network: nn.Module, folder: Path) -> str:
     network.config.save_pretrained(folder)  # type: ignore
     write_weights(network.state_dict(), folder / "model.safetensors")
     return str(folder)
 
 
-def written_old(network: nn.Module, folder: Path) -> str:
+def save_old_names(network: nn.Module, folder: Path) -> str:
     network.save_pretrained(folder)  # type: ignore
     return str(folder)
 
 
-@pytest.mark.parametrize("written", [written_old, written_new])
+@pytest.mark.parametrize("save", [save_old_names, save_new_names])
 @pytest.mark.parametrize(("name", "options"), HUGGING_FACE.items(), ids=HUGGING_FACE.keys())
 @torch.inference_mode()
 def test_hugging_face(
-    name: str, options: dict[str, Any], written: Callable[[nn.Module, Path], str], tmp_path: Path
+    name: str, options: dict[str, Any], save: Callable[[nn.Module, Path], str], tmp_path: Path
 ) -> None:
     reference = hugging_face(name, **options)
-    ours = load_network(written(reference, tmp_path))
+    ours = load_network(save(reference, tmp_path))
     batch = images(40)
-    assert distance(ours(batch), answer(reference, batch)) <= 1e-4
+    assert distance(ours(batch), output_of(reference, batch)) <= 1e-4
     exact = build_with_weights(ours.config, translate(reference.double().state_dict(), ours.config))
-    assert distance(exact(batch.double()), answer(reference, batch.double())) <= 1e-10
+    assert distance(exact(batch.double()), output_of(reference, batch.double())) <= 1e-10
 
 
 @pytest.mark.parametrize("name", ["ViTForImageClassification", "Dinov2ForImageClassification"])
 @torch.inference_mode()
 def test_hugging_face_at_another_resolution(name: str, tmp_path: Path) -> None:
     reference = hugging_face(name)
-    ours = load_network(written_old(reference, tmp_path), image_size=72)
+    ours = load_network(save_old_names(reference, tmp_path), image_size=72)
     options = {"interpolate_pos_encoding": True} if name.startswith("ViT") else {}
-    assert distance(ours(images(72)), answer(reference, images(72), **options)) <= 1e-4
+    assert distance(ours(images(72)), output_of(reference, images(72), **options)) <= 1e-4
 
 
 def official_tnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm's names -> those of huawei-noah/Efficient-AI-Backbones, with the tensor that it keeps and never reads."""
+    """State dict under the names of huawei-noah/Efficient-AI-Backbones, with its unused `outer_tokens`."""
     names = {
         "patch_pos": "outer_pos",
         "pixel_pos": "inner_pos",
@@ -102,8 +102,8 @@ def official_tnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for name, tensor in state.items():
         new = name
-        for timms, official in names.items():
-            new = new.replace(timms, official)
+        for timm_name, official in names.items():
+            new = new.replace(timm_name, official)
         renamed[new] = tensor.flatten(2).transpose(1, 2) if name == "pixel_pos" else tensor
     return renamed | {"outer_tokens": torch.zeros(1, 25, 384)}
 
@@ -113,7 +113,7 @@ def deit3_of_the_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dinov2_of_the_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm's names and tables -> facebookresearch/dinov2's, whose table has a row for the class token."""
+    """State dict under the names of facebookresearch/dinov2, whose table has a row for the class token."""
     renamed = {name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): state[name] for name in state}
     renamed["register_tokens"] = renamed.pop("reg_token")
     row = torch.full((1, 1, renamed["cls_token"].shape[2]), 0.25)
@@ -153,22 +153,22 @@ def test_resampled_as_timm_does(name: str, size: int, tmp_path: Path) -> None:
     assert distance(ours(images(size)), reference(images(size))) <= 1e-4
 
 
-def test_no_name_is_in_two_dialects() -> None:
-    marks = ["patch_embed.proj.weight", "vit.embeddings.patch_embeddings.projection.weight", "pixel_embed.proj.weight"]
-    for mark in marks:
-        assert sum(bool(re.fullmatch(dialect.mark, mark)) for dialect in KEY_MAPS) == 1, mark
+def test_each_key_matches_one_key_map() -> None:
+    keys = ["patch_embed.proj.weight", "vit.embeddings.patch_embeddings.projection.weight", "pixel_embed.proj.weight"]
+    for key in keys:
+        assert sum(bool(re.fullmatch(key_map.identifier, key)) for key_map in KEY_MAPS) == 1, key
 
 
-def test_another_network_is_refused_with_what_was_found_and_what_was_expected() -> None:
+def test_another_network_is_rejected_with_its_names_and_the_expected_ones() -> None:
     import timm
 
     names = timm.create_model("resnet18", device="meta").state_dict().keys()
     with pytest.raises(CheckpointError, match=r"conv1\.weight.*patch_embed\.proj\.weight"):
-        recognise(names)
+        find_key_map(names)
 
 
 @pytest.mark.parametrize(("name", "norm_eps"), [("ViTModel", 1e-12), ("Dinov2Model", 1e-6)])
-def test_the_dialect_settles_the_epsilon_of_bare_weights(name: str, norm_eps: float, tmp_path: Path) -> None:
+def test_the_key_map_gives_the_epsilon_of_bare_weights(name: str, norm_eps: float, tmp_path: Path) -> None:
     import transformers
 
     kind = getattr(transformers, name)

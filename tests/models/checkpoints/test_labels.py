@@ -1,4 +1,4 @@
-"""Class names: ImageNet-1k's ship, a checkpoint's own go first, and none is invented."""
+"""Class labels: a checkpoint's own first, then ImageNet-1k's, then numbers."""
 
 import pytest
 
@@ -29,17 +29,17 @@ def test_own_names(document: dict[str, object]) -> None:
     assert read_labels(document, 3) == (("a", "c", "k"), None)
 
 
-def test_own_names_of_another_number_are_refused() -> None:
+def test_own_names_must_match_the_head() -> None:
     with pytest.raises(CheckpointError, match="names 2 classes, the head has 3"):
         read_labels({"id2label": {"0": "a", "1": "b"}}, 3)
 
 
-def test_names_that_were_concluded_say_so() -> None:
-    labels, doubt = read_labels(None, 1000)
+def test_inferred_labels_come_with_a_note() -> None:
+    labels, note = read_labels(None, 1000)
     assert labels == imagenet_1k()
-    assert doubt is not None
+    assert note is not None
     assert read_labels({}, 2)[0] == ("class 0", "class 1")
 
 
-def test_without_head_there_are_none() -> None:
+def test_no_labels_without_a_head() -> None:
     assert read_labels({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, 0)[0] == ()

@@ -1,4 +1,4 @@
-"""Sources: names, files, folders, shards; and what is said where they are none."""
+"""Sources: shipped names, files, folders, shards; and the errors for anything else."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_served_names(source: str, name: str) -> None:
     assert served_name(source) == name
 
 
-def test_a_file_with_sidecars_beside_it(tmp_path: Path) -> None:
+def test_a_file_with_a_config_beside_it(tmp_path: Path) -> None:
     file = put(tmp_path / "a.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     source = locate(str(file))
@@ -59,7 +59,7 @@ def test_a_folder_with_one_file_of_another_name(tmp_path: Path) -> None:
     assert locate(str(tmp_path)).weights == (file,)
 
 
-def test_a_folder_with_several_asks_which(tmp_path: Path) -> None:
+def test_a_folder_with_several_checkpoints_is_ambiguous(tmp_path: Path) -> None:
     put(tmp_path / "a.safetensors")
     put(tmp_path / "b.safetensors")
     with pytest.raises(CheckpointError, match=r"several checkpoints \(a\.safetensors, b\.safetensors\): name one"):
@@ -74,7 +74,7 @@ def test_shards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "complaint"),
+    ("index", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "holds a list; expected a JSON object"),
@@ -83,15 +83,15 @@ def test_shards(tmp_path: Path) -> None:
         ('{"weight_map": {"a": "../up.safetensors"}}', r"names up\.safetensors, which is not in its folder"),
     ],
 )
-def test_a_broken_index(index: str, complaint: str, tmp_path: Path) -> None:
+def test_a_broken_index(index: str, message: str, tmp_path: Path) -> None:
     put(tmp_path / "up.safetensors")
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(CheckpointError, match=complaint):
+    with pytest.raises(CheckpointError, match=message):
         locate(str(tmp_path / "large"))
 
 
-def test_a_broken_sidecar_is_named(tmp_path: Path) -> None:
+def test_a_broken_config_is_named(tmp_path: Path) -> None:
     file = put(tmp_path / "a.safetensors")
     (tmp_path / "config.json").write_text("not json")
     with pytest.raises(CheckpointError, match=r"config\.json is not JSON"):
@@ -103,12 +103,12 @@ def test_a_name_that_is_too_long_for_a_path() -> None:
         locate("x" * 5000)
 
 
-def test_what_ships_is_found_by_name() -> None:
+def test_shipped_checkpoints_are_found_by_name() -> None:
     for name in shipped():
         assert locate(name).weights[0].is_file()
 
 
-def test_a_folder_with_several_onnx_files_asks_which(tmp_path: Path) -> None:
+def test_a_folder_with_several_onnx_files_is_ambiguous(tmp_path: Path) -> None:
     for name in ("model.onnx", "model_int8.onnx"):
         (tmp_path / name).touch()
     with pytest.raises(CheckpointError, match=r"no weights, but model\.onnx, model_int8\.onnx: name one file"):
@@ -121,7 +121,7 @@ def test_a_folder_with_one_onnx_file_and_no_weights_is_that_file(tmp_path: Path)
     (tmp_path / "m.onnx").touch()
     assert onnx_file(f"mine={tmp_path}") == tmp_path / "m.onnx"
     (tmp_path / "n.onnx").touch()
-    assert onnx_file(str(tmp_path)) is None, "which of the two?"
+    assert onnx_file(str(tmp_path)) is None, "two candidates"
     (tmp_path / "n.onnx").rename(tmp_path / "n.safetensors")
     assert onnx_file(str(tmp_path)) is None, "weights come first"
     assert onnx_file("x" * 5000) is None
