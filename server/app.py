@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from .. import __version__
-from .http.auth import AccessMiddleware, Keys, read_keys
+from .http.auth import ApiKeyMiddleware, ApiKeys, read_api_keys
 from .http.error_responses import install_error_handlers
-from .http.openapi import complete
+from .http.openapi import extend_openapi
 from .http.rate_limit import RateLimiter
 from .http.request_context import RequestContextMiddleware
-from .http.schemas import HealthAnswer
+from .http.schemas import HealthResponse
 from .http.service import Service, service_of
 from .observability.gauges import measure
 from .observability.metrics import CONTENT_TYPE, render
@@ -68,7 +68,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
         if service.benchmarks:
             await service.benchmarks.close()
         await repository.close()
-        service.urls.close()
+        service.url_fetcher.close()
         if tracing:
             await asyncio.to_thread(tracing.close)
 
@@ -92,20 +92,22 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     for protocol in (openai_embeddings, huggingface, open_inference, nvidia_retrieval):
         app.include_router(protocol.router)
     app.mount("/ui", PAGES, name="pages")
-    complete(app)
+    extend_openapi(app)
     return app
 
 
-def _keys(service: Service) -> Keys:
+def _keys(service: Service) -> ApiKeys:
     settings = service.settings
-    keys = read_keys(settings.api_key, settings.api_key_file)
-    return Keys(keys, RateLimiter(settings.rate_limit, len(keys), service.accounts) if settings.rate_limit else None)
+    keys = read_api_keys(settings.api_key, settings.api_key_file)
+    return ApiKeys(
+        keys, RateLimiter(settings.rate_limit, len(keys), service.rate_limit_file) if settings.rate_limit else None
+    )
 
 
-def _add_middleware(app: FastAPI, service: Service, keys: Keys, tracing: Tracing | None) -> None:
+def _add_middleware(app: FastAPI, service: Service, keys: ApiKeys, tracing: Tracing | None) -> None:
     """The last one added is the outermost."""
     settings = service.settings
-    app.add_middleware(AccessMiddleware, keys=keys)
+    app.add_middleware(ApiKeyMiddleware, keys=keys)
     if settings.cors_origin:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
     if tracing:
@@ -114,7 +116,7 @@ def _add_middleware(app: FastAPI, service: Service, keys: Keys, tracing: Tracing
 
 
 @asynccontextmanager
-async def _grpc(service: Service, keys: Keys) -> AsyncIterator[None]:
+async def _grpc(service: Service, keys: ApiKeys) -> AsyncIterator[None]:
     """gRPC beside HTTP, where it is wanted; it needs an extra."""
     if service.settings.grpc_port is None:
         yield
@@ -131,12 +133,15 @@ async def page(request: Request) -> Response:
 
 
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> HealthAnswer:
-    return HealthAnswer(status="alive")
+async def healthz() -> HealthResponse:
+    return HealthResponse(status="alive")
 
 
 @router.get(
-    "/readyz", summary="Does it answer requests?", response_model=HealthAnswer, responses={503: {"model": HealthAnswer}}
+    "/readyz",
+    summary="Does it answer requests?",
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse}},
 )
 async def readyz(request: Request) -> JSONResponse:
     """200 when every model is loaded and warm; 503 while loading, after a failure, and while draining."""
@@ -148,5 +153,5 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
     engines = (model.engine for model in service.repository.models.values())
-    measure(service.metrics, () if service.gather else [engine.info.device for engine in engines if engine])
-    return PlainTextResponse(render(await service.counted()), media_type=CONTENT_TYPE)
+    measure(service.metrics, () if service.gather_metrics else [engine.info.device for engine in engines if engine])
+    return PlainTextResponse(render(await service.collect_metrics()), media_type=CONTENT_TYPE)

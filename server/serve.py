@@ -13,7 +13,7 @@ from types import FrameType
 from ..models.cpu import usable_cores
 from ..models.packages import installed
 from .app import create_app
-from .http.auth import read_keys
+from .http.auth import read_api_keys
 from .http.service import Service
 from .http.uvicorn_config import Server, server_config
 from .lifecycle import end_within, run, settle, spare_what_is_here
@@ -71,7 +71,7 @@ def serve(settings: Settings) -> int:
         OSError: the address cannot be listened on.
         ValueError: two models of one name, several devices in one process, or no certificate where one is named.
     """
-    keys = read_keys(settings.api_key, settings.api_key_file)  # once: a front end that starts again has the same
+    keys = read_api_keys(settings.api_key, settings.api_key_file)  # once: a front end that starts again has the same
     fixed = {"frontends": front_ends(settings), "api_key": keys, "api_key_file": None}
     settings = settings.model_copy(update=fixed)
     _check_certificate(settings.tls_certificate, settings.tls_key)

@@ -1,6 +1,6 @@
-"""Who may use the service: API keys, compared in constant time. Pages, documentation and health are open.
+"""API keys, compared in constant time, and access to admin routes. Pages, documentation and health checks are public.
 
-What changes the service itself, an *admin* route, is for whoever has a key, or for this machine where no key is set.
+*Admin* routes change the service itself. They require a key, or, if none is configured, a client on this machine.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import Forbidden
-from .error_responses import failure
+from .error_responses import error_response
 from .rate_limit import RateLimiter
 from .service import service_of
 
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
-OPEN_FOLDERS = ("/ui/", "/docs-assets/", "/docs/")
+PUBLIC_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+PUBLIC_PREFIXES = ("/ui/", "/docs-assets/", "/docs/")
 
 
-class Keys:
-    """The keys of a service; false where it has none, and everybody may do everything.
+class ApiKeys:
+    """API keys of a service. False if there are none: every client then has access.
 
     Args:
-        limiter: of the keys, by their place.
+        limiter: rate limiter for the keys, by index.
     """
 
     def __init__(self, keys: Sequence[str], limiter: RateLimiter | None = None) -> None:
@@ -41,68 +41,75 @@ class Keys:
         return bool(self._digests)
 
     def admit(self, headers: Mapping[str, Any]) -> float | None:
-        """Seconds until a request may pass, 0 for at once; None: it carries none of the keys.
+        """Admit a request by its headers: 0, seconds to wait if its rate is exceeded, or None without a valid key.
 
         Args:
-            headers: with names in lower case; the key is in `authorization: Bearer …` or `x-api-key`.
+            headers: with lower-case names; the key is in `authorization: Bearer …` or `x-api-key`.
         """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = _digest(token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", ""))
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # never stops at the first
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]  # all of them: constant time
         if not any(matches):
             return None
         return self._limiter.admit(matches.index(True)) if self._limiter else 0.0
 
 
-class AccessMiddleware:
-    """Answers 401 to a request without one of the keys, and 429 to one that comes too soon after others of its key."""
+class ApiKeyMiddleware:
+    """ASGI middleware that answers 401 without a valid API key, and 429 above the key's rate limit."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
         self.app = app
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self.app
-        if scope["type"] == "http" and self._keys and not is_open(scope["path"], scope["method"]):
-            answer = self._refusal(Headers(scope=scope), scope["path"]) or self.app
-        await answer(scope, receive, send)
+        app = self.app
+        if scope["type"] == "http" and self._keys and not is_public_route(scope["path"], scope["method"]):
+            app = self._rejection(Headers(scope=scope), scope["path"]) or self.app
+        await app(scope, receive, send)
 
-    def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
+    def _rejection(self, headers: Headers, path: str) -> JSONResponse | None:
         wait = self._keys.admit(headers)
         if wait is None:
-            message = "no valid API key; send it as 'Authorization: Bearer …' or 'x-api-key'"
-            response = failure(401, message, "unauthorized", path)
+            message = "missing or invalid API key; send it as 'Authorization: Bearer …' or 'x-api-key'"
+            response = error_response(401, message, "unauthorized", path)
             response.headers["www-authenticate"] = "Bearer"
             return response
         if not wait:
             return None
-        message = f"this key's requests come too fast; the next may come in {wait:.3f} s"
-        response = failure(429, message, "rate_limited", path)
+        response = error_response(429, rate_limit_message(wait), "rate_limited", path)
         response.headers["retry-after"] = str(math.ceil(wait))
         return response
 
 
-def is_open(path: str, method: str) -> bool:
-    """Whether a request needs no key where keys are set."""
-    return method in ("GET", "HEAD", "OPTIONS") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS))
+def rate_limit_message(wait: float) -> str:
+    """Error message for a request above its key's rate limit. `wait`: in seconds."""
+    return f"the rate limit of this API key is exceeded; retry in {wait:.3f} s"
+
+
+def is_public_route(path: str, method: str) -> bool:
+    """Whether a request needs no API key even if keys are configured."""
+    return method in ("GET", "HEAD", "OPTIONS") and (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES))
 
 
 async def require_admin(request: Request) -> None:
-    """A dependency of admin routes: with keys set, AccessMiddleware has seen one; without, only this machine may.
+    """Dependency of admin routes: without configured keys, only clients on this machine have access.
 
-    A page of another origin that is open in a browser on this machine may not, whatever name it reaches it by.
+    With keys, `ApiKeyMiddleware` has checked one. Without, cross-origin requests are rejected as well, and so are those
+    to another host name: a web page open in a browser on this machine must not reach admin routes (DNS rebinding).
 
     Raises:
-        Forbidden: the request comes from elsewhere.
+        Forbidden: the request is from another machine or another origin.
     """
     settings = service_of(request).settings
     if settings.api_key or settings.api_key_file:
         return
     host, origin = request.url.hostname or "", request.headers.get("origin")
     if not (is_loopback(request.client.host if request.client else "") and is_loopback(host)):
-        raise Forbidden("without an API key this is only for requests from this machine; start with --api-key")
+        raise Forbidden("this route accepts only local requests unless an API key is configured; set --api-key")
     if origin is not None and urlsplit(origin).netloc != request.url.netloc:
-        raise Forbidden(f"a page of {origin} may not do this; start with --api-key")
+        raise Forbidden(
+            f"this route accepts no request from origin {origin} unless an API key is configured; set --api-key"
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -113,20 +120,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_keys(keys: Sequence[str], file: Path | None) -> tuple[str, ...]:
-    """Those given, and those in the file: one a line; empty lines and lines that begin with # are passed over.
+def read_api_keys(keys: Sequence[str], file: Path | None) -> tuple[str, ...]:
+    """API keys from settings and from a file with one per line; empty lines and comments (#) are skipped.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no key.
+        ValueError: it contains no key.
     """
     if file is None:
         return tuple(keys)
     lines = (line.strip() for line in file.read_text().splitlines())
-    found = tuple(line for line in lines if line and not line.startswith("#"))
-    if not found:
-        raise ValueError(f"{file} holds no API key; write one a line")
-    return (*keys, *found)
+    from_file = tuple(line for line in lines if line and not line.startswith("#"))
+    if not from_file:
+        raise ValueError(f"{file} contains no API key; write one per line")
+    return (*keys, *from_file)
 
 
 def _digest(key: str) -> bytes:

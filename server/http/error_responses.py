@@ -1,4 +1,4 @@
-"""Errors as HTTP: which status each kind has, its one JSON shape, and how /docs describes it."""
+"""Error responses: HTTP status of each service error, its JSON body, and its description in /docs."""
 
 import math
 from typing import Any
@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from .. import errors
-from .schemas import Failure, OpenAIFailure
+from .schemas import ErrorResponse, OpenAIErrorResponse
 
-STATUS: dict[type[errors.ServiceError], int] = {
+STATUS_CODES: dict[type[errors.ServiceError], int] = {
     errors.BadRequest: 400,
     errors.Forbidden: 403,
     errors.ModelNotServed: 404,
@@ -29,87 +29,95 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InferenceFailed: 503,
     errors.DeadlineExceeded: 504,
 }
-RETRY_AFTER_SECONDS = {429: 1, 503: 2}
-"""Where nothing is known that tells better."""
-MOST_RETRY_AFTER_SECONDS = 60
+DEFAULT_RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+MAX_RETRY_AFTER_SECONDS = 60
+OPENAI_PATHS = ("/v1/embeddings",)
+"""Paths whose errors have the shape that OpenAI's clients read."""
+
 _HTTP_TYPES = {404: "not_found", 405: "method_not_allowed"}
+_DESCRIPTIONS: dict[int, tuple[str, str, str]] = {
+    400: ("Malformed request", "bad_request", "invalid parameters: top_k: Input should be greater than or equal to 1"),
+    401: (
+        "Missing or invalid API key",
+        "unauthorized",
+        "missing or invalid API key; send it as 'Authorization: Bearer …' or 'x-api-key'",
+    ),
+    403: (
+        "No API key configured, and the request is not local",
+        "forbidden",
+        "this route accepts only local requests unless an API key is configured; set --api-key",
+    ),
+    404: ("Unknown model", "model_not_found", "no model 'cats' is served; there is: digits-vit, digits-tnt"),
+    409: ("A benchmark is running", "benchmark_running", "benchmark 5c1b8a0e42d7 is running; one runs at a time"),
+    413: ("Too many bytes, pixels or images", "too_large", "the request body exceeds 67,108,864 bytes"),
+    415: ("Unsupported content type", "unsupported_media_type", "content type 'text/html' is not supported"),
+    422: ("Image cannot be decoded", "invalid_image", "the JPEG image is damaged: image file is truncated"),
+    429: ("Overloaded; see Retry-After", "overloaded", "1024 images are in the queue, at most 1024 are accepted"),
+    501: ("Unsupported part of the protocol", "unsupported", "shared memory is not supported"),
+    503: ("Loading, failed or shutting down; see Retry-After", "not_ready", "model 'digits-vit' is loading"),
+    504: ("Request timed out", "deadline_exceeded", "no answer within 0.5 s"),
+}
+"""Description of each status, with the type and message of an example."""
 
 
-class _Descriptions(dict[int, dict[str, Any]]):
+class _Responses(dict[int, dict[str, Any]]):
     def only(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
         return {status: self[status] for status in statuses}
 
 
-_MEANINGS: dict[int, tuple[str, str, str]] = {
-    400: ("Malformed request", "bad_request", "invalid parameters: top_k: Input should be greater than or equal to 1"),
-    401: ("No API key, or a wrong one", "unauthorized", "no valid API key; send it as 'Authorization: Bearer …'"),
-    403: (
-        "Needs a key, or comes from this machine where no key is set",
-        "forbidden",
-        "without an API key this is only for requests from this machine; start with --api-key",
-    ),
-    404: ("No such model", "model_not_found", "no model 'cats' is served; there is: digits-vit, digits-tnt"),
-    409: ("Another one is running", "benchmark_running", "benchmark 5c1b8a0e42d7 is running; one runs at a time"),
-    413: ("Too many bytes, pixels or images", "too_large", "the body is larger than 67,108,864 bytes"),
-    415: ("Content type that is not read", "unsupported_media_type", "content type 'text/html' is not read"),
-    422: ("The image cannot be decoded", "invalid_image", "the JPEG image is damaged: image file is truncated"),
-    429: ("Too much at once; see Retry-After", "overloaded", "1024 images are in the queue, at most 1024 are accepted"),
-    501: ("A part of the protocol that is not served", "unsupported", "shared memory is not served"),
-    503: ("Loading, failed or shutting down; see Retry-After", "not_ready", "model 'digits-vit' is loading"),
-    504: ("No answer within the request's time", "deadline_exceeded", "no answer within 0.5 s"),
-}
-"""Status -> what it means, and the type and text of an example."""
-ERROR_EXAMPLES = {status: example for status, (_, *example) in _MEANINGS.items()}
-ERRORS = _Descriptions({status: {"model": Failure, "description": row[0]} for status, row in _MEANINGS.items()})
-OPENAI_ERRORS = _Descriptions(
-    {status: {"model": OpenAIFailure, "description": row[0]} for status, row in _MEANINGS.items()}
+ERROR_EXAMPLES = {status: example for status, (_, *example) in _DESCRIPTIONS.items()}
+ERROR_RESPONSES = _Responses(
+    {status: {"model": ErrorResponse, "description": row[0]} for status, row in _DESCRIPTIONS.items()}
 )
-OPENAI_PATHS = ("/v1/embeddings",)
-"""Where errors have the shape whose message OpenAI's clients show."""
+OPENAI_ERROR_RESPONSES = _Responses(
+    {status: {"model": OpenAIErrorResponse, "description": row[0]} for status, row in _DESCRIPTIONS.items()}
+)
 
 
-def failure(
+def error_response(
     status: int, message: str, error_type: str, path: str = "", retry_after: float | None = None
 ) -> JSONResponse:
-    """An error's response. `path`: of the request, which has a say in the shape. `retry_after`: in seconds."""
-    wait = seconds_before_retry(status, retry_after)
+    """JSON response of an error. `path`: of the request, which selects the shape. `retry_after`: in seconds."""
+    wait = retry_after_seconds(status, retry_after)
     headers = {} if wait is None else {"retry-after": str(wait)}
-    return JSONResponse(failure_document(message, error_type, path), status, headers)
+    return JSONResponse(error_body(message, error_type, path), status, headers)
 
 
-def seconds_before_retry(status: int, estimate: float | None = None) -> int | None:
-    """How long a client is asked to wait before it tries again; None where that would not help."""
-    if status not in RETRY_AFTER_SECONDS:
+def retry_after_seconds(status: int, estimate: float | None = None) -> int | None:
+    """Value of Retry-After, from 1 to `MAX_RETRY_AFTER_SECONDS`; None for a status where retrying does not help."""
+    if status not in DEFAULT_RETRY_AFTER_SECONDS:
         return None
-    seconds = RETRY_AFTER_SECONDS[status] if estimate is None else math.ceil(estimate)
-    return min(max(1, seconds), MOST_RETRY_AFTER_SECONDS)
+    seconds = DEFAULT_RETRY_AFTER_SECONDS[status] if estimate is None else math.ceil(estimate)
+    return min(max(1, seconds), MAX_RETRY_AFTER_SECONDS)
 
 
-def failure_document(message: str, error_type: str, path: str = "") -> dict[str, Any]:
+def error_body(message: str, error_type: str, path: str = "") -> dict[str, Any]:
+    """JSON body of an error, in OpenAI's shape for `OPENAI_PATHS`."""
     if path in OPENAI_PATHS:
         return {"error": {"message": message, "type": error_type, "param": None, "code": error_type}}
     return {"error": message, "error_type": error_type}
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Every error that leaves `app`, routing included, has the shape of `Failure`."""
+    """Install handlers that give every error of `app`, including those of routing, the shape of `ErrorResponse`."""
 
     async def service_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.ServiceError)
-        return failure(STATUS[type(error)], str(error), error.error_type, request.url.path, error.retry_after)
+        status = STATUS_CODES[type(error)]
+        return error_response(status, str(error), error.error_type, request.url.path, error.retry_after)
 
     async def invalid_parameters(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        findings = "; ".join(f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
-        return failure(400, f"invalid parameters: {findings}", errors.BadRequest.error_type, request.url.path)
+        details = "; ".join(f"{part['loc'][-1]}: {part['msg']}" for part in error.errors()[:3])
+        return error_response(400, f"invalid parameters: {details}", errors.BadRequest.error_type, request.url.path)
 
     async def http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = f"{request.method} {request.url.path}: {error.detail}"
         error_type = _HTTP_TYPES.get(error.status_code, "http_error")
-        response = failure(error.status_code, message, error_type, request.url.path)
+        response = error_response(error.status_code, message, error_type, request.url.path)
         response.headers.update(error.headers or {})
-        if error.status_code == 405 and (methods := _methods(request)):
+        if error.status_code == 405 and (methods := _allowed_methods(request)):
             response.headers["allow"] = ", ".join(sorted(methods))
         return response
 
@@ -118,8 +126,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
 
 
-def _methods(request: Request) -> set[str]:
-    """Those that some route has for the request's path; the router itself names those of the first one."""
+def _allowed_methods(request: Request) -> set[str]:
+    """Methods of all routes that match the request's path; Starlette's own `Allow` covers only the first route."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]
     return {
         method

@@ -1,4 +1,4 @@
-"""How often each API key may ask: one account for all processes of a service. Knows no HTTP."""
+"""Rate limit for each API key, shared by all processes of a service. No HTTP."""
 
 import fcntl
 import mmap
@@ -7,43 +7,44 @@ import time
 
 from ..shared_memory import memory_file
 
-_FULL = struct.Struct("d")
+_TIME = struct.Struct("d")
 
 
 class RateLimiter:
-    """At most `rate` requests a second for each key, in bursts of one second's worth (generic cell rate algorithm).
+    """At most `rate` requests per second and key, in bursts of one second's worth (generic cell rate algorithm).
 
-    All it knows of a key is when its allowance will be whole again, in the system's monotonic clock: one float64 in a
-    memory file that every process maps. A record lock guards it; the system takes that back from a process that dies.
+    The state of a key is its theoretical arrival time on the system's monotonic clock: one float64 in a memory file
+    that every process maps. A record lock guards it; the kernel releases the lock of a process that dies.
 
     Args:
         rate: requests per second.
-        keys: how many keys there are.
-        descriptor: of the memory file that `accounts` has made; None makes one.
+        keys: number of keys.
+        descriptor: memory file from `create_rate_limit_file`; None creates one.
     """
 
     def __init__(self, rate: float, keys: int, descriptor: int | None = None) -> None:
         self._interval = 1 / rate
-        self._slack = max(0.0, 1.0 - self._interval)
-        self._file = accounts(keys) if descriptor is None else descriptor
-        self._memory = mmap.mmap(self._file, keys * _FULL.size)
+        self._tolerance = max(0.0, 1.0 - self._interval)
+        self._file = create_rate_limit_file(keys) if descriptor is None else descriptor
+        self._memory = mmap.mmap(self._file, keys * _TIME.size)
 
     def admit(self, key: int) -> float:
-        """0 where the key's next request may pass, which then counts; else the seconds until it may."""
-        offset = key * _FULL.size
-        fcntl.lockf(self._file, fcntl.LOCK_EX, _FULL.size, offset)
+        """Admit and count the next request of key `key`: 0, or the seconds to wait if the rate is exceeded."""
+        offset = key * _TIME.size
+        fcntl.lockf(self._file, fcntl.LOCK_EX, _TIME.size, offset)
         try:
             now = time.monotonic()
-            (full,) = _FULL.unpack_from(self._memory, offset)
-            wait = max(full, now) - now - self._slack
+            (stored,) = _TIME.unpack_from(self._memory, offset)
+            arrival = max(float(stored), now)
+            wait = arrival - now - self._tolerance
             if wait > 0:
-                return float(wait)
-            _FULL.pack_into(self._memory, offset, max(full, now) + self._interval)
+                return wait
+            _TIME.pack_into(self._memory, offset, arrival + self._interval)
             return 0.0
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, _FULL.size, offset)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, _TIME.size, offset)
 
 
-def accounts(keys: int) -> int:
-    """The descriptor of a memory file with an account for each of `keys` keys."""
-    return memory_file(keys * _FULL.size)
+def create_rate_limit_file(keys: int) -> int:
+    """Descriptor of a new memory file with the rate limiter's state of `keys` keys."""
+    return memory_file(keys * _TIME.size)

@@ -1,4 +1,4 @@
-"""What every response has, whatever answered it: a request id and the times it took."""
+"""Request id and timings, sent in the headers of every response."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """What one request is known by and what was measured of it. Times in seconds; handlers fill them in."""
+    """Id, timings and size of one request. Times are in seconds; handlers fill them in."""
 
     id: str
     started: float = field(default_factory=time.perf_counter)
@@ -29,10 +29,10 @@ class RequestContext:
     inference_seconds: float = 0.0
     batch_size: int = 0
     body_bytes: int = 0
-    """What its body takes of the service's budget."""
+    """Bytes that the request has reserved from the service's body budget."""
 
-    def took(self, results: Sequence[Answer]) -> None:
-        """Of several images, the largest of each."""
+    def record_timings(self, results: Sequence[Answer]) -> None:
+        """Record queue time, inference time and batch size: of several images, the maximum of each."""
         self.queue_seconds = max((result.queue_seconds for result in results), default=0.0)
         self.inference_seconds = max((result.inference_seconds for result in results), default=0.0)
         self.batch_size = max((result.batch_size for result in results), default=0)
@@ -43,9 +43,10 @@ class RequestContext:
 
 
 class RequestContextMiddleware:
-    """Puts a RequestContext into `request.state.context` and its values into the response's headers.
+    """ASGI middleware that sets `request.state.context` and sends its values in the response's headers.
 
-    A handler that raises what nobody expected is logged with the id and answered in the shape of every other error.
+    An unexpected exception of a handler is logged with the request id and answered with status 500 in the JSON shape of
+    all errors.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -64,7 +65,7 @@ class RequestContextMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _count(scope, message["status"])
+                _count_response(scope, message["status"])
                 if scope["app"].state.service.settings.access_log:
                     _log_access(scope, message["status"], context)
                 headers = MutableHeaders(scope=message)
@@ -76,15 +77,15 @@ class RequestContextMiddleware:
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            _log.info("request %s: the client went away", context.id)
+            _log.info("request %s: client disconnected", context.id)
         except Exception:
             _log.exception("request %s failed", context.id)
             if started:
                 raise
-            failure = {"error": f"internal error; the log names it by {context.id}", "error_type": "internal"}
-            await JSONResponse(failure, status_code=500)(scope, receive, send_with_headers)
+            error = {"error": f"internal error; see the server log for request {context.id}", "error_type": "internal"}
+            await JSONResponse(error, status_code=500)(scope, receive, send_with_headers)
         finally:
-            scope["app"].state.service.bodies.give_back(context.body_bytes)
+            scope["app"].state.service.body_budget.release(context.body_bytes)
 
 
 def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
@@ -100,8 +101,8 @@ def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
     )
 
 
-def _count(scope: Scope, status: int) -> None:
-    """By route and not by path: what a client can type must not grow the metrics."""
+def _count_response(scope: Scope, status: int) -> None:
+    """Count a response by its route rather than its path, which would let clients create any number of time series."""
     route = getattr(scope.get("route"), "path", "none")
     scope["app"].state.service.metrics.count("tessella_responses", route=route, status=str(status))
 

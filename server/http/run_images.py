@@ -1,4 +1,4 @@
-"""A client that goes away while its images wait: nothing more is done for it. Knows no model."""
+"""Inference on a request's images, cancelled when the client disconnects. No model."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,62 +11,58 @@ from starlette.requests import ClientDisconnect
 from ..engine.results import Answer
 from ..errors import ServiceError, raise_first
 
-
-@asynccontextmanager
-async def while_there(request: Request) -> AsyncIterator[None]:
-    """Cancels what is done inside when the client goes away. For a request whose body has been read.
-
-    Raises:
-        ClientDisconnect: it went away; there is nobody to answer.
-    """
-    inside, gone = asyncio.current_task(), False
-    assert inside is not None
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        inside.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        inside.uncancel()
-        raise ClientDisconnect from None
-    finally:
-        watching.cancel()
-
-
 A = TypeVar("A", bound=Answer)
 Run = Callable[[list[bytes]], Awaitable[list[A | ServiceError]]]
 
 
-async def answer_readable(
-    images: Sequence[bytes | ServiceError], run: Run[A], request: Request
-) -> list[A | ServiceError]:
-    """`run` gets the images that could be read, at once; what could not be read keeps its place among the results.
+async def run_images(images: Sequence[bytes | ServiceError], run: Run[A], request: Request) -> list[A | ServiceError]:
+    """Results in the order of `images`, where errors stay in place; `run` is called once, with the other images.
 
     Raises:
-        ClientDisconnect: the client has gone; what was not in a batch yet costs none.
+        ClientDisconnect: the client disconnected; images that were not yet in a batch are not computed.
     """
     readable = [image for image in images if isinstance(image, bytes)]
-    async with while_there(request):
-        answers = iter(await run(readable) if readable else [])
-    results = [next(answers) if isinstance(image, bytes) else image for image in images]
-    done = [result for result in results if isinstance(result, Answer)]
-    request.state.context.took(done)
+    async with cancel_on_disconnect(request):
+        outputs = iter(await run(readable) if readable else [])
+    results = [next(outputs) if isinstance(image, bytes) else image for image in images]
+    request.state.context.record_timings([result for result in results if isinstance(result, Answer)])
     return results
 
 
-def all_of(results: Sequence[A | ServiceError]) -> list[A]:
-    """The results, where an answer has no place for the error of one image.
+def require_all(results: Sequence[A | ServiceError]) -> list[A]:
+    """Results for a response that has no place for the error of a single image.
 
     Raises:
-        ServiceError: the first that is among them; of several images it tells which one it is of.
+        ServiceError: the first error among the results; of several images, its message names the image's index.
     """
     raise_first(results)
     return [result for result in results if isinstance(result, Answer)]
+
+
+@asynccontextmanager
+async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
+    """Context manager: cancel the block when the client disconnects. The request's body must have been read.
+
+    Raises:
+        ClientDisconnect: the client disconnected.
+    """
+    task, disconnected = asyncio.current_task(), False
+    assert task is not None
+
+    async def watch() -> None:
+        nonlocal disconnected
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        disconnected = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not disconnected:
+            raise
+        task.uncancel()
+        raise ClientDisconnect from None
+    finally:
+        watcher.cancel()

@@ -1,4 +1,4 @@
-"""What the handlers of one service share."""
+"""Service: the settings, models, metrics and limits that all request handlers share."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,28 +16,28 @@ from .url_fetch import UrlFetcher
 
 @dataclass(slots=True)
 class Service:
-    """One running service.
+    """State of one running service in one process.
 
-    `gather`: takes what this process has counted, gives what the others have. `draining`: it is shutting down and takes
-    nothing new. `benchmarks`: by default, of the models in this process.
+    `gather_metrics`: sends this process's snapshot and returns those of the other processes. `draining`: the service is
+    shutting down and accepts no new work. `benchmarks`: by default those of the models in this process.
     """
 
     settings: Settings
     repository: ModelRepository
     metrics: Metrics = field(default_factory=Metrics)
-    gather: Callable[[Snapshot], Awaitable[list[Snapshot]]] | None = None
+    gather_metrics: Callable[[Snapshot], Awaitable[list[Snapshot]]] | None = None
     draining: bool = False
-    accounts: int | None = None
-    """The memory file of the keys' rates, where another process has made it."""
+    rate_limit_file: int | None = None
+    """Descriptor of the rate limiter's memory file, if another process has created it."""
     benchmarks: Benchmarks | None = None
-    bodies: BodyBudget = field(init=False)
-    urls: UrlFetcher = field(init=False)
+    body_budget: BodyBudget = field(init=False)
+    url_fetcher: UrlFetcher = field(init=False)
 
     def __post_init__(self) -> None:
         share = self.settings.max_queue_bytes // max(1, self.settings.frontends or 1)
         self.benchmarks = self.benchmarks or LocalBenchmarks(self.repository)
-        self.bodies = BodyBudget(max(share, self.settings.max_body_bytes))
-        self.urls = UrlFetcher(
+        self.body_budget = BodyBudget(max(share, self.settings.max_body_bytes))
+        self.url_fetcher = UrlFetcher(
             self.settings.image_url_host,
             max_bytes=self.settings.max_body_bytes,
             timeout=self.settings.image_url_timeout,
@@ -45,14 +45,15 @@ class Service:
 
     @property
     def status(self) -> str:
-        """`ready`, or why it is not: draining, loading or failed."""
+        """One of `ready`, `draining`, `loading` and `failed`."""
         return "draining" if self.draining else self.repository.state
 
-    async def counted(self) -> Snapshot:
-        """What all processes of the service have counted."""
+    async def collect_metrics(self) -> Snapshot:
+        """Metrics of all processes of the service, merged."""
         own = self.metrics.snapshot()
-        return merge([own, *(await self.gather(own) if self.gather else [])])
+        return merge([own, *(await self.gather_metrics(own) if self.gather_metrics else [])])
 
 
 def service_of(request: Request) -> Service:
+    """Service of the application that handles `request`."""
     return cast(Service, request.app.state.service)

@@ -1,6 +1,7 @@
-"""All that reaches into uvicorn: the bounded head of a request, and a server without signal handlers. Knows no route.
+"""Uvicorn configuration: limits for request headers, and a server without signal handlers. No routes.
 
-`tests/server/http/test_uvicorn_config_version.py` names what a new version of uvicorn has changed of it.
+All overrides of uvicorn are in this file; `tests/server/http/test_uvicorn_config_version.py` checks them against the
+installed version.
 """
 
 import asyncio
@@ -14,17 +15,17 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..settings import Settings
-from .error_responses import failure
+from .error_responses import error_response
 
-MOST_HEAD_BYTES = 1 << 16
-"""Of a request line and its headers together. What comes in one read is not counted before it is parsed."""
+MAX_HEADER_BYTES = 1 << 16
+"""Limit for the request line and headers together. Bytes are counted after the read that brings them is parsed."""
 _LINGER_SECONDS = 1.0
 
 
 class Server(uvicorn.Server):
-    """HTTP server that leaves signals to its caller, who sets `should_exit` to stop it.
+    """HTTP server without signal handlers; the caller sets `should_exit` to stop it.
 
-    By itself uvicorn takes SIGTERM and SIGINT, and raises them again once it has drained.
+    Uvicorn's own server handles SIGTERM and SIGINT, and raises them again once it has drained.
     """
 
     @contextmanager
@@ -33,10 +34,10 @@ class Server(uvicorn.Server):
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
-    """Options of uvicorn for the application; its logs and access log are ours."""
+    """Uvicorn options for the application. Logging is configured elsewhere, and the access log is our own."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=partial(Connection, head_seconds=settings.timeout_ms / 1e3),  # type: ignore[arg-type]
+        http=partial(Connection, header_timeout=settings.timeout_ms / 1e3),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
@@ -46,78 +47,78 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
 
 
 class Connection(HttpToolsProtocol):
-    """HTTP connection of a client whose request heads are bounded in bytes and in time, as bodies are elsewhere.
+    """HTTP connection that limits the request line and headers in bytes and in time; bodies have limits elsewhere.
 
-    uvicorn alone keeps a head of any size for as long as its client likes.
+    Uvicorn itself has neither limit.
 
     Args:
-        head_seconds: how long the whole head may take, from the connection or from its first byte on.
-        others: uvicorn's own.
+        header_timeout: seconds for the request line and headers, from the start of the connection or their first byte.
+        options: uvicorn's own.
     """
 
-    def __init__(self, *, head_seconds: float, **others: Any) -> None:
-        super().__init__(**others)
-        self._head_seconds = head_seconds
-        self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        """While a head is being waited for."""
-        self._head_refused = False
+    def __init__(self, *, header_timeout: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._header_timeout = header_timeout
+        self._header_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = None
+        """Set while the end of the headers is awaited."""
+        self._rejected = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_transport = transport
-        self._expect_head()
+        self._raw_transport = transport
+        self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_refused:
+        if self._rejected:
             return
         super().data_received(data)
-        if self._head_timer is None:
+        if self._header_timer is None:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(431, f"the request's head is larger than {MOST_HEAD_BYTES:,} bytes", "too_large")
+        self._header_bytes += len(data)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._reject(431, f"the request line and headers exceed {MAX_HEADER_BYTES:,} bytes", "too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._expect_head()
+        self._expect_headers()
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
         super().on_headers_complete()
 
-    def _expect_head(self) -> None:
+    def _expect_headers(self) -> None:
         self._stop_timer()
-        self._head_bytes = 0
-        self._head_timer = asyncio.get_running_loop().call_later(self._head_seconds, self._on_late)
+        self._header_bytes = 0
+        self._header_timer = asyncio.get_running_loop().call_later(self._header_timeout, self._on_timeout)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
-    def _on_late(self) -> None:
-        if self._head_bytes == 0:  # a browser that connected in advance
-            self._head_transport.close()
+    def _on_timeout(self) -> None:
+        if self._header_bytes == 0:  # a browser's preconnection
+            self._raw_transport.close()
             return
-        message = f"the request's head did not come within {self._head_seconds:g} s"
-        self._refuse(408, message, "deadline_exceeded")
+        message = f"the request line and headers did not arrive within {self._header_timeout:g} s"
+        self._reject(408, message, "deadline_exceeded")
 
-    def _refuse(self, status: int, message: str, error_type: str) -> None:
-        """Answers and closes; a little later, as unread bytes would take the answer with them."""
+    def _reject(self, status: int, message: str, error_type: str) -> None:
+        """Send an error and close with a delay: closing with unread bytes would reset the connection and lose it."""
         self._stop_timer()
-        transport = self._head_transport
+        transport = self._raw_transport
         if transport.is_closing():
             return
-        self._head_refused = True
-        answer = failure(status, message, error_type)
+        self._rejected = True
+        response = error_response(status, message, error_type)
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
-        headers = [b"%b: %b\r\n" % header for header in (*answer.raw_headers, (b"connection", b"close"))]
-        transport.write(b"".join([line, *headers, b"\r\n", answer.body]))
+        headers = [b"%b: %b\r\n" % header for header in (*response.raw_headers, (b"connection", b"close"))]
+        transport.write(b"".join([line, *headers, b"\r\n", response.body]))
         if transport.can_write_eof():
             transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.close)

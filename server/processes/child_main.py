@@ -37,7 +37,7 @@ async def _front_end(control: socket.socket, settings: Settings, start: Document
     from .frontend_process import FrontEnd
 
     listener = socket.socket(fileno=start["listener"])
-    await FrontEnd(control, listener, settings, _models(start), start["aliases"], start["accounts"]).run()
+    await FrontEnd(control, listener, settings, _models(start), start["aliases"], start["rate_limit_file"]).run()
 
 
 def _models(start: Document) -> list[NumberedSpec]:

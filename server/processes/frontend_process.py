@@ -25,7 +25,7 @@ class FrontEnd:
         control: this process's end of the line to the supervisor, which says where engines are and when to stop.
         models: those that are loaded, and those that are not.
         aliases: as they are now.
-        accounts: the memory file of the keys' rates, where those are limited.
+        rate_limit_file: the memory file of the keys' rates, where those are limited.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FrontEnd:
         settings: Settings,
         models: list[NumberedSpec],
         aliases: dict[str, str],
-        accounts: int | None = None,
+        rate_limit_file: int | None = None,
     ) -> None:
         self._listener = listener
         metrics = Metrics()
@@ -45,8 +45,8 @@ class FrontEnd:
             settings,
             self._models.repository,
             metrics,
-            gather=self._gather,
-            accounts=accounts,
+            gather_metrics=self._gather,
+            rate_limit_file=rate_limit_file,
             benchmarks=self._benchmarks,
         )
         self._server = Server(server_config(create_app(self._service, self._on_loaded), settings))

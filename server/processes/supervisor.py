@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Literal
 
-from ..http.rate_limit import accounts
+from ..http.rate_limit import create_rate_limit_file
 from ..lifecycle import TaskSet
 from ..model_names import model_specs
 from ..observability.metrics import Metrics, merge, without_gauges
@@ -50,7 +50,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._failure = ""
         self._metrics = Metrics()
-        self._accounts = accounts(len(settings.api_key)) if settings.rate_limit else None
+        self._rate_limit_file = create_rate_limit_file(len(settings.api_key)) if settings.rate_limit else None
         self._desk = Desk(self._members)
         self._retired = merge([])
         """What processes that have ended had counted: counters never go back."""
@@ -76,7 +76,10 @@ class Supervisor:
         ours, theirs = channel_pair()
         inherited = [theirs.fileno()]
         if kind == "frontend":
-            inherited += [self._listener.fileno(), *([self._accounts] if self._accounts is not None else [])]
+            inherited += [
+                self._listener.fileno(),
+                *([self._rate_limit_file] if self._rate_limit_file is not None else []),
+            ]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tessella.server.processes.child_main", kind, str(theirs.fileno())),
             pass_fds=inherited,
@@ -92,7 +95,7 @@ class Supervisor:
             settings = settings.model_copy(update={"device": self._devices[index]})
             member.ordered = set(self._changes.models)
         start = {"settings": settings.model_dump(mode="json"), **self._changes.document}
-        channel.send(start | {"listener": self._listener.fileno(), "accounts": self._accounts})
+        channel.send(start | {"listener": self._listener.fileno(), "rate_limit_file": self._rate_limit_file})
         for engine in self._members.loaded_engines if kind == "frontend" else ():
             self._link(member, engine)
         if kind == "frontend":

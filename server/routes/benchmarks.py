@@ -1,4 +1,4 @@
-"""`/benchmarks`: measure the live models, watch it, read the results."""
+"""Benchmark routes below `/benchmarks`: measure the served models, follow progress, read results."""
 
 import csv
 import io
@@ -8,57 +8,27 @@ from typing import Any, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import ValidationError
 
-from ..errors import BadRequest, BenchmarkNotFound, NotReady
+from ..errors import BenchmarkNotFound, NotReady
 from ..http.auth import require_admin
-from ..http.body import read_body
-from ..http.error_responses import ERRORS
-from ..http.image_inputs import explain
-from ..http.openapi import json_body
+from ..http.body import parse_json, read_body
+from ..http.error_responses import ERROR_RESPONSES
+from ..http.openapi import json_request_body
 from ..http.service import service_of
 from ..live_benchmarks.history import Book
 from ..live_benchmarks.runner import Benchmarks, plan
 from ..live_benchmarks.schemas import BenchmarkRequest, BenchmarkRow, Run, RunsAnswer
 
-_LOOK_SECONDS, _QUIET_LOOKS = 1.0, 15
-
-
-async def events(book: Book, id: str, over: Callable[[], bool]) -> AsyncIterator[str]:
-    """`progress` (the run without its results), `result` (one row), and at the end `end` (the whole run).
-
-    Args:
-        over: whether the service shuts down; the stream then ends early.
-    """
-    seen: Run | None = None
-    quiet = 0
-    while not over():
-        try:
-            run = book.get(id)
-        except BenchmarkNotFound:  # refused after all
-            return
-        if run is not seen:
-            for row in run.rows[len(seen.rows) if seen else 0 :]:
-                yield event("result", row.model_dump_json())
-            yield event("progress", run.model_dump_json(exclude={"rows"}))
-            seen, quiet = run, 0
-        if run.ended:
-            yield event("end", run.model_dump_json())
-            return
-        await book.changed(_LOOK_SECONDS)
-        quiet += 1
-        if quiet == _QUIET_LOOKS:  # so that nothing between takes the connection for dead
-            yield ": still running\n\n"
-            quiet = 0
-
-
-def event(kind: str, data: str) -> str:
-    return f"event: {kind}\ndata: {json.dumps(json.loads(data), separators=(',', ':'))}\n\n"
-
-
 router = APIRouter(tags=["benchmarks"])
-_BODY = json_body(BenchmarkRequest, quick={"batch_sizes": [1, 2], "iterations": 3, "warmup": 1})
+_REQUEST_BODY = json_request_body(BenchmarkRequest, quick={"batch_sizes": [1, 2], "iterations": 3, "warmup": 1})
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+_POLL_SECONDS = 1.0
+_KEEPALIVE_POLLS = 15
+"""Polls without an event after which a comment is sent, so that proxies keep the connection open."""
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
 
 
 def benchmarks_of(request: Request) -> Benchmarks:
@@ -67,65 +37,61 @@ def benchmarks_of(request: Request) -> Benchmarks:
 
 @router.post(
     "/benchmarks",
-    summary="Measure a live model",
+    summary="Start a benchmark of a served model",
     status_code=202,
     response_model=Run,
     dependencies=[Depends(require_admin)],
-    responses=ERRORS.only(400, 403, 404, 409, 413, 415, 429, 503),
-    openapi_extra=_BODY,
+    responses=ERROR_RESPONSES.only(400, 403, 404, 409, 413, 415, 429, 503),
+    openapi_extra=_REQUEST_BODY,
 )
-async def start(request: Request) -> Response:
-    """Model calls of exact sizes, in the model's own queue: clients wait for one such call at most.
+async def start_benchmark(request: Request) -> Response:
+    """Run model calls of exact batch sizes through the model's queue, where a client's image waits for at most one.
 
-    One runs at a time: another is a 409. While images wait or run it is a 429, unless `force` is true.
+    One benchmark runs at a time: a second one is rejected with 409. While the model has images in its queue, the status
+    is 429 unless `force` is true.
     """
     service = service_of(request)
-    try:
-        asked = BenchmarkRequest.model_validate_json(await read_body(request))
-    except ValidationError as error:
-        raise BadRequest(f"the JSON body is not a benchmark request: {explain(error)}") from error
+    options = parse_json(await read_body(request), BenchmarkRequest)
     if service.draining:
-        raise NotReady("no benchmark is started: the service is shutting down")
-    run = await benchmarks_of(request).start(*plan(asked, service.repository))
+        raise NotReady("benchmark not started: the service is shutting down")
+    run = await benchmarks_of(request).start(*plan(options, service.repository))
     return JSONResponse(run.model_dump(mode="json"), 202, {"location": f"/benchmarks/{run.id}"})
 
 
-@router.get("/benchmarks", summary="The last benchmarks")
-async def runs(request: Request) -> RunsAnswer:
+@router.get("/benchmarks", summary="List the latest benchmarks")
+async def benchmarks(request: Request) -> RunsAnswer:
     return RunsAnswer(benchmarks=benchmarks_of(request).book.runs)
 
 
 @router.get(
     "/benchmarks/{id}.csv",
-    summary="A benchmark's results as a table",
+    summary="Get the results of a benchmark as CSV",
     response_class=Response,
-    responses=_CSV | ERRORS.only(404),
+    responses=_CSV | ERROR_RESPONSES.only(404),
 )
-async def table(request: Request, id: str) -> Response:
+async def results_csv(request: Request, id: str) -> Response:
     return _csv(benchmarks_of(request).book.get(id))
-
-
-class EventStream(StreamingResponse):
-    media_type = "text/event-stream"
 
 
 @router.get(
     "/benchmarks/{id}/events",
-    summary="A benchmark while it runs",
+    summary="Follow a running benchmark",
     response_class=EventStream,
-    responses=ERRORS.only(404),
+    responses=ERROR_RESPONSES.only(404),
 )
-async def watch(request: Request, id: str) -> EventStream:
-    """Server-sent events: `progress` (the run without results), `result` (a row), `end` (the whole run)."""
+async def benchmark_events(request: Request, id: str) -> EventStream:
+    """Server-sent events: `progress` (the run without results), `result` (one row), `end` (the whole run)."""
     service, book = service_of(request), benchmarks_of(request).book
     book.get(id)
     stream = events(book, id, lambda: service.draining)
     return EventStream(stream, headers={"cache-control": "no-store"})
 
 
-@router.get("/benchmarks/{id}", summary="One benchmark", response_model=Run, responses=_CSV | ERRORS.only(404))
-async def one(request: Request, id: str) -> Response:
-    """As JSON, or as CSV where `Accept` asks for `text/csv`."""
+@router.get(
+    "/benchmarks/{id}", summary="Get a benchmark", response_model=Run, responses=_CSV | ERROR_RESPONSES.only(404)
+)
+async def benchmark(request: Request, id: str) -> Response:
+    """Benchmark as JSON, or as CSV if the header `Accept` contains `text/csv`."""
     run = benchmarks_of(request).book.get(id)
     if "text/csv" in request.headers.get("accept", ""):
         return _csv(run)
@@ -136,18 +102,51 @@ async def one(request: Request, id: str) -> Response:
     "/benchmarks/{id}",
     summary="Cancel a benchmark",
     dependencies=[Depends(require_admin)],
-    responses=ERRORS.only(403, 404),
+    responses=ERROR_RESPONSES.only(403, 404),
 )
-async def cancel(request: Request, id: str) -> Run:
-    """It ends after the model call that is running; its results stay. One that has ended stays as it is."""
-    benchmarks = benchmarks_of(request)
-    run = benchmarks.book.get(id)
-    benchmarks.cancel(id)
+async def cancel_benchmark(request: Request, id: str) -> Run:
+    """End the benchmark after the current model call and keep its results. A finished benchmark is unchanged."""
+    service_benchmarks = benchmarks_of(request)
+    run = service_benchmarks.book.get(id)
+    service_benchmarks.cancel(id)
     return run
 
 
+async def events(book: Book, id: str, stopped: Callable[[], bool]) -> AsyncIterator[str]:
+    """Server-sent events of a run: `progress` (without results), `result` (one row), and finally `end` (the whole run).
+
+    Args:
+        stopped: whether the service is shutting down, which ends the stream early.
+    """
+    seen: Run | None = None
+    idle_polls = 0
+    while not stopped():
+        try:
+            run = book.get(id)
+        except BenchmarkNotFound:  # rejected after it was announced
+            return
+        if run is not seen:
+            for row in run.rows[len(seen.rows) if seen else 0 :]:
+                yield event("result", row.model_dump_json())
+            yield event("progress", run.model_dump_json(exclude={"rows"}))
+            seen, idle_polls = run, 0
+        if run.ended:
+            yield event("end", run.model_dump_json())
+            return
+        await book.changed(_POLL_SECONDS)
+        idle_polls += 1
+        if idle_polls == _KEEPALIVE_POLLS:
+            yield ": still running\n\n"
+            idle_polls = 0
+
+
+def event(kind: str, data: str) -> str:
+    """Format a server-sent event with `data`, a JSON text."""
+    return f"event: {kind}\ndata: {json.dumps(json.loads(data), separators=(',', ':'))}\n\n"
+
+
 def _csv(run: Run) -> Response:
-    facts = {
+    columns = {
         "benchmark": run.id,
         "model": run.model,
         "version": run.version,
@@ -156,9 +155,9 @@ def _csv(run: Run) -> Response:
         "dtype": run.dtype,
     }
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*facts, *BenchmarkRow.model_fields])
+    writer = csv.DictWriter(text, [*columns, *BenchmarkRow.model_fields])
     writer.writeheader()
-    writer.writerows(facts | row.model_dump() for row in run.rows)
+    writer.writerows(columns | row.model_dump() for row in run.rows)
     return Response(
         text.getvalue(),
         media_type="text/csv",

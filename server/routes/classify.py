@@ -1,4 +1,4 @@
-"""`POST /classify`: one or many images in, their most likely classes out."""
+"""Classification route `POST /classify`: the most likely classes of one or more images."""
 
 import asyncio
 import base64
@@ -11,30 +11,31 @@ from fastapi import APIRouter, Query, Request, Response
 from ..engine.results import Classification, Explanation
 from ..engine.tasks import Task
 from ..errors import ServiceError
-from ..http.body import hold, read_body
-from ..http.error_responses import ERRORS
-from ..http.image_inputs import Inputs, read_inputs
-from ..http.openapi import EXAMPLE_IMAGE, inlined
+from ..http.body import read_body, reserve_bytes
+from ..http.error_responses import ERROR_RESPONSES
+from ..http.image_inputs import RequestImages, parse_body
+from ..http.openapi import EXAMPLE_IMAGE, inline_refs
 from ..http.request_context import RequestContext
-from ..http.run_images import answer_readable
+from ..http.run_images import run_images
 from ..http.schemas import (
-    ClassifyAnswer,
-    ClassifyBody,
     ClassifyParameters,
-    ExplanationAnswer,
-    Failure,
-    PredictionAnswer,
+    ClassifyRequest,
+    ClassifyResponse,
+    ClassScore,
+    ErrorResponse,
+    ExplanationResponse,
     Predictions,
     Timings,
 )
 from ..http.service import Service, service_of
 
 router = APIRouter()
-DIGITS = 7  # of shares of attention
+ATTENTION_DECIMALS = 7
 
-_NAME_NO_MODEL = ("image/", "multipart/")  # as JSON may
+_WITHOUT_PARAMETERS = ("image/", "multipart/")
+"""Content types that cannot name a model in the body, as JSON can."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
+_FORM_SCHEMA = {
     "schema": {
         "type": "object",
         "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
@@ -42,15 +43,15 @@ _FORM = {
         "additionalProperties": False,
     }
 }
-_BODY = {
+_REQUEST_BODY = {
     "required": True,
-    "description": "An image as it is, several as a form, or base64 in JSON.",
+    "description": "An image file, several in a multipart form, or base64 in JSON.",
     "content": {
         "image/*": _BINARY,
         "application/octet-stream": _BINARY,
-        "multipart/form-data": _FORM,
+        "multipart/form-data": _FORM_SCHEMA,
         "application/json": {
-            "schema": inlined(ClassifyBody.model_json_schema()),
+            "schema": inline_refs(ClassifyRequest.model_json_schema()),
             "examples": {
                 "one": {"value": {"inputs": EXAMPLE_IMAGE}},
                 "several": {"value": {"inputs": [EXAMPLE_IMAGE] * 2, "parameters": {"top_k": 2}}},
@@ -63,22 +64,22 @@ _BODY = {
 @router.post(
     "/classify",
     summary="Classify one or more images",
-    response_model=ClassifyAnswer,
-    responses=ERRORS.only(400, 404, 413, 415, 422, 429, 503, 504),
-    openapi_extra={"requestBody": _BODY},
+    response_model=ClassifyResponse,
+    responses=ERROR_RESPONSES.only(400, 404, 413, 415, 422, 429, 503, 504),
+    openapi_extra={"requestBody": _REQUEST_BODY},
 )
 async def classify(request: Request, query: Annotated[ClassifyParameters, Query()]) -> Response:
-    """A bad image of several is an error in its own place in `results`; a request that is one bad image is a 4xx."""
+    """Of several images, an invalid one is an error at its index in `results`; a single invalid image is a 4xx."""
     service = service_of(request)
-    engine = service.repository.engine(query.model)  # refuse an unknown model before reading megabytes
-    if request.headers.get("content-type", "").startswith(_NAME_NO_MODEL):
+    engine = service.repository.engine(query.model)  # reject an unknown model before the body is read
+    if request.headers.get("content-type", "").startswith(_WITHOUT_PARAMETERS):
         engine.admission.refuse_if_full()
     else:
         service.repository.refuse_if_full()
-    inputs = await _read(request, service)
-    parameters = query.model_copy(update=inputs.parameters.model_dump(exclude_unset=True))
-    images = await service.urls.replace(inputs.images, partial(hold, request))
-    engine = service.repository.engine(parameters.model)  # after the last await: it may have been replaced meanwhile
+    parsed = await _read(request, service)
+    parameters = query.model_copy(update=parsed.parameters.model_dump(exclude_unset=True))
+    images = await service.url_fetcher.fetch_all(parsed.images, partial(reserve_bytes, request))
+    engine = service.repository.engine(parameters.model)  # again: it may have been replaced meanwhile
     run = partial(
         engine.classify_many,
         top_k=parameters.top_k,
@@ -86,24 +87,26 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
         priority=parameters.priority,
         explain=Task[parameters.explain.upper()] if parameters.explain else None,
     )
-    results = await answer_readable(images, run, request)
+    results = await run_images(images, run, request)
     if len(results) == 1 and isinstance(results[0], ServiceError):
         raise results[0]
-    answer = _answer(results, engine.name, request.state.context)
-    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+    response = _response(results, engine.name, request.state.context)
+    return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-async def _read(request: Request, service: Service) -> Inputs:
-    """The body; parsed in a thread where that takes time: it may be megabytes of base64."""
+async def _read(request: Request, service: Service) -> RequestImages:
+    """Read the body, and parse it in a thread unless it is an image: it may contain megabytes of base64."""
     body = await read_body(request)
     content_type = request.headers.get("content-type", "")
-    read = partial(read_inputs, body, content_type, max_images=service.settings.max_images)
-    return read() if content_type.startswith("image/") else await asyncio.to_thread(read)
+    parse = partial(parse_body, body, content_type, max_images=service.settings.max_images)
+    return parse() if content_type.startswith("image/") else await asyncio.to_thread(parse)
 
 
-def _answer(results: Sequence[Classification | ServiceError], model: str, context: RequestContext) -> ClassifyAnswer:
+def _response(
+    results: Sequence[Classification | ServiceError], model: str, context: RequestContext
+) -> ClassifyResponse:
     done = [result for result in results if isinstance(result, Classification)]
-    return ClassifyAnswer(
+    return ClassifyResponse(
         id=context.id,
         model=model,
         results=[_result(result) for result in results],
@@ -121,21 +124,21 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1e3, 3)
 
 
-def _result(result: Classification | ServiceError) -> Predictions | Failure:
+def _result(result: Classification | ServiceError) -> Predictions | ErrorResponse:
     if isinstance(result, ServiceError):
-        return Failure(error=str(result), error_type=result.error_type)
-    predictions = [PredictionAnswer(label=p.label, index=p.index, score=p.score) for p in result.predictions]
+        return ErrorResponse(error=str(result), error_type=result.error_type)
+    predictions = [ClassScore(label=p.label, index=p.index, score=p.score) for p in result.predictions]
     if result.explanation is None:
         return Predictions(predictions=predictions)
     return Predictions(predictions=predictions, explain=_explanation(result.explanation))
 
 
-def _explanation(explanation: Explanation) -> ExplanationAnswer:
+def _explanation(explanation: Explanation) -> ExplanationResponse:
     layers, *grid = explanation.values.shape
-    return ExplanationAnswer(
+    return ExplanationResponse(
         method="attention" if explanation.task == Task.ATTENTION else "rollout",
         layers=layers,
         grid=grid,
-        values=explanation.values.astype(float).round(DIGITS).tolist(),
+        values=explanation.values.astype(float).round(ATTENTION_DECIMALS).tolist(),
         overlay_png=base64.b64encode(explanation.overlay).decode(),
     )

@@ -1,19 +1,20 @@
-"""`POST /` and `POST /models/{name}`: image classification in the shape of Hugging Face's inference endpoints."""
+"""Classification routes `POST /` and `POST /models/{name}` in the shape of Hugging Face's Inference Endpoints."""
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from ..engine.results import Classification, Function
-from ..errors import BadRequest, ServiceError
-from ..http.body import hold, read_body
-from ..http.error_responses import ERRORS
-from ..http.image_inputs import RAW_TYPES, check_count, explain, read_inputs, read_text
-from ..http.openapi import EXAMPLE_IMAGE, json_body
-from ..http.run_images import all_of, answer_readable
+from ..errors import ServiceError
+from ..http.body import parse_json, read_body, reserve_bytes
+from ..http.error_responses import ERROR_RESPONSES
+from ..http.image_inputs import RAW_TYPES, check_image_count, parse_body, parse_image_text
+from ..http.openapi import EXAMPLE_IMAGE, json_request_body
+from ..http.run_images import require_all, run_images
 from ..http.schemas import TopK
 from ..http.service import service_of
 from ..http.url_fetch import ImageUrl
@@ -22,14 +23,16 @@ router = APIRouter(tags=["Hugging Face"])
 
 
 class TaskParameters(BaseModel):
+    """Parameters of the task image-classification."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top_k: TopK = 5
-    function_to_apply: Annotated[Function, Field(description="what makes scores of logits")] = "softmax"
+    function_to_apply: Annotated[Function, Field(description="function that turns logits into scores")] = "softmax"
 
 
-class TaskBody(BaseModel):
-    """Base64 text, data URIs, or a list of them."""
+class TaskRequest(BaseModel):
+    """Image as base64 or a data URI, or a list of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,77 +40,83 @@ class TaskBody(BaseModel):
     parameters: TaskParameters | None = None
 
 
-class Label(BaseModel):
+class LabelScore(BaseModel):
     label: str
     score: float
 
 
-Answer = list[Label] | list[list[Label]]
-_ANSWER = TypeAdapter[Answer](Answer)
-_BODY = json_body(
-    TaskBody,
+TaskResponse = list[LabelScore] | list[list[LabelScore]]
+_RESPONSE = TypeAdapter[TaskResponse](TaskResponse)
+_REQUEST_BODY = json_request_body(
+    TaskRequest,
     plain={"inputs": EXAMPLE_IMAGE},
     parameters={"inputs": EXAMPLE_IMAGE, "parameters": {"top_k": 2, "function_to_apply": "sigmoid"}},
 )
 for _kind in ("image/*", "application/octet-stream"):
-    _BODY["requestBody"]["content"][_kind] = {"schema": {"type": "string", "format": "binary"}}
-_ERRORS = ERRORS.only(400, 404, 413, 415, 422, 429, 503, 504)
+    _REQUEST_BODY["requestBody"]["content"][_kind] = {"schema": {"type": "string", "format": "binary"}}
+_ERRORS = ERROR_RESPONSES.only(400, 404, 413, 415, 422, 429, 503, 504)
 
 
 @router.post(
-    "/", summary="Classify with the default model", response_model=Answer, responses=_ERRORS, openapi_extra=_BODY
+    "/",
+    summary="Classify with the default model",
+    response_model=TaskResponse,
+    responses=_ERRORS,
+    openapi_extra=_REQUEST_BODY,
 )
 async def default_model(request: Request) -> Response:
-    """As `huggingface_hub.InferenceClient(model="http://host:port")` asks: the image as it is, or base64 in JSON."""
+    """For `huggingface_hub.InferenceClient(model="http://host:port")`: an image as the body, or base64 in JSON."""
     return await _classify(request, None)
 
 
 @router.post(
     "/models/{name:path}",
-    summary="Classify with the model of this name",
-    response_model=Answer,
+    summary="Classify with a named model",
+    response_model=TaskResponse,
     responses=_ERRORS,
-    openapi_extra=_BODY,
+    openapi_extra=_REQUEST_BODY,
 )
 async def named_model(request: Request, name: str) -> Response:
-    """As `InferenceClient(model="http://host:port/models/NAME")` asks. For several images: a list for each."""
+    """For `InferenceClient(model="http://host:port/models/NAME")`. Several images are answered with a list of lists."""
     return await _classify(request, name)
 
 
 async def _classify(request: Request, model: str | None) -> Response:
     service = service_of(request)
-    service.repository.engine(model).admission.refuse_if_full()  # and an unknown model, before reading megabytes
+    service.repository.engine(model).admission.refuse_if_full()  # reject an unknown or busy model before the body
     body, content_type = await read_body(request), request.headers.get("content-type", "")
-    found, parameters, several = await asyncio.to_thread(_read, body, content_type, service.settings.max_images)
-    images = await service.urls.replace(found, partial(hold, request))
+    parsed = await asyncio.to_thread(_parse, body, content_type, service.settings.max_images)
+    images = await service.url_fetcher.fetch_all(parsed.images, partial(reserve_bytes, request))
     engine = service.repository.engine(model)
     run = partial(
         engine.classify_many,
-        top_k=parameters.top_k,
-        function=parameters.function_to_apply,
+        top_k=parsed.parameters.top_k,
+        function=parsed.parameters.function_to_apply,
         timeout=service.settings.timeout_ms / 1e3,
     )
-    results = all_of(await answer_readable(images, run, request))
-    lists = [_labels(result) for result in results]
-    return Response(_ANSWER.dump_json(lists if several else lists[0]), media_type="application/json")
+    results = require_all(await run_images(images, run, request))
+    scores = [_label_scores(result) for result in results]
+    return Response(_RESPONSE.dump_json(scores if parsed.is_list else scores[0]), media_type="application/json")
 
 
-def _read(
-    body: bytes, content_type: str, max_images: int
-) -> tuple[list[bytes | ImageUrl | ServiceError], TaskParameters, bool]:
-    """The images, the parameters, and whether a list was sent."""
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    images: list[bytes | ImageUrl | ServiceError]
+    parameters: TaskParameters
+    is_list: bool
+
+
+def _parse(body: bytes, content_type: str, max_images: int) -> _Parsed:
     kind = content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind in RAW_TYPES and body.lstrip()[:1] == b"{"):
-        inputs = read_inputs(body, content_type, max_images=max_images)
-        return inputs.images, TaskParameters(), len(inputs.images) > 1
-    try:
-        asked = TaskBody.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(f"the JSON body is not an image-classification request: {explain(error)}") from error
-    texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
-    check_count(texts, max_images)
-    return [read_text(text) for text in texts], asked.parameters or TaskParameters(), not isinstance(asked.inputs, str)
+        images = parse_body(body, content_type, max_images=max_images).images
+        return _Parsed(images, TaskParameters(), len(images) > 1)
+    request = parse_json(body, TaskRequest)
+    texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+    check_image_count(texts, max_images)
+    images = [parse_image_text(text) for text in texts]
+    return _Parsed(images, request.parameters or TaskParameters(), isinstance(request.inputs, list))
 
 
-def _labels(result: Classification) -> list[Label]:
-    return [Label(label=prediction.label, score=prediction.score) for prediction in result.predictions]
+def _label_scores(result: Classification) -> list[LabelScore]:
+    return [LabelScore(label=prediction.label, score=prediction.score) for prediction in result.predictions]

@@ -1,4 +1,4 @@
-"""`POST /v1/infer`: the shape of NVIDIA's image retrieval services, which AIPerf's `image_retrieval` loads."""
+"""Classification route `POST /v1/infer` in the shape of NVIDIA's image retrieval, as AIPerf measures it."""
 
 from functools import partial
 from typing import Annotated
@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..http.error_responses import ERRORS
-from ..http.openapi import EXAMPLE_IMAGE, json_body
-from ..http.run_images import all_of, answer_readable
-from ..http.schemas import PredictionAnswer, TopK
+from ..http.error_responses import ERROR_RESPONSES
+from ..http.openapi import EXAMPLE_IMAGE, json_request_body
+from ..http.run_images import require_all, run_images
+from ..http.schemas import ClassScore, ModelName, TopK
 from ..http.service import service_of
 from .openai_embeddings import Usage
 from .openai_images import ImagePart, read_images, read_json
@@ -17,50 +17,50 @@ from .openai_images import ImagePart, read_images, read_json
 router = APIRouter(tags=["NVIDIA"])
 
 
-class InferBody(BaseModel):
+class RetrievalRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: list[ImagePart]
-    model: Annotated[str | None, Field(description="a served model's name; default: the first one served")] = None
+    model: ModelName = None
     top_k: TopK = 5
 
 
-class InferResult(BaseModel):
+class RetrievalResult(BaseModel):
     index: int
-    predictions: Annotated[list[PredictionAnswer], Field(description="most likely first")]
+    predictions: Annotated[list[ClassScore], Field(description="most likely first")]
 
 
-class InferAnswer(BaseModel):
-    data: Annotated[list[InferResult], Field(description="one per image, in the order sent")]
+class RetrievalResponse(BaseModel):
+    data: Annotated[list[RetrievalResult], Field(description="one per image, in the order sent")]
     model: str
     usage: Usage
 
 
 @router.post(
     "/v1/infer",
-    summary="Classify images as image retrieval services are asked",
-    response_model=InferAnswer,
-    responses=ERRORS.only(400, 404, 413, 415, 422, 429, 503, 504),
-    openapi_extra=json_body(InferBody, one={"input": [{"type": "image_url", "url": EXAMPLE_IMAGE}]}),
+    summary="Classify images, in the shape of image retrieval",
+    response_model=RetrievalResponse,
+    responses=ERROR_RESPONSES.only(400, 404, 413, 415, 422, 429, 503, 504),
+    openapi_extra=json_request_body(RetrievalRequest, one={"input": [{"type": "image_url", "url": EXAMPLE_IMAGE}]}),
 )
 async def infer(request: Request) -> Response:
-    """`aiperf profile --endpoint-type image_retrieval` measures the service through this."""
+    """Endpoint for `aiperf profile --endpoint-type image_retrieval`."""
     service = service_of(request)
-    body = await read_json(request, InferBody)
+    body = await read_json(request, RetrievalRequest)
     service.repository.engine(body.model)
     images = await read_images(request, [*body.input])
     engine = service.repository.engine(body.model)
     run = partial(engine.classify_many, top_k=body.top_k, timeout=service.settings.timeout_ms / 1e3)
-    results = all_of(await answer_readable(images, run, request))
-    answer = InferAnswer(
+    results = require_all(await run_images(images, run, request))
+    response = RetrievalResponse(
         data=[
-            InferResult(
+            RetrievalResult(
                 index=index,
-                predictions=[PredictionAnswer(label=p.label, index=p.index, score=p.score) for p in result.predictions],
+                predictions=[ClassScore(label=p.label, index=p.index, score=p.score) for p in result.predictions],
             )
             for index, result in enumerate(results)
         ],
         model=engine.name,
         usage=Usage(images=len(results)),
     )
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(response.model_dump_json(), media_type="application/json")

@@ -1,28 +1,30 @@
-"""Images in JSON as OpenAI's interfaces and their relatives write them: text, or objects around a URL."""
+"""Images in the JSON of OpenAI's API and APIs modelled on it: text, or objects with a URL."""
 
 import asyncio
 from functools import partial
 from typing import Annotated, Literal, Self, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..errors import BadRequest, ServiceError
-from ..http.body import hold, read_body
-from ..http.image_inputs import check_count, explain, read_text
+from ..errors import ServiceError
+from ..http.body import parse_json, read_body, reserve_bytes
+from ..http.image_inputs import check_image_count, parse_image_text
 from ..http.service import service_of
 from ..http.url_fetch import ImageUrl
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class UrlObject(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: Annotated[str, Field(description="a data URI, or a URL where such are fetched")]
-    detail: Annotated[str | None, Field(description="OpenAI's; read by nobody here")] = None
+    url: Annotated[str, Field(description="data URI, or an http(s) URL if the service fetches URLs")]
+    detail: Annotated[str | None, Field(description="accepted for compatibility with OpenAI's API; ignored")] = None
 
 
 class ImagePart(BaseModel):
-    """`{"type": "image_url", "image_url": {"url": …}}` as in OpenAI's messages, or the URL beside the type."""
+    """Image as `{"type": "image_url", "image_url": {"url": …}}`, OpenAI's content part, or `{"url": …}`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,38 +44,33 @@ class ImagePart(BaseModel):
 
 
 Image = str | ImagePart
-"""Base64, a data URI, or an object around one."""
-
-Body = TypeVar("Body", bound=BaseModel)
+"""Base64, a data URI, or an object with one."""
 
 
-async def read_json(request: Request, form: type[Body]) -> Body:
-    """The body as `form`, parsed in a thread: it may be megabytes of base64. It names the model that is to answer.
+async def read_json(request: Request, model: type[Model]) -> Model:
+    """Body of a request, validated as `model` in a thread, as it may contain megabytes of base64.
 
     Raises:
-        BadRequest: it is not of that form.
-        Overloaded: every model is full, and nothing was read; or as `read_body`.
+        BadRequest: it is not valid.
+        Overloaded: the queues of all models are full, and nothing was read; or as `read_body`.
         UnsupportedMediaType, RequestTooLarge: as `read_body`.
     """
     service_of(request).repository.refuse_if_full()
-    body = await read_body(request)
-    try:
-        return await asyncio.to_thread(form.model_validate_json, body)
-    except ValidationError as error:
-        raise BadRequest(f"the JSON body is not what {request.url.path} reads: {explain(error)}") from error
+    return await asyncio.to_thread(parse_json, await read_body(request), model)
 
 
 async def read_images(request: Request, images: Image | list[Image]) -> list[bytes | ServiceError]:
-    """The encoded images in their order, an error where one could not even be read.
+    """Encoded images in their order, with an error in place of one that cannot be read.
 
     Raises:
-        BadRequest, RequestTooLarge: there is none, or there are too many.
+        BadRequest: there are none.
+        RequestTooLarge: there are too many.
     """
     service = service_of(request)
     several = images if isinstance(images, list) else [images]
-    check_count(several, service.settings.max_images)
+    check_image_count(several, service.settings.max_images)
 
-    def read() -> list[bytes | ImageUrl | ServiceError]:
-        return [read_text(image.text if isinstance(image, ImagePart) else image) for image in several]
+    def parse() -> list[bytes | ImageUrl | ServiceError]:
+        return [parse_image_text(image.text if isinstance(image, ImagePart) else image) for image in several]
 
-    return await service.urls.replace(await asyncio.to_thread(read), partial(hold, request))
+    return await service.url_fetcher.fetch_all(await asyncio.to_thread(parse), partial(reserve_bytes, request))

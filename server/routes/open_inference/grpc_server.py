@@ -12,8 +12,8 @@ import grpc
 from google.protobuf.json_format import ParseDict
 
 from ... import errors
-from ...http.auth import Keys, is_loopback
-from ...http.error_responses import STATUS, seconds_before_retry
+from ...http.auth import ApiKeys, is_loopback
+from ...http.error_responses import STATUS_CODES, retry_after_seconds
 from ...http.service import Service
 from ...observability.logs import log_access
 from ...settings import Settings
@@ -77,12 +77,12 @@ class InferenceService:
         find = partial(shared.engine_of, self._service, request.model_name, request.model_version)
         find()
         size = request.ByteSize()
-        self._service.bodies.hold(size)
+        self._service.body_budget.reserve(size)
         try:
             asked = read_message(request)
             answer = await infer(asked, find, self._service.settings)
         finally:
-            self._service.bodies.give_back(size)
+            self._service.body_budget.release(size)
         write = partial(write_message, answer, asked.id, typed=is_typed(request))
         return await offload(write, when=answer.elements > INLINE_ELEMENTS)
 
@@ -123,7 +123,7 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def grpc_server(service: Service, keys: Keys) -> AsyncIterator[None]:
+async def grpc_server(service: Service, keys: ApiKeys) -> AsyncIterator[None]:
     """Serves on `grpc_port` until the block ends; then answers what was accepted, within `drain_timeout`.
 
     Several front ends listen on the one port; the kernel deals its connections out to them.
@@ -160,7 +160,7 @@ def _listen(server: Any, address: str, settings: Settings) -> None:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Finds the handler of a call. A method of the protocol that is not served says so, instead of `not found`."""
 
-    def __init__(self, service: Service, keys: Keys) -> None:
+    def __init__(self, service: Service, keys: ApiKeys) -> None:
         self._service = service
         self._keys = keys
         self._handlers = {
@@ -188,7 +188,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
                 response = await method(request)
             except errors.ServiceError as error:
                 code, reason = CODES[type(error)], str(error)
-                wait = seconds_before_retry(STATUS[type(error)], error.retry_after)
+                wait = retry_after_seconds(STATUS_CODES[type(error)], error.retry_after)
             except _NoKey as error:
                 code, reason = grpc.StatusCode.UNAUTHENTICATED, str(error)
             except Exception:

@@ -139,7 +139,7 @@ async def count(service: Service, name: str = "", version: str = "") -> Statisti
     if name:
         model = model_of(service, name, version)
         models = [model] if version else _versions(service, model)
-    return statistics(await service.counted(), [(model.name, str(model.version)) for model in models])
+    return statistics(await service.collect_metrics(), [(model.name, str(model.version)) for model in models])
 
 
 def index(service: Service, *, only_ready: bool = False) -> list[IndexEntry]:

@@ -14,9 +14,9 @@ from pydantic_core import from_json
 from ...engine.engine import AsyncEngine
 from ...errors import BadRequest, ModelNotServed, Unsupported
 from ...http.auth import require_admin
-from ...http.body import decompress, hold, read_body, read_raw_body
-from ...http.error_responses import ERRORS
-from ...http.run_images import while_there
+from ...http.body import decompress, read_body, read_raw_body, reserve_bytes
+from ...http.error_responses import ERROR_RESPONSES
+from ...http.run_images import cancel_on_disconnect
 from ...http.service import Service, service_of
 from . import operations as shared
 from .infer import INLINE_BYTES, INLINE_ELEMENTS, infer, offload
@@ -62,7 +62,7 @@ async def all_statistics(request: Request) -> Statistics:
     return await shared.count(service_of(request))
 
 
-@_models.get("", summary="A model's inputs and outputs", responses=ERRORS.only(404, 503))
+@_models.get("", summary="A model's inputs and outputs", responses=ERROR_RESPONSES.only(404, 503))
 async def model_metadata(request: Request) -> ModelMetadata:
     return shared.metadata(service_of(request), **request.path_params)
 
@@ -71,7 +71,7 @@ async def model_metadata(request: Request) -> ModelMetadata:
     "/ready",
     summary="Does the model answer requests?",
     response_model=ModelReady,
-    responses={503: {"model": ModelReady}, **ERRORS.only(404)},
+    responses={503: {"model": ModelReady}, **ERROR_RESPONSES.only(404)},
 )
 async def model_ready(request: Request) -> JSONResponse:
     model = shared.model_of(service_of(request), **request.path_params)
@@ -81,12 +81,12 @@ async def model_ready(request: Request) -> JSONResponse:
     return JSONResponse({"name": model.name, "ready": is_ready}, 200 if is_ready else 503)
 
 
-@_models.get("/config", summary="A model's configuration", responses=ERRORS.only(404, 503))
+@_models.get("/config", summary="A model's configuration", responses=ERROR_RESPONSES.only(404, 503))
 async def model_config(request: Request) -> ModelConfig:
     return configuration(_engine(request), service_of(request).settings)
 
 
-@_models.get("/stats", summary="Statistics of a model", responses=ERRORS.only(404))
+@_models.get("/stats", summary="Statistics of a model", responses=ERROR_RESPONSES.only(404))
 async def model_statistics(request: Request) -> Statistics:
     return await shared.count(service_of(request), **request.path_params)
 
@@ -95,7 +95,7 @@ async def model_statistics(request: Request) -> Statistics:
     "/infer",
     summary="Run the model",
     response_class=Response,
-    responses={**INFER_RESPONSES, **ERRORS.only(400, 404, 413, 415, 429, 501, 503, 504)},
+    responses={**INFER_RESPONSES, **ERROR_RESPONSES.only(400, 404, 413, 415, 429, 501, 503, 504)},
     openapi_extra=INFER_BODY,
 )
 async def model_infer(request: Request) -> Response:
@@ -104,9 +104,9 @@ async def model_infer(request: Request) -> Response:
     service, find = service_of(request), partial(_engine, request)
     find().admission.refuse_if_full()  # and an unknown model, before megabytes are read
     asked = await _read(request, service)
-    async with while_there(request):
+    async with cancel_on_disconnect(request):
         answer = await infer(asked, find, service.settings)
-    request.state.context.took(answer.images)
+    request.state.context.record_timings(answer.images)
     write = partial(write_response, answer, asked.id)
     body, header_length = await offload(write, when=answer.elements > INLINE_ELEMENTS)
     if header_length is None:
@@ -117,7 +117,7 @@ async def model_infer(request: Request) -> Response:
 @router.post(
     "/repository/index",
     summary="The models that are known",
-    responses=ERRORS.only(400),
+    responses=ERROR_RESPONSES.only(400),
     openapi_extra=REPOSITORY_BODY,
 )
 async def repository_index(request: Request) -> list[IndexEntry]:
@@ -131,7 +131,7 @@ async def repository_index(request: Request) -> list[IndexEntry]:
     "/repository/models/{name}/load",
     summary="Load a model",
     dependencies=[Depends(require_admin)],
-    responses=ERRORS.only(400, 403, 404, 501, 503),
+    responses=ERROR_RESPONSES.only(400, 403, 404, 501, 503),
     openapi_extra=REPOSITORY_BODY,
 )
 async def repository_load(request: Request, name: str) -> None:
@@ -142,7 +142,7 @@ async def repository_load(request: Request, name: str) -> None:
     "/repository/models/{name}/unload",
     summary="Unload a model",
     dependencies=[Depends(require_admin)],
-    responses=ERRORS.only(400, 403, 404, 501, 503),
+    responses=ERROR_RESPONSES.only(400, 403, 404, 501, 503),
     openapi_extra=REPOSITORY_BODY,
 )
 async def repository_unload(request: Request, name: str) -> None:
@@ -187,7 +187,7 @@ async def _read(request: Request, service: Service) -> InferRequest:
     body = await read_raw_body(request)
     if encoding := request.headers.get("content-encoding"):
         body = await asyncio.to_thread(decompress, body, encoding, service.settings.max_body_bytes)
-        hold(request, len(body))
+        reserve_bytes(request, len(body))
     read = partial(read_request, body, request.headers.get(HEADER_LENGTH))
     return await offload(read, when=len(body) > INLINE_BYTES)
 

@@ -8,7 +8,7 @@ from tessella.server.engine import admission
 from tessella.server.engine.admission import Admission
 from tessella.server.engine.request_metrics import RequestRecorder
 from tessella.server.errors import Overloaded
-from tessella.server.http.error_responses import failure
+from tessella.server.http.error_responses import error_response
 from tessella.server.observability.metrics import Metrics
 
 
@@ -52,8 +52,8 @@ def test_a_refusal_says_when_what_waits_will_have_left(monkeypatch: pytest.Monke
     [(429, None, "1"), (429, 2.2, "3"), (429, 0.0, "1"), (503, None, "2"), (503, 900, "60")],
 )
 def test_retry_after_is_whole_seconds_within_bounds(status: int, known: float | None, said: str) -> None:
-    assert failure(status, "later", "overloaded", "", known).headers["retry-after"] == said
+    assert error_response(status, "later", "overloaded", "", known).headers["retry-after"] == said
 
 
 def test_other_errors_do_not_say_when_to_come_again() -> None:
-    assert "retry-after" not in failure(400, "never", "bad_request", "", 3.0).headers
+    assert "retry-after" not in error_response(400, "never", "bad_request", "", 3.0).headers

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from tessella.server.http.auth import is_loopback, read_keys, require_admin
+from tessella.server.http.auth import is_loopback, read_api_keys, require_admin
 from tessella.server.http.error_responses import install_error_handlers
 from tessella.server.http.service import Service
 from tessella.server.observability.metrics import Metrics
@@ -94,10 +94,10 @@ def test_loopback_is_this_machine(host: str, own: bool) -> None:
 def test_a_key_file_without_keys_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# nothing yet\n")
-    with pytest.raises(ValueError, match="holds no API key"):
-        read_keys((), file)
+    with pytest.raises(ValueError, match="contains no API key"):
+        read_api_keys((), file)
     with pytest.raises(OSError, match="missing"):
-        read_keys((), tmp_path / "missing")
+        read_api_keys((), tmp_path / "missing")
 
 
 def test_only_named_origins_may_call_from_a_page() -> None:

@@ -52,12 +52,12 @@ def until_accepted(live: Gated) -> int:
 
 def test_a_budget_is_taken_and_given_back() -> None:
     budget = BodyBudget(100)
-    budget.hold(60)
-    with pytest.raises(Overloaded, match="60 bytes are in the queue and 41 more"):
-        budget.hold(41)
-    budget.hold(40)
-    budget.give_back(100)
-    assert budget.held == 0
+    budget.reserve(60)
+    with pytest.raises(Overloaded, match="hold 60 bytes; 41 more would exceed the limit of 100"):
+        budget.reserve(41)
+    budget.reserve(40)
+    budget.release(100)
+    assert budget.reserved == 0
 
 
 def test_what_does_not_fit_is_refused_before_its_body_is_sent(live: Gated) -> None:

@@ -74,7 +74,7 @@ def test_every_operation_is_described(path: str, operation: dict[str, Any]) -> N
     for status, response in operation["responses"].items():
         assert response["description"], status
         content = response.get("content", {}).get("application/json", {})
-        if "Failure" in content.get("schema", {}).get("$ref", ""):
+        if "ErrorResponse" in content.get("schema", {}).get("$ref", ""):
             jsonschema.validate(content["example"], {**content["schema"], "components": DOCUMENT["components"]})
         if status.startswith("2") and content.get("schema"):
             jsonschema.validate(content["example"], {**content["schema"], "components": DOCUMENT["components"]})

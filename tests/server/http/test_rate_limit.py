@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from tessella.server.http.rate_limit import RateLimiter, accounts
+from tessella.server.http.rate_limit import RateLimiter, create_rate_limit_file
 from tessella.server.settings import Settings
 
 from ...support import pictures
@@ -44,7 +44,7 @@ def test_less_than_one_a_second(clock: list[float]) -> None:
 
 
 def test_processes_share_an_account() -> None:
-    descriptor = accounts(1)
+    descriptor = create_rate_limit_file(1)
     code = (
         "import sys; from tessella.server.http.rate_limit import RateLimiter; "
         f"limiter = RateLimiter(0.001, 1, {descriptor}); print(sum(limiter.admit(0) == 0 for _ in range(100)))"

@@ -54,13 +54,13 @@ def test_a_head_without_an_end_is_refused(live: Gated, before: bytes, piece: byt
         with suppress(ConnectionError):
             for _ in range(2048):
                 line.sendall(piece)
-        assert refusal(rest(line)) == (431, "the request's head is larger than 65,536 bytes")
+        assert refusal(rest(line)) == (431, "the request line and headers exceed 65,536 bytes")
 
 
 def test_a_head_that_never_comes_holds_no_connection(live: Gated) -> None:
     with connected(live) as silent, connected(live) as half:
         half.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
-        assert refusal(rest(half)) == (408, f"the request's head did not come within {SECONDS} s")
+        assert refusal(rest(half)) == (408, f"the request line and headers did not arrive within {SECONDS} s")
         assert rest(silent) == b""
 
 

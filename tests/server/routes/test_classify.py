@@ -161,9 +161,9 @@ BAD_JSON = {
     "a list": ("[1]", "JSON"),
     "no inputs": ('{"image": "x"}', "inputs"),
     "inputs of numbers": ('{"inputs": [1]}', "inputs"),
-    "no images": ('{"inputs": []}', "empty list"),
+    "no images": ('{"inputs": []}', "contains no images"),
     "wrong base64": ('{"inputs": "%%%"}', "base64"),
-    "a URL": ('{"inputs": "https://example.org/cat.jpg"}', "URLs are not fetched"),
+    "a URL": ('{"inputs": "https://example.org/cat.jpg"}', "fetching image URLs is disabled"),
     "a data URI without base64": ('{"inputs": "data:image/png,abc"}', "data:image/png;base64"),
     "an unknown parameter": ('{"inputs": "aGk=", "parameters": {"topk": 3}}', "topk"),
     "top_k of the wrong type": ('{"inputs": "aGk=", "parameters": {"top_k": "many"}}', "top_k"),
@@ -182,7 +182,7 @@ BAD_FORMS = {
     "cut off": (
         "multipart/form-data; boundary=x",
         b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\nab',
-        "cut off",
+        "truncated",
     ),
     "garbage": ("multipart/form-data; boundary=x", b"garbage", "malformed"),
     "another field": (
@@ -241,7 +241,7 @@ def test_65_images_are_too_many_and_64_are_not(client: httpx.Client) -> None:
 def test_a_70_megabyte_body_is_refused_and_the_service_goes_on(client: httpx.Client, chunked: bool) -> None:
     block = bytes(1_000_000)
     content = (block for _ in range(70)) if chunked else block * 70
-    assert_failure(client.post("/classify", content=content), 413, "too_large", "larger than 2,000,000 bytes")
+    assert_failure(client.post("/classify", content=content), 413, "too_large", "exceeds 2,000,000 bytes")
     assert body_of(client.post("/classify", content=PNG))["results"]
 
 

@@ -94,7 +94,7 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "an unknown parameter": (b'{"inputs": "", "parameters": {"candidate_labels": []}}', 400, "candidate_labels"),
     "an unknown function": (b'{"inputs": "", "parameters": {"function_to_apply": "log"}}', 400, "function_to_apply"),
     "no inputs": (b"{}", 400, "inputs"),
-    "an empty list": (b'{"inputs": []}', 400, "empty list"),
+    "an empty list": (b'{"inputs": []}', 400, "contains no images"),
     "no image": (b"no image", 422, "not an image"),
     "one of two is no image": (json.dumps({"inputs": [TEXT, "AAAA"]}).encode(), 422, "image 1: not an image"),
 }

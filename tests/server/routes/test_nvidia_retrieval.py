@@ -24,4 +24,4 @@ def test_every_image_gets_its_classes(exact: str) -> None:
 def test_bad_input_is_named(exact: str, body: dict[str, object]) -> None:
     answer = httpx.post(f"{exact}/v1/infer", json=body)
     assert answer.status_code == 400
-    assert "input" in answer.json()["error"] or "empty list" in answer.json()["error"]
+    assert "input" in answer.json()["error"] or "no images" in answer.json()["error"]

@@ -90,15 +90,15 @@ def test_images_come_in_every_form(url: str) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no image": ({"input": []}, "empty list"),
+    "no image": ({"input": []}, "contains no images"),
     "a number": ({"input": 7}, "input"),
-    "fewer dimensions": ({"input": TEXTS[0], "dimensions": 8}, "dimensions: .*cannot be cut"),
+    "fewer dimensions": ({"input": TEXTS[0], "dimensions": 8}, "dimensions: .*cannot be shortened"),
     "another format": ({"input": TEXTS[0], "encoding_format": "int8"}, "'float' or 'base64'"),
     "another pooling": ({"input": TEXTS[0], "pooling": "max"}, "'cls' or 'mean'"),
     "an unknown field": ({"input": TEXTS[0], "truncate": True}, "truncate"),
-    "a URL": ({"input": "https://example.org/cat.png"}, "URLs are not fetched"),
+    "a URL": ({"input": "https://example.org/cat.png"}, "fetching image URLs is disabled"),
     "two URLs of one image": ({"input": {"url": "data:,", "image_url": "data:,"}}, "either 'image_url' or 'url'"),
-    "no base64": ({"input": [TEXTS[0], "???"]}, "image 1: not valid base64"),
+    "no base64": ({"input": [TEXTS[0], "???"]}, "image 1: the image is not valid base64"),
 }
 
 
