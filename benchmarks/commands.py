@@ -101,10 +101,11 @@ def tune(
             progress=lambda text: status.update(escape(text)),
         )
     gpu = gpu_of(place)
-    table = tables.of(gpu)
+    table = tables.table_for(gpu)
     assert table is not None
     messages.print(
-        f"{tables.path_of(gpu)}: {len(table.entries)} configurations and {len(table.choices)} choices for {gpu.name}",
+        f"{tables.table_path(gpu)}: {len(table.entries)} configurations and {len(table.choices)} choices "
+        f"for {gpu.name}",
         highlight=False,
         soft_wrap=True,
     )
@@ -118,13 +119,17 @@ def _gpu(device: str, instead: str) -> "torch.device":
     """
     import torch
 
-    from ..kernels.device import unavailable
+    from ..kernels.device import unavailable_reason
 
     try:
         place = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device {device!r} is not one of cuda, cuda:0, …") from error
-    reason = unavailable(place) if place.type == "cuda" else f"it measures an NVIDIA GPU, and the device is {device!r}"
+    reason = (
+        unavailable_reason(place)
+        if place.type == "cuda"
+        else f"it measures an NVIDIA GPU, and the device is {device!r}"
+    )
     if reason is None and (place.index or 0) >= torch.cuda.device_count():
         reason = f"there is no {device}, only {torch.cuda.device_count()} GPUs"
     if reason is not None:

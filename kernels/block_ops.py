@@ -21,7 +21,7 @@ def fused_qkv_attention(
     row_statistics: Tensor | None = None,
     query_norm: NormWeights | None = None,
     key_norm: NormWeights | None = None,
-    statistics: bool = False,
+    return_statistics: bool = False,
     options: Options = DEFAULT,
 ) -> Tokens:
     """x + projection(attention(qkv(LayerNorm(x)))).
@@ -31,7 +31,7 @@ def fused_qkv_attention(
         qkv: (3D, D), with its LayerNorm beside it or folded in.
         projection: (D, D).
         row_statistics: of x, (parts, 2, B · N), where the LayerNorm is folded; taken here where they are missing.
-        statistics: also the row statistics of the result.
+        return_statistics: also the row statistics of the result.
 
     Returns:
         (B, N, D), and row statistics (parts, 2, B · N) or None.
@@ -39,10 +39,15 @@ def fused_qkv_attention(
     rows = x.flatten(0, 1)
     packed, _ = linear(rows, qkv, row_statistics=row_statistics, options=options, name="qkv")
     mixed = attention(packed.unflatten(0, x.shape[:2]), heads, query_norm, key_norm, options=options, name="mixed")
-    y, moments = linear(
-        mixed.flatten(0, 1), projection, residual=rows, statistics=statistics, options=options, name="attended"
+    y, out_statistics = linear(
+        mixed.flatten(0, 1),
+        projection,
+        residual=rows,
+        return_statistics=return_statistics,
+        options=options,
+        name="attended",
     )
-    return y.unflatten(0, x.shape[:2]), moments
+    return y.unflatten(0, x.shape[:2]), out_statistics
 
 
 def layernorm_mlp(
@@ -52,7 +57,7 @@ def layernorm_mlp(
     *,
     activation: str = "gelu",
     row_statistics: Tensor | None = None,
-    statistics: bool = False,
+    return_statistics: bool = False,
     options: Options = DEFAULT,
     name: str = "tokens",
 ) -> Tokens:
@@ -63,7 +68,7 @@ def layernorm_mlp(
         expand: (F, D), with its LayerNorm beside it or folded in; for swiglu F counts gate and value.
         contract: (D, F) or (D, F / 2) for swiglu.
         row_statistics: of x, (parts, 2, M), where the LayerNorm is folded; taken here where they are missing.
-        statistics: also the row statistics of the result.
+        return_statistics: also the row statistics of the result.
 
     Returns:
         (M, D), and row statistics (parts, 2, M) or None.
@@ -71,4 +76,4 @@ def layernorm_mlp(
     hidden, _ = linear(
         x, expand, row_statistics=row_statistics, activation=activation, options=options, name=f"{name}.hidden"
     )
-    return linear(hidden, contract, residual=x, statistics=statistics, options=options, name=name)
+    return linear(hidden, contract, residual=x, return_statistics=return_statistics, options=options, name=name)

@@ -6,7 +6,7 @@ All write into tensors they are given. The launchers, and with them triton, are 
 import torch
 from torch import Tensor
 
-from .device import require
+from .device import require_triton
 
 
 @torch.library.custom_op("tessella::patch_embed", mutates_args=("out", "statistics"))
@@ -20,7 +20,7 @@ def patch_embed(
     statistics: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    require(pixels)
+    require_triton(pixels)
     from .triton.patch_embed import patch_embed as launch
 
     launch(pixels, weight, table, patch_size, prefix, out, statistics, batch_invariant)
@@ -42,7 +42,7 @@ def linear(
     counters: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    require(x)
+    require_triton(x)
     from .triton.linear import linear as launch
 
     launch(
@@ -64,7 +64,7 @@ def linear(
 
 @torch.library.custom_op("tessella::grouped_linear", mutates_args=("out",))
 def grouped_linear(x: Tensor, weight: Tensor, out: Tensor) -> None:
-    require(x)
+    require_triton(x)
     from .triton.grouped_linear import grouped_linear as launch
 
     launch(x, weight, out)
@@ -82,7 +82,7 @@ def attention(
     key_eps: float,
     out: Tensor,
 ) -> None:
-    require(qkv)
+    require_triton(qkv)
     from .triton.attention import attention as launch
 
     launch(qkv, heads, query_weight, query_bias, key_weight, key_bias, query_eps, key_eps, out)
@@ -98,7 +98,7 @@ def class_attention(
     scores: Tensor,
     out: Tensor,
 ) -> None:
-    require(x)
+    require_triton(x)
     from .triton.class_attention import class_attention as launch
 
     launch(queries, x, statistics, eps, scale, scores, out)
@@ -108,7 +108,7 @@ def class_attention(
 def layer_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor | None, statistics: Tensor | None
 ) -> None:
-    require(x)
+    require_triton(x)
     from .triton.layer_norm import layer_norm as launch
 
     launch(x, weight, bias, eps, out, statistics)
@@ -116,18 +116,18 @@ def layer_norm(
 
 @torch.library.custom_op("tessella::mean_pool", mutates_args=("out",))
 def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None, eps: float, out: Tensor) -> None:
-    require(x)
+    require_triton(x)
     from .triton.mean_pool import mean_pool as launch
 
     launch(x, prefix, statistics, eps, out)
 
 
 @torch.library.custom_op("tessella::resize_pass", mutates_args=("out",))
-def resize_pass(source: Tensor, words: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
-    require(source)
+def resize_pass(source: Tensor, metadata: Tensor, programs: int, count: int, size: int, out: Tensor) -> None:
+    require_triton(source)
     from .triton.resize_pass import resize_pass as launch
 
-    launch(source, words, programs, count, size, out)
+    launch(source, metadata, programs, count, size, out)
 
 
 for _operator in (
@@ -143,8 +143,8 @@ for _operator in (
     _operator.register_fake(lambda *arguments: None)
 
 
-@torch.library.custom_op("tessella::word_embed", mutates_args=("out",))
-def word_embed(
+@torch.library.custom_op("tessella::tnt_embed", mutates_args=("out",))
+def tnt_embed(
     pixels: Tensor,
     weight: Tensor,
     table: Tensor,
@@ -154,8 +154,8 @@ def word_embed(
     out: Tensor,
     batch_invariant: bool,
 ) -> None:
-    require(pixels)
-    from .triton.tnt_embed import word_embed as launch
+    require_triton(pixels)
+    from .triton.tnt_embed import tnt_embed as launch
 
     launch(pixels, weight, table, patch_size, margin, window, out, batch_invariant)
 
@@ -174,12 +174,12 @@ def tnt_inner(
     heads: int,
     dim: int,
     eps: float,
-    per_word: bool,
+    per_token: bool,
     rows: Tensor,
     state: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    require(words)
+    require_triton(words)
     from .triton.tnt_inner import tnt_inner as launch
 
     launch(
@@ -195,23 +195,23 @@ def tnt_inner(
         heads,
         dim,
         eps,
-        per_word,
+        per_token,
         rows,
         state,
         batch_invariant,
     )
 
 
-@torch.library.custom_op("tessella::project_words", mutates_args=("out",))
-def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
-    require(rows)
-    from .triton.tnt_project import project_words as launch
+@torch.library.custom_op("tessella::tnt_project", mutates_args=("out",))
+def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
+    require_triton(rows)
+    from .triton.tnt_project import tnt_project as launch
 
     launch(rows, weight, bias, out, batch_invariant)
 
 
-@torch.library.custom_op("tessella::add_words", mutates_args=("out", "statistics"))
-def add_words(
+@torch.library.custom_op("tessella::tnt_add", mutates_args=("out", "statistics"))
+def tnt_add(
     x: Tensor,
     rows: Tensor,
     weight: Tensor | None,
@@ -220,11 +220,11 @@ def add_words(
     out: Tensor,
     statistics: Tensor | None,
 ) -> None:
-    require(rows)
-    from .triton.tnt_add import add_words as launch
+    require_triton(rows)
+    from .triton.tnt_add import tnt_add as launch
 
     launch(x, rows, weight, bias, eps, out, statistics)
 
 
-for _operator in (word_embed, tnt_inner, project_words, add_words):
+for _operator in (tnt_embed, tnt_inner, tnt_project, tnt_add):
     _operator.register_fake(lambda *arguments: None)

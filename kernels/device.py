@@ -15,7 +15,7 @@ class TritonUnavailableError(RuntimeError):
     """Our kernels were asked for and cannot run here; the message says why and what to use."""
 
 
-def unavailable(device: torch.device, dtype: torch.dtype | None = None) -> str | None:
+def unavailable_reason(device: torch.device, dtype: torch.dtype | None = None) -> str | None:
     """Why Triton kernels cannot run a network on this device, in a sentence, or None where they can.
 
     Args:
@@ -23,7 +23,7 @@ def unavailable(device: torch.device, dtype: torch.dtype | None = None) -> str |
     """
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (`pip install triton`, Linux with an NVIDIA GPU)"
-    if device.type == "cpu" and interpreting():
+    if device.type == "cpu" and interpreter_enabled():
         return None
     if device.type != "cuda":
         return f"Triton kernels need an NVIDIA GPU, and the device is {device.type!r}"
@@ -39,17 +39,17 @@ def unavailable(device: torch.device, dtype: torch.dtype | None = None) -> str |
     return None
 
 
-def interpreting() -> bool:
+def interpreter_enabled() -> bool:
     """Whether kernels run in Triton's interpreter, on the CPU: for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def require(x: Tensor) -> None:
+def require_triton(x: Tensor) -> None:
     """
     Raises:
         TritonUnavailableError: the kernels cannot run where `x` is.
     """
-    reason = unavailable(x.device)
+    reason = unavailable_reason(x.device)
     if reason is not None:
         raise TritonUnavailableError(f"{reason}; use the implementation 'torch'")
 
@@ -102,7 +102,7 @@ def gpu_of(device: torch.device) -> Gpu:
 
 
 @contextmanager
-def assume(gpu: Gpu) -> Iterator[None]:
+def assume_gpu(gpu: Gpu) -> Iterator[None]:
     """Inside, every device counts as this GPU: for compiling kernels on a machine that has none."""
     _assumed.append(gpu)
     try:

@@ -21,7 +21,7 @@ def patch_embed(
     pixels: Tensor,
     weights: PatchWeights,
     *,
-    statistics: bool = False,
+    return_statistics: bool = False,
     options: Options = DEFAULT,
     name: str = "embedded",
 ) -> Tokens:
@@ -30,7 +30,7 @@ def patch_embed(
     Args:
         pixels: uint8 (B, H, W, 3) for folded weights; already normalised pixels of the weight's dtype otherwise.
         weights: with `weight` (D, patch² · 3) and `table` (N, D).
-        statistics: also the row statistics of the result.
+        return_statistics: also the row statistics of the result.
 
     Returns:
         (B, N, D) in the weight's dtype, and row statistics (parts, 2, B · N) or None.
@@ -48,14 +48,23 @@ def patch_embed(
     checks.shape("table", weights.table, tokens, dim)
     if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
         x = reference.patch_embed(pixels, weights.weight, weights.table, weights.patch_size, weights.prefix)
-        return x, _reference_statistics(x, statistics)
+        return x, _reference_statistics(x, return_statistics)
     config = heuristics.patch_embed(batch * tokens, dim, weights.weight.dtype, pixels.device, options.batch_invariant)
     out = options.empty(name, (batch, tokens, dim), weights.weight.dtype, pixels.device)
-    sums = options.statistics(statistics, name, batch * tokens, dim, config.block_n, pixels.device)
-    custom_ops.patch_embed(
-        pixels, weights.weight, weights.table, weights.patch_size, weights.prefix, out, sums, options.batch_invariant
+    out_statistics = options.statistics_buffer(
+        return_statistics, name, batch * tokens, dim, config.block_n, pixels.device
     )
-    return out, sums
+    custom_ops.patch_embed(
+        pixels,
+        weights.weight,
+        weights.table,
+        weights.patch_size,
+        weights.prefix,
+        out,
+        out_statistics,
+        options.batch_invariant,
+    )
+    return out, out_statistics
 
 
 def linear(
@@ -65,7 +74,7 @@ def linear(
     row_statistics: Tensor | None = None,
     activation: str = "none",
     residual: Tensor | None = None,
-    statistics: bool = False,
+    return_statistics: bool = False,
     options: Options = DEFAULT,
     name: str = "linear",
 ) -> Tokens:
@@ -76,7 +85,7 @@ def linear(
         weights: of (O, K). With `sums` the LayerNorm is folded and `row_statistics` of x, (parts, 2, M), stand for it.
         activation: `none`, `gelu` (exact, by erf), `quick_gelu`, or `swiglu`, which makes one channel of two.
         residual: (M, O), added last.
-        statistics: also the row statistics of the result.
+        return_statistics: also the row statistics of the result.
 
     Returns:
         (M, O) in x's dtype ((M, O / 2) for swiglu), and row statistics (parts, 2, M) or None.
@@ -95,7 +104,7 @@ def linear(
     if weights.norm is not None:
         x = layer_norm(x, weights.norm, options=options, name=f"{name}.norm")[0]
     if weights.sums is not None and row_statistics is None:
-        row_statistics = statistics_of(x, options=options, name=f"{name}.moments")
+        row_statistics = compute_row_statistics(x, options=options, name=f"{name}.row_statistics")
     if row_statistics is not None:
         checks.shape("row_statistics", row_statistics, "parts", 2, rows)
     if weights.scale is not None:
@@ -104,7 +113,7 @@ def linear(
         ]
         y = (y * weights.scale).to(x.dtype)
         y = y if residual is None else y + residual
-        return y, statistics_of(y, options=options, name=f"{name}.statistics") if statistics else None
+        return y, compute_row_statistics(y, options=options, name=f"{name}.statistics") if return_statistics else None
     if not options.uses_triton(x):
         y = reference.linear(
             x,
@@ -116,13 +125,13 @@ def linear(
             activation=activation,
             residual=residual,
         )
-        return y, _reference_statistics(y, statistics)
+        return y, _reference_statistics(y, return_statistics)
     config = heuristics.linear(
         rows, len(weights.weight), x.shape[1], x.dtype, x.device, options.batch_invariant, activation
     )
     out = options.empty(name, (rows, out_dim), x.dtype, x.device)
     block = config.block_n // (2 if activation == "swiglu" else 1)
-    moments = options.statistics(statistics, name, rows, out_dim, block, x.device)
+    out_statistics = options.statistics_buffer(return_statistics, name, rows, out_dim, block, x.device)
     custom_ops.linear(
         x,
         weights.weight,
@@ -133,11 +142,11 @@ def linear(
         activation,
         residual,
         out,
-        moments,
+        out_statistics,
         *options.partials(name, config, rows, len(weights.weight), x.device),
         options.batch_invariant,
     )
-    return out, moments
+    return out, out_statistics
 
 
 def grouped_linear(x: Tensor, weight: Tensor, *, options: Options = DEFAULT, name: str = "grouped") -> Tensor:
@@ -231,7 +240,7 @@ def class_attention(
 
 
 def layer_norm(
-    x: Tensor, norm: NormWeights, *, statistics: bool = False, options: Options = DEFAULT, name: str = "normed"
+    x: Tensor, norm: NormWeights, *, return_statistics: bool = False, options: Options = DEFAULT, name: str = "normed"
 ) -> Tokens:
     """LayerNorm over the last dimension (Ba et al., arXiv 1607.06450): (M, D) -> (M, D), and its row statistics if
     asked.
@@ -241,14 +250,14 @@ def layer_norm(
     checks.shape("weight", norm.weight, x.shape[1])
     if not options.uses_triton(x):
         y = reference.layer_norm(x, norm.weight, norm.bias, norm.eps)
-        return y, _reference_statistics(y, statistics)
+        return y, _reference_statistics(y, return_statistics)
     out = options.empty(name, tuple(x.shape), x.dtype, x.device)
-    moments = options.statistics(statistics, name, len(x), x.shape[1], x.shape[1], x.device)
-    custom_ops.layer_norm(x, norm.weight, norm.bias, norm.eps, out, moments)
-    return out, moments
+    out_statistics = options.statistics_buffer(return_statistics, name, len(x), x.shape[1], x.shape[1], x.device)
+    custom_ops.layer_norm(x, norm.weight, norm.bias, norm.eps, out, out_statistics)
+    return out, out_statistics
 
 
-def statistics_of(x: Tensor, *, options: Options = DEFAULT, name: str = "statistics") -> Tensor:
+def compute_row_statistics(x: Tensor, *, options: Options = DEFAULT, name: str = "statistics") -> Tensor:
     """Row statistics: (M, D) -> float32 (1, 2, M), float64 of float64."""
     checks.shape("x", x, "M", "D")
     checks.dtype("x", x, *checks.FLOATS)
@@ -286,5 +295,5 @@ def _bare(weights: LinearWeights) -> LinearWeights:
     return LinearWeights(weights.weight, weights.bias, sums=weights.sums, eps=weights.eps)
 
 
-def _reference_statistics(x: Tensor, wanted: bool) -> Tensor | None:
-    return reference.row_statistics(x.flatten(0, -2)) if wanted else None
+def _reference_statistics(x: Tensor, return_statistics: bool) -> Tensor | None:
+    return reference.row_statistics(x.flatten(0, -2)) if return_statistics else None

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .tuning.heuristics import Tile
+from .tuning.heuristics import LaunchConfig
 
 Implementation = Literal["auto", "torch", "triton"]
 
@@ -19,7 +19,7 @@ class Workspace:
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
 
-    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    def get(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """The buffer of that name; a new one where the last had another shape, dtype or device. Its contents are
         old.
         """
@@ -58,30 +58,30 @@ class Options:
         """A buffer for a result, from the workspace where there is one."""
         if self.workspace is None:
             return torch.empty(shape, dtype=dtype, device=device)
-        return self.workspace.take(name, shape, dtype, device)
+        return self.workspace.get(name, shape, dtype, device)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """A buffer that is zero and that its user leaves zero."""
         if self.workspace is None:
             return torch.zeros(shape, dtype=dtype, device=device)
-        return self.workspace.take(name, shape, dtype, device)
+        return self.workspace.get(name, shape, dtype, device)
 
-    def statistics(
-        self, wanted: bool, name: str, rows: int, columns: int, block: int, device: torch.device
+    def statistics_buffer(
+        self, needed: bool, name: str, rows: int, columns: int, block: int, device: torch.device
     ) -> Tensor | None:
         """Row statistics of a result that is written in tiles of `block` columns."""
-        if not wanted:
+        if not needed:
             return None
         return self.empty(f"{name}.statistics", (-(-columns // block), 2, rows), torch.float32, device)
 
     def partials(
-        self, name: str, tile: Tile, rows: int, columns: int, device: torch.device
+        self, name: str, tile: LaunchConfig, rows: int, columns: int, device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
         """Partial sums and arrival counters for a product whose depth is split."""
-        if tile.splits == 1:
+        if tile.split_k == 1:
             return None, None
         tiles = -(-rows // tile.block_m) * -(-columns // tile.block_n)
-        size = tiles * tile.splits * tile.block_m * tile.block_n
+        size = tiles * tile.split_k * tile.block_m * tile.block_n
         return (
             self.empty(f"{name}.partials", (size,), torch.float32, device),
             self.zeros(f"{name}.counters", (tiles,), torch.int32, device),

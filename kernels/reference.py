@@ -18,7 +18,7 @@ from .resize_plan import Crop
 from .weights import NormWeights
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """What arithmetic around a product runs in: float32, or float64 for float64 tensors."""
     return torch.promote_types(dtype, torch.float32)
 
@@ -34,9 +34,9 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     Returns:
         (B, 3, H, W) of `dtype`, contiguous.
     """
-    kind = wide(dtype)
-    x = pixels.permute(0, 3, 1, 2).to(kind, memory_format=torch.contiguous_format) / 255
-    return ((x - mean.to(kind)[:, None, None]) / std.to(kind)[:, None, None]).to(dtype)
+    acc_dtype = accumulation_dtype(dtype)
+    x = pixels.permute(0, 3, 1, 2).to(acc_dtype, memory_format=torch.contiguous_format) / 255
+    return ((x - mean.to(acc_dtype)[:, None, None]) / std.to(acc_dtype)[:, None, None]).to(dtype)
 
 
 def patch_embed(pixels: Tensor, weight: Tensor, table: Tensor, patch_size: int, prefix: int) -> Tensor:
@@ -65,12 +65,12 @@ def part_width(columns: int, parts: int) -> int:
 
 def row_statistics(x: Tensor) -> Tensor:
     """Mean and sum of squared deviations of each row: (M, D) -> (1, 2, M)."""
-    values = x.to(wide(x.dtype))
+    values = x.to(accumulation_dtype(x.dtype))
     mean = values.mean(dim=1, keepdim=True)
     return torch.stack([mean[:, 0], (values - mean).square().sum(dim=1)])[None]
 
 
-def moments(statistics: Tensor, columns: int, eps: float) -> tuple[Tensor, Tensor]:
+def mean_and_rstd(statistics: Tensor, columns: int, eps: float) -> tuple[Tensor, Tensor]:
     """Row statistics (parts, 2, M) -> mean and 1 / sqrt(variance + eps), each (M,)."""
     parts = len(statistics)
     counts = torch.full((parts, 1), float(part_width(columns, parts)), dtype=statistics.dtype, device=statistics.device)
@@ -120,9 +120,9 @@ def linear(
         y = activate(F.linear(x, weight, None if bias is None else bias.to(x.dtype)), activation)
         return y if residual is None else residual + y
     assert statistics is not None
-    kind = wide(x.dtype)
-    mean, rstd = moments(statistics, x.shape[1], eps)
-    y = (F.linear(x.to(kind), weight.to(kind)) - mean[:, None] * sums) * rstd[:, None]
+    acc_dtype = accumulation_dtype(x.dtype)
+    mean, rstd = mean_and_rstd(statistics, x.shape[1], eps)
+    y = (F.linear(x.to(acc_dtype), weight.to(acc_dtype)) - mean[:, None] * sums) * rstd[:, None]
     y = activate(y if bias is None else y + bias, activation)
     return (y if residual is None else y + residual).to(x.dtype)
 
@@ -165,19 +165,19 @@ def class_attention(queries: Tensor, x: Tensor, statistics: Tensor | None, eps: 
     if statistics is None:
         weights = (torch.matmul(queries, x.transpose(1, 2)) * scale).softmax(dim=-1)
         return torch.matmul(weights, x)
-    kind = wide(x.dtype)
-    mean, rstd = (moment.view(len(x), -1, 1) for moment in moments(statistics, x.shape[2], eps))
-    tokens = (x.to(kind) - mean) * rstd
-    weights = (torch.matmul(queries.to(kind), tokens.transpose(1, 2)) * scale).softmax(dim=-1)
+    acc_dtype = accumulation_dtype(x.dtype)
+    mean, rstd = (moment.view(len(x), -1, 1) for moment in mean_and_rstd(statistics, x.shape[2], eps))
+    tokens = (x.to(acc_dtype) - mean) * rstd
+    weights = (torch.matmul(queries.to(acc_dtype), tokens.transpose(1, 2)) * scale).softmax(dim=-1)
     return torch.matmul(weights, tokens).to(x.dtype)
 
 
 def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None = None, eps: float = 0.0) -> Tensor:
     """The mean of the patch tokens, normalised one by one where row statistics are given: (B, N, D) -> (B, D)."""
-    kind = wide(x.dtype)
-    tokens = x.to(kind)
+    acc_dtype = accumulation_dtype(x.dtype)
+    tokens = x.to(acc_dtype)
     if statistics is not None:
-        mean, rstd = (moment.view(len(x), -1, 1) for moment in moments(statistics, x.shape[2], eps))
+        mean, rstd = (moment.view(len(x), -1, 1) for moment in mean_and_rstd(statistics, x.shape[2], eps))
         tokens = (tokens - mean) * rstd
     return tokens[:, prefix:].mean(dim=1).to(x.dtype)
 
@@ -190,7 +190,7 @@ def resize_crop(packed: Tensor, crops: Sequence[Crop], size: int, interpolation:
         for side in (0, 1) if vertical_first(crop.source, crop.resized) else (1, 0):
             axis = 1 - side  # sizes are (width, height)
             table = taps(crop.source[axis], crop.resized[axis], crop.corner[axis], size, interpolation)
-            lines = resize_pass(lines, torch.tensor(table.words, device=packed.device), side)
+            lines = resize_pass(lines, torch.tensor(table.table, device=packed.device), side)
         squares.append(lines)
     return torch.stack(squares)
 

@@ -1,7 +1,7 @@
-"""Pillow's resampling as integers: which pixels a resized one is made of, and with what weights. Host side, no torch.
+"""Pillow's resampling coefficients in fixed point: source pixels and weights of each output pixel. No torch.
 
-Pillow weighs in fixed point with 22 fractional bits and rounds to bytes after each of its two passes; the same integers
-give the same bytes. Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc,
+Pillow accumulates in fixed point with 22 fractional bits and rounds to bytes after each of its two passes; the same
+integers give the same bytes. Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, normalize_coeffs_8bpc,
 ImagingResampleInner).
 """
 
@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from .versions import installed_version
 
 PRECISION_BITS = 22
-LARGEST_KEPT = 16
-"""Tables that shrink by more than this factor are made anew each time: they are large, and rare."""
+MAX_CACHED_SCALE = 16
+"""Largest downscaling factor whose tables are cached: those beyond it are large, and rare."""
 Reals = NDArray[np.float64]
 
 
 class Taps(NamedTuple):
-    """Of neighbouring pixels of a resized line.
+    """Filter taps of consecutive output pixels along one side.
 
-    `words`: int32 (1 + taps, pixels): where each one's source pixels start, then their weights · 2²², padded with
-    zeros. `first`, `stop`: the source pixels that any of them needs.
+    Attributes:
+        table: int32 (1 + taps, pixels): the first source pixel of each, then its weights · 2²², padded with zeros.
+        first, stop: range of source pixels that any of them reads.
     """
 
-    words: NDArray[np.int32]
+    table: NDArray[np.int32]
     first: int
     stop: int
 
@@ -43,25 +44,34 @@ def _cubic(x: Reals, a: float = -0.5) -> Reals:
 
 
 FILTERS: dict[str, tuple[Callable[[Reals], Reals], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
+"""Kernel and radius of each filter."""
 
 
-def resizes(interpolation: str) -> bool:
-    """Whether `resize_crop` has this one of Pillow's filters: with others, images are resized as they are decoded."""
+def supports_interpolation(interpolation: str) -> bool:
+    """True for the filters that `resize_crop` has; other interpolations are left to Pillow, after decoding."""
     return interpolation in FILTERS
 
 
 def taps(source: int, target: int, first: int, count: int, interpolation: str) -> Taps:
-    """For pixels `first` to `first + count` of `target`, resized from `source` pixels. Read-only, as most are kept.
+    """Filter taps for output pixels `first` to `first + count`.
+
+    Args:
+        source, target: length of the side before and after the resize, in pixels.
+        interpolation: `bilinear` or `bicubic`.
+
+    Returns:
+        Taps with a read-only table, as most are cached.
 
     Raises:
-        ValueError: another interpolation than bilinear or bicubic.
+        ValueError: the interpolation is neither bilinear nor bicubic.
     """
-    if not resizes(interpolation):
+    if not supports_interpolation(interpolation):
         raise ValueError(f"interpolation {interpolation!r} is not one of {', '.join(FILTERS)}")
-    return (_kept if source <= LARGEST_KEPT * target else _made)(source, target, first, count, interpolation)
+    compute = _cached_taps if source <= MAX_CACHED_SCALE * target else _compute_taps
+    return compute(source, target, first, count, interpolation)
 
 
-def _made(source: int, target: int, first: int, count: int, interpolation: str) -> Taps:
+def _compute_taps(source: int, target: int, first: int, count: int, interpolation: str) -> Taps:
     kernel, radius = FILTERS[interpolation]
     scale = source / target
     stretch = max(scale, 1.0)
@@ -72,31 +82,35 @@ def _made(source: int, target: int, first: int, count: int, interpolation: str) 
     pixels = starts + np.arange((stops - starts).max())[:, None]
     weights = kernel((pixels - centres + 0.5) * (1 / stretch))
     weights[pixels >= stops] = 0.0
-    words = np.concatenate([starts[None], _fixed(weights / _sum(weights))], dtype=np.int32, casting="unsafe")
-    words.setflags(write=False)
-    return Taps(words, int(starts[0]), int(stops[-1]))
+    fixed = _to_fixed_point(weights / _sequential_sum(weights))
+    table = np.concatenate([starts[None], fixed], dtype=np.int32, casting="unsafe")
+    table.setflags(write=False)
+    return Taps(table, int(starts[0]), int(stops[-1]))
 
 
-_kept = lru_cache(maxsize=2048)(_made)
+_cached_taps = lru_cache(maxsize=2048)(_compute_taps)
 
 
-def _sum(weights: Reals) -> Reals:
-    """One after another, as C's loop: NumPy's own sum may group them, and rounds otherwise."""
+def _sequential_sum(weights: Reals) -> Reals:
+    """Sum over taps in order, as C's loop: NumPy's own sum may be pairwise, and then rounds differently."""
     total = np.zeros(weights.shape[1])
     for row in weights:
         total += row
     return total
 
 
-def _fixed(weights: Reals) -> Reals:
-    """Whole numbers, rounded half away from zero, as C's cast after adding a half."""
+def _to_fixed_point(weights: Reals) -> Reals:
+    """Weights · 2²² as whole numbers, rounded half away from zero, as C's cast after adding a half."""
     return np.trunc(weights * (1 << PRECISION_BITS) + np.where(weights >= 0, 0.5, -0.5))
 
 
 def vertical_first(source: tuple[int, int], target: tuple[int, int]) -> bool:
-    """Whether the installed Pillow runs the vertical pass first, for (width, height) before and after.
+    """True where the installed Pillow runs the vertical pass first.
 
     Since version 13 it does so where the height shrinks by more than twice the pixels that the width does.
+
+    Args:
+        source, target: (width, height) before and after the resize.
     """
     shrink = source[1] - target[1]
     return pillow_version() >= 13 and shrink > max(0, 2 * (source[0] - target[0]))
@@ -104,6 +118,6 @@ def vertical_first(source: tuple[int, int], target: tuple[int, int]) -> bool:
 
 @cache
 def pillow_version() -> int:
-    """The first number of it; the newest rule where Pillow is not installed."""
+    """Major version of the installed Pillow; 13, the newest rule, where none is installed."""
     version = installed_version("pillow")
     return int(version.split(".")[0]) if version else 13

@@ -1,7 +1,4 @@
-"""What `resize_crop` does with a batch of images of any sizes, as numbers that reach the GPU in one piece.
-
-Host side, no torch.
-"""
+"""Resize plan of a batch of images of any sizes: the kernel's metadata as one array of integers. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +10,19 @@ from numpy.typing import NDArray
 from .resampling import taps, vertical_first
 
 BLOCK = 1024
-"""Bytes of a result that one program makes."""
-MOST_BYTES = 2**31 - 1
-"""Of a batch's images, and of what lies between the two passes over them: offsets have 32 bits."""
-
-
-Programs = tuple[tuple[int, int], tuple[int, int]]
+"""Output bytes per program."""
+MAX_BYTES = 2**31 - 1
+"""Limit on the bytes of a batch's images, and on the scratch between the two passes: offsets have 32 bits."""
+Grids = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Crop(NamedTuple):
-    """What becomes of an image: resized, and a square from `corner` on kept.
+    """Resize of one image, and the square that is cropped from the result.
 
-    `source`, `resized`: (width, height). `corner`: (left, top) in the resized one.
+    Attributes:
+        source: (width, height) of the image.
+        resized: (width, height) after the resize.
+        corner: (left, top) of the square within the resized image.
     """
 
     source: tuple[int, int]
@@ -33,36 +31,49 @@ class Crop(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of the image."""
+        """Bytes of the image."""
         return self.source[0] * self.source[1] * 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """Squares of `size` pixels out of images that lie one after another. Computed is what the squares show.
+class ResizePlan:
+    """Both passes over a batch of packed images, computing only the pixels that the crops show.
 
     Attributes:
-        words: int32: every image's fields in the first pass, then in the second; tables of taps; for each program of
-            the first pass, then of the second, where its image's fields lie.
-        programs: of each pass, where they lie in `words`, and how many there are.
+        crops: of the images, in their order.
+        size: side of the crops, in pixels.
+        interpolation: `bicubic` or `bilinear`.
+        metadata: int32 (n,): the PassFields of every image, first pass, then second; the tap tables; for each program
+            of the first pass, then of the second, the offset of its image's PassFields.
+        grids: for each pass, the offset of its program list in `metadata`, and its number of programs.
         bytes: of the images.
-        scratch: bytes that the first pass leaves to the second.
+        scratch: bytes between the passes.
     """
 
     crops: tuple[Crop, ...]
     size: int
     interpolation: str
-    words: NDArray[np.int32]
-    programs: Programs
+    metadata: NDArray[np.int32]
+    grids: Grids
     bytes: int
     scratch: int
 
 
-class _Fields(NamedTuple):
-    """An image in one pass, as the kernel reads them. Offsets and lengths in bytes; of the table, in words.
+class PassFields(NamedTuple):
+    """Metadata of one image in one pass, in the kernel's order.
 
-    Byte i of the result lies in line i // lanes. Across lines (`vertical`) the pixels that it is made of are `pitch`
-    apart, else 3. No tap reads beyond pixel `last`.
+    Output byte i lies in line i // lanes. Taps are `pitch` bytes apart in a vertical pass, 3 in a horizontal one.
+
+    Attributes:
+        source, target: byte offsets of the input and the output.
+        total: output bytes.
+        lanes: output bytes per line.
+        pitch: input bytes per line.
+        table: offset of the tap table in the metadata.
+        taps: weights per output pixel.
+        last: largest source pixel that a tap may read.
+        vertical: 1 for a vertical pass, 0 for a horizontal one.
+        first_program: index of the image's first program within the pass.
     """
 
     source: int
@@ -78,36 +89,43 @@ class _Fields(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """The taps of one side of an image: the source pixels they need, and the table."""
+    """Taps along one side of an image: the range of source pixels, the table's offset and its number of taps."""
 
     first: int
     stop: int
     table: int
     taps: int
 
+    @property
+    def fields(self) -> tuple[int, int, int]:
+        """The fields `table`, `taps` and `last` of PassFields."""
+        return self.table, self.taps, self.stop - 1
 
-class _Tables:
-    """Tables of taps one after another, those that are equal once."""
+
+class _TapTables:
+    """Tap tables one after another, equal ones stored once."""
 
     def __init__(self, start: int) -> None:
-        self.words: list[NDArray[np.int32]] = []
+        self.tables: list[NDArray[np.int32]] = []
         self.end = start
         self._sides: dict[tuple[int, int, int], _Side] = {}
 
     def side(self, source: int, target: int, first: int, count: int, interpolation: str) -> _Side:
         key = source, target, first
         if key not in self._sides:
-            table = taps(source, target, first, count, interpolation)
-            self._sides[key] = _Side(table.first, table.stop, self.end, len(table.words) - 1)
-            self.words.append(table.words.reshape(-1))
-            self.end += table.words.size
+            side = taps(source, target, first, count, interpolation)
+            self._sides[key] = _Side(side.first, side.stop, self.end, len(side.table) - 1)
+            self.tables.append(side.table.reshape(-1))
+            self.end += side.table.size
         return self._sides[key]
 
 
-def plan(crops: Sequence[Crop], size: int, interpolation: str) -> Plan:
-    """How `resize_crop` makes squares of `size` pixels out of images that lie one after another.
+def plan_resize(crops: Sequence[Crop], size: int, interpolation: str) -> ResizePlan:
+    """Plan the resize of packed images to squares of `size` pixels.
 
     Args:
+        crops: one for each image, in the order in which they are packed.
+        size: side of the squares, in pixels.
         interpolation: `bicubic` or `bilinear`.
 
     Raises:
@@ -115,31 +133,24 @@ def plan(crops: Sequence[Crop], size: int, interpolation: str) -> Plan:
     """
     if not crops:
         raise ValueError("there must be at least one image")
-    tables = _Tables(2 * len(crops) * len(_Fields._fields))
-    rows: list[tuple[_Fields, _Fields]] = []
+    tables = _TapTables(2 * len(crops) * len(PassFields._fields))
+    rows: list[tuple[PassFields, PassFields]] = []
     source = scratch = target = 0
     for crop in crops:
-        check(crop, size)
+        check_crop(crop, size)
         rows.append(_passes(crop, size, interpolation, tables, (source, scratch, target)))
         source, scratch, target = source + crop.bytes, scratch + rows[-1][0].total, target + size * size * 3
-    if max(source, scratch, target) > MOST_BYTES:
-        raise ValueError(f"{source} bytes of images, {scratch} between the passes: no more than {MOST_BYTES} fit")
-    words, programs = _written(rows, tables)
-    return Plan(tuple(crops), size, interpolation, words, programs, source, scratch)
+    if max(source, scratch, target) > MAX_BYTES:
+        raise ValueError(f"{source} bytes of images, {scratch} between the passes: no more than {MAX_BYTES} fit")
+    metadata, grids = _pack(rows, tables)
+    return ResizePlan(tuple(crops), size, interpolation, metadata, grids, source, scratch)
 
 
-def _written(rows: list[tuple[_Fields, _Fields]], tables: _Tables) -> tuple[NDArray[np.int32], Programs]:
-    fields = np.array(list(zip(*rows, strict=True)), np.int32)  # (2, B, fields)
-    programs = [_programs(fields, number) for number in range(2)]
-    start = tables.end
-    places = ((start, len(programs[0])), (start + len(programs[0]), len(programs[1])))
-    return np.concatenate([fields.reshape(-1), *tables.words, *programs]), places
+def check_crop(crop: Crop, size: int) -> None:
+    """Check that the square lies within the resized image.
 
-
-def check(crop: Crop, size: int) -> None:
-    """
     Raises:
-        ValueError: the square does not lie within the resized image.
+        ValueError: it does not.
     """
     for side, length, start in zip(("width", "height"), crop.resized, crop.corner, strict=True):
         if start < 0 or start + size > length:
@@ -147,35 +158,39 @@ def check(crop: Crop, size: int) -> None:
 
 
 def _passes(
-    crop: Crop, size: int, interpolation: str, tables: _Tables, offsets: tuple[int, int, int]
-) -> tuple[_Fields, _Fields]:
-    """`offsets`: of the image, of what lies between the passes, of the result."""
+    crop: Crop, size: int, interpolation: str, tables: _TapTables, offsets: tuple[int, int, int]
+) -> tuple[PassFields, PassFields]:
+    """Fields of both passes over an image. `offsets`: in bytes, of the image, its scratch and its result."""
     (width, height), resized, (left, top) = crop
     source, scratch, target = offsets
-    across = tables.side(width, resized[0], left, size, interpolation)
-    down = tables.side(height, resized[1], top, size, interpolation)
+    horizontal = tables.side(width, resized[0], left, size, interpolation)
+    vertical = tables.side(height, resized[1], top, size, interpolation)
     line = size * 3
     if vertical_first(crop.source, resized):
-        skipped, lanes = across.first * 3, (across.stop - across.first) * 3
+        skipped, lanes = horizontal.first * 3, (horizontal.stop - horizontal.first) * 3
         return (
-            _Fields(source + skipped, scratch, size * lanes, lanes, width * 3, *_read(down), 1),
-            _Fields(scratch - skipped, target, size * line, line, lanes, *_read(across), 0),
+            PassFields(source + skipped, scratch, size * lanes, lanes, width * 3, *vertical.fields, 1),
+            PassFields(scratch - skipped, target, size * line, line, lanes, *horizontal.fields, 0),
         )
-    lines = down.stop - down.first
+    lines = vertical.stop - vertical.first
     return (
-        _Fields(source + down.first * width * 3, scratch, lines * line, line, width * 3, *_read(across), 0),
-        _Fields(scratch - down.first * line, target, size * line, line, line, *_read(down), 1),
+        PassFields(source + vertical.first * width * 3, scratch, lines * line, line, width * 3, *horizontal.fields, 0),
+        PassFields(scratch - vertical.first * line, target, size * line, line, line, *vertical.fields, 1),
     )
 
 
-def _read(side: _Side) -> tuple[int, int, int]:
-    return side.table, side.taps, side.stop - 1
+def _pack(rows: list[tuple[PassFields, PassFields]], tables: _TapTables) -> tuple[NDArray[np.int32], Grids]:
+    """The plan's `metadata` and `grids`."""
+    fields = np.array(list(zip(*rows, strict=True)), np.int32)  # (2, B, fields)
+    first, second = (_program_list(fields, index) for index in range(2))
+    grids = ((tables.end, len(first)), (tables.end + len(first), len(second)))
+    return np.concatenate([fields.reshape(-1), *tables.tables, first, second]), grids
 
 
-def _programs(fields: NDArray[np.int32], number: int) -> NDArray[np.int32]:
-    """Where the fields of each program's image lie. Into the fields goes which program is the image's first."""
+def _program_list(fields: NDArray[np.int32], index: int) -> NDArray[np.int32]:
+    """For each program of a pass, the offset of its image's fields; fills in the field `first_program`."""
     _, batch, width = fields.shape
-    counts = -(-fields[number, :, _Fields._fields.index("total")] // BLOCK)
-    fields[number, :, _Fields._fields.index("first_program")] = np.cumsum(counts) - counts
-    starts = (number * batch + np.arange(batch, dtype=np.int32)) * width
+    counts = -(-fields[index, :, PassFields._fields.index("total")] // BLOCK)
+    fields[index, :, PassFields._fields.index("first_program")] = np.cumsum(counts) - counts
+    starts = (index * batch + np.arange(batch, dtype=np.int32)) * width
     return np.repeat(starts.astype(np.int32), counts)

@@ -9,10 +9,10 @@ from torch import Tensor
 from . import checks, custom_ops, reference, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
-from .weights import InnerWeights, NormWeights, PatchWeights, SentenceWeights, WordWeights, pack
+from .weights import InnerEmbedWeights, InnerProjectionWeights, InnerWeights, NormWeights, PatchWeights, pack
 
 
-def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAULT, name: str = "words") -> Tensor:
+def tnt_embed(pixels: Tensor, weights: InnerEmbedWeights, *, options: Options = DEFAULT, name: str = "words") -> Tensor:
     """Images to words: a patch's window of pixels into the words of the patch, in one product.
 
     Args:
@@ -36,10 +36,10 @@ def word_embed(pixels: Tensor, weights: WordWeights, *, options: Options = DEFAU
     patches_in_all = (pixels.shape[1] // size) * (pixels.shape[2] // size)
     checks.shape("table", weights.table, patches_in_all, weights.weight.shape[0])
     if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
-        return tnt_reference.word_embed(pixels, weights)
+        return tnt_reference.tnt_embed(pixels, weights)
     shape = (pixels.shape[0], patches_in_all, weights.weight.shape[0])
     out = options.empty(name, shape, weights.weight.dtype, pixels.device)
-    custom_ops.word_embed(
+    custom_ops.tnt_embed(
         pixels, weights.weight, weights.table, size, weights.margin, window, out, options.batch_invariant
     )
     return out
@@ -55,7 +55,7 @@ def tnt_inner(words: Tensor, weights: InnerWeights, *, options: Options = DEFAUL
 
     Returns:
         (1 + L, M, W · d) in words' dtype: the input and the words after each block, without mean and of variance one
-        over the row (over each word where the weights say `per_word`, except in the input).
+        over the row (over each word where the weights say `per_token`, except in the input).
 
     Source: Han et al., arXiv 2103.00112, equations 4 to 6; that the inner blocks run ahead is ours.
     """
@@ -140,15 +140,15 @@ def _launch_inner(
         packed.heads,
         weights.dim,
         weights.eps,
-        weights.per_word,
+        weights.per_token,
         rows,
         state,
         options.batch_invariant,
     )
 
 
-def project_words(
-    rows: Tensor, weights: SentenceWeights, *, options: Options = DEFAULT, name: str = "additions"
+def tnt_project(
+    rows: Tensor, weights: InnerProjectionWeights, *, options: Options = DEFAULT, name: str = "additions"
 ) -> Tensor:
     """What each block's words add to the patch tokens, one product for all blocks: (G, M, K) -> (G, M, D)."""
     checks.shape("rows", rows, "G", "M", "K")
@@ -157,18 +157,18 @@ def project_words(
     checks.same("weight", weights.weight, "rows", rows)
     checks.shape("bias", weights.bias, rows.shape[0], weights.weight.shape[1])
     if not options.uses_triton(rows):
-        return tnt_reference.project_words(rows, weights.weight, weights.bias)
+        return tnt_reference.tnt_project(rows, weights.weight, weights.bias)
     out = options.empty(name, (*rows.shape[:2], weights.weight.shape[1]), rows.dtype, rows.device)
-    custom_ops.project_words(rows, weights.weight, weights.bias, out, options.batch_invariant)
+    custom_ops.tnt_project(rows, weights.weight, weights.bias, out, options.batch_invariant)
     return out
 
 
-def add_words(
+def tnt_add(
     x: Tensor,
     rows: Tensor,
     norm: NormWeights | None,
     *,
-    statistics: bool = False,
+    return_statistics: bool = False,
     options: Options = DEFAULT,
     name: str = "told",
 ) -> Tokens:
@@ -178,7 +178,7 @@ def add_words(
         x: (B, N, D) tokens, or a table (N, D) for every image.
         rows: (B, P, D), for the last P tokens.
         norm: of D channels, or None.
-        statistics: also the row statistics of the result.
+        return_statistics: also the row statistics of the result.
 
     Returns:
         (B, N, D) in the dtype of `rows`, and row statistics (parts, 2, B · N) or None.
@@ -190,11 +190,11 @@ def add_words(
     if x.shape[-2] < rows.shape[1]:
         raise ValueError(f"x has {x.shape[-2]} tokens, fewer than the {rows.shape[1]} rows to add to them")
     if not options.uses_triton(rows):
-        y = tnt_reference.add_words(x, rows, norm)
-        return y, reference.row_statistics(y.flatten(0, 1)) if statistics else None
+        y = tnt_reference.tnt_add(x, rows, norm)
+        return y, reference.row_statistics(y.flatten(0, 1)) if return_statistics else None
     images, tokens, dim = rows.shape[0], x.shape[-2], rows.shape[2]
     out = options.empty(name, (images, tokens, dim), rows.dtype, rows.device)
-    moments = options.statistics(statistics, name, images * tokens, dim, dim, rows.device)
+    out_statistics = options.statistics_buffer(return_statistics, name, images * tokens, dim, dim, rows.device)
     affine = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
-    custom_ops.add_words(x, rows, *affine, out, moments)
-    return out, moments
+    custom_ops.tnt_add(x, rows, *affine, out, out_statistics)
+    return out, out_statistics

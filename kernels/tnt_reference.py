@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import reference
-from .weights import AbsorbedWords, InnerWeights, NormWeights, WordWeights
+from .weights import AbsorbedAttention, InnerEmbedWeights, InnerWeights, NormWeights
 
 
-def word_embed(pixels: Tensor, weights: WordWeights) -> Tensor:
+def tnt_embed(pixels: Tensor, weights: InnerEmbedWeights) -> Tensor:
     """The words of each patch, side by side: (B, H, W, 3) -> (B, P, W · d)."""
     size, margin, window = weights.patch_size, weights.margin, weights.window
     if window == size:
@@ -35,7 +35,7 @@ def tnt_inner(words: Tensor, weights: InnerWeights) -> Tensor:
 
 def outgoing(x: Tensor, weights: InnerWeights) -> Tensor:
     """What a block's projection reads of its words: (M, W, d) -> (M, W · d)."""
-    return standardise(x, weights.eps).flatten(1) if weights.per_word else standardise(x.flatten(1), weights.eps)
+    return standardise(x, weights.eps).flatten(1) if weights.per_token else standardise(x.flatten(1), weights.eps)
 
 
 def inner_block(x: Tensor, weights: InnerWeights, index: int) -> Tensor:
@@ -58,7 +58,7 @@ def attend(y: Tensor, weights: InnerWeights, index: int) -> Tensor:
     return _linear(mixed, weights.projection, weights.projection_bias, index)
 
 
-def _attend_absorbed(y: Tensor, weights: InnerWeights, absorbed: AbsorbedWords, index: int) -> Tensor:
+def _attend_absorbed(y: Tensor, weights: InnerWeights, absorbed: AbsorbedAttention, index: int) -> Tensor:
     queries = _linear(y, absorbed.query, absorbed.query_bias, index).unflatten(2, (weights.heads, -1)).flatten(1, 2)
     scores = torch.matmul(queries, y.transpose(1, 2)).softmax(dim=-1)  # (M, W · h, W)
     mixed = torch.matmul(scores, y).unflatten(1, (-1, weights.heads)).flatten(2)  # (M, W, h · d)
@@ -76,12 +76,12 @@ def standardise(x: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=eps)
 
 
-def project_words(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A product of its own for each block's rows: (G, M, K), (G, D, K), (G, D) -> (G, M, D)."""
     return torch.stack([_linear(rows[index], weight, bias, index) for index in range(len(rows))])
 
 
-def add_words(x: Tensor, rows: Tensor, norm: NormWeights | None) -> Tensor:
+def tnt_add(x: Tensor, rows: Tensor, norm: NormWeights | None) -> Tensor:
     """Patch tokens plus what comes of their words, normalised where a norm is given; tokens before them as they are.
 
     Args:

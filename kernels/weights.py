@@ -14,7 +14,7 @@ VECTORS = ("query_bias", "projection_bias", "expand_bias", "contract_bias")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WordWeights:
+class InnerEmbedWeights:
     """From the bytes of a patch, and of the margin around it, to its words in one product.
 
     Attributes:
@@ -33,7 +33,7 @@ class WordWeights:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedInner:
+class PackedInnerWeights:
     """The inner blocks as their kernel reads them: transposed, and padded to powers of two once, on the host.
 
     L blocks; D' channels; H' heads of d' channels make E = H' · d'; F' hidden channels. Zeros fill what was added.
@@ -62,7 +62,7 @@ class PackedInner:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AbsorbedWords:
+class AbsorbedAttention:
     """The attention of the inner blocks with K and V absorbed: words themselves are keys and values of every head.
 
     Heads a few channels wide make small, badly shaped products. Here a patch's attention is two products over all
@@ -91,7 +91,7 @@ class InnerWeights:
         projection, expand, contract: (L, d, d), (L, F, d), (L, d, F), each with its bias (L, …).
         heads: of each block.
         eps: of every LayerNorm.
-        per_word: whether the rows that leave are normalised word by word; the first one never is.
+        per_token: whether the rows that leave are normalised word by word; the first one never is.
         packed: the same for the kernel, where it was made already.
         absorbed: what stands in for qkv and projection, where the attention is to run so.
     """
@@ -106,9 +106,9 @@ class InnerWeights:
     contract_bias: Tensor
     heads: int
     eps: float
-    per_word: bool
-    packed: PackedInner | None = None
-    absorbed: AbsorbedWords | None = None
+    per_token: bool
+    packed: PackedInnerWeights | None = None
+    absorbed: AbsorbedAttention | None = None
 
     @property
     def depth(self) -> int:
@@ -120,7 +120,7 @@ class InnerWeights:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SentenceWeights:
+class InnerProjectionWeights:
     """The products that make patch tokens of rows of words: `weight` (G, D, W · d), `bias` (G, D)."""
 
     weight: Tensor
@@ -131,7 +131,7 @@ CHUNK = 32
 """Hidden channels that the kernel computes at a time."""
 
 
-def pack(weights: InnerWeights) -> PackedInner:
+def pack(weights: InnerWeights) -> PackedInnerWeights:
     """These weights for the kernel."""
     heads, dim = weights.heads, weights.dim
     width = next_power_of_two(max(dim // heads, 8))
@@ -144,7 +144,7 @@ def pack(weights: InnerWeights) -> PackedInner:
         return F.pad(own, (0, width - own.shape[-1], 0, count - heads)).flatten(-2)
 
     qkv = torch.stack(weights.qkv.chunk(3, dim=1), dim=1).transpose(2, 3)  # (L, 3, D, h · d)
-    return PackedInner(
+    return PackedInnerWeights(
         qkv=_padded(by_head(qkv), channels, count * width),
         query_bias=by_head(weights.query_bias).contiguous(),
         projection=_padded(by_head(weights.projection).transpose(1, 2), count * width, channels),

@@ -54,7 +54,7 @@ def load_model(
         ValueError: batch invariance with another backend than `triton`; a network or dtype that the requested backend
             cannot run; an unknown device, dtype, backend or architecture, or an image size that patches do not divide.
     """
-    from ..kernels.device import gpu_of, interpreting, unavailable
+    from ..kernels.device import gpu_of, interpreter_enabled, unavailable_reason
     from ..kernels.options import Options
     from ..kernels.tuning import tables
     from .cache import make_kernel_cache
@@ -64,12 +64,13 @@ def load_model(
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
-    target = _torch_device(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreting())
+    target = _torch_device(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreter_enabled())
     requested = DTYPES.get(dtype)
     taken, why = choose_backend(backend, target, requested)
     if batch_invariant and taken != "triton":
         raise ValueError(
-            f"batch invariance needs backend 'triton': {unavailable(target, requested) or f'{backend!r} was asked for'}"
+            "batch invariance needs backend 'triton': "
+            f"{unavailable_reason(target, requested) or f'{backend!r} was asked for'}"
         )
     if taken == "triton" and target.type == "cuda":
         make_kernel_cache()  # fails here once, instead of in every kernel launch
@@ -88,7 +89,7 @@ def load_model(
             )
         taken, why = "torch", "backend torch, as the Triton kernels do not support its pooling"
     if taken == "triton":
-        why = f"{why}, {tables.standing(gpu_of(target))}"
+        why = f"{why}, {tables.describe_tuning(gpu_of(target))}"
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {target}; {why}; {reason}."
     return Classifier(network, description, device=target, dtype=chosen, backend=taken, fused=folded, choice=choice)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.block_ops import fused_qkv_attention, layernorm_mlp
-from ...kernels.ops import statistics_of
+from ...kernels.ops import compute_row_statistics
 from ...kernels.options import Options, Workspace
 from ...kernels.weights import LinearWeights, NormWeights
 from ...models.config import ViTConfig
@@ -42,7 +42,7 @@ class Half:
         """Through our kernels, with row statistics in and out as within a network."""
         buffers = Workspace() if workspace else None
         options = Options("triton", batch_invariant=batch_invariant, workspace=buffers)
-        statistics = statistics_of(self.x.flatten(0, 1), options=replace(options, workspace=None))
+        statistics = compute_row_statistics(self.x.flatten(0, 1), options=replace(options, workspace=None))
         return lambda: self._run(self.x, self.folded, statistics, options)
 
     def torch(self) -> Callable[[], Tensor]:
@@ -69,7 +69,13 @@ class Half:
         wanted, (first, second) = options.implementation == "triton", layers
         if self.composite == COMPOSITES[0]:
             return fused_qkv_attention(
-                x, first, second, self.config.heads, row_statistics=statistics, statistics=wanted, options=options
+                x,
+                first,
+                second,
+                self.config.heads,
+                row_statistics=statistics,
+                return_statistics=wanted,
+                options=options,
             )[0]
         return layernorm_mlp(
             x.flatten(0, 1),
@@ -77,7 +83,7 @@ class Half:
             second,
             activation=self.config.feedforward,
             row_statistics=statistics,
-            statistics=wanted,
+            return_statistics=wanted,
             options=options,
         )[0].view_as(x)
 

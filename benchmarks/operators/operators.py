@@ -15,19 +15,19 @@ from ...kernels.options import Options, Workspace
 from ...kernels.weights import (
     MATRICES,
     VECTORS,
+    InnerEmbedWeights,
+    InnerProjectionWeights,
     InnerWeights,
     LinearWeights,
     NormWeights,
     PatchWeights,
-    SentenceWeights,
-    WordWeights,
 )
 from ...models.config import Config, TNTConfig, ViTConfig
 from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.tnt import TNT
 
 VIT = ("patch_embed", "qkv", "attention", "projection", "expand", "contract", "layer_norm", "class_attention")
-TNT_ONLY = ("word_embed", "tnt_inner", "project_words", "add_words")
+TNT_ONLY = ("tnt_embed", "tnt_inner", "tnt_project", "tnt_add")
 
 Dtype = torch.dtype
 Call = Callable[[Sequence[Tensor], Options], Tensor]
@@ -166,13 +166,13 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
     patches, width = config.grid**2, config.words * config.inner_dim
     rows, groups = making.batch * patches, 1 + config.depth
     match name:
-        case "word_embed":
+        case "tnt_embed":
             words = graph.words
             inputs: tuple[Tensor, ...] = (making.pixels(config.image_size), words.weight, words.table)
 
             def embed(x: Sequence[Tensor], options: Options) -> Tensor:
-                weights = WordWeights(x[1], x[2], words.patch_size, words.margin, words.window)
-                return tnt_ops.word_embed(x[0], weights, options=options)
+                weights = InnerEmbedWeights(x[1], x[2], words.patch_size, words.margin, words.window)
+                return tnt_ops.tnt_embed(x[0], weights, options=options)
 
             return making.operator(name, inputs, embed, rows * words.weight.numel(), rows * width)
         case "tnt_inner":
@@ -181,11 +181,11 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
             inputs = (making.normal(rows, width), *_matrices(inner))
             macs = rows * config.words * per_token * config.depth
             return making.operator(name, inputs, _inner_call(inner), macs, groups * rows * width)
-        case "project_words":
+        case "tnt_project":
             inputs = (making.normal(groups, rows, width), graph.sentences.weight, graph.sentences.bias)
 
             def project(x: Sequence[Tensor], options: Options) -> Tensor:
-                return tnt_ops.project_words(x[0], SentenceWeights(x[1], x[2]), options=options)
+                return tnt_ops.tnt_project(x[0], InnerProjectionWeights(x[1], x[2]), options=options)
 
             return making.operator(
                 name, inputs, project, groups * rows * width * config.dim, groups * rows * config.dim
@@ -198,7 +198,7 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
 
             def add(x: Sequence[Tensor], options: Options) -> Tensor:
                 weights = None if norm is None else NormWeights(x[2], x[3], norm.eps)
-                return tnt_ops.add_words(x[0], x[1], weights, options=options)[0]
+                return tnt_ops.tnt_add(x[0], x[1], weights, options=options)[0]
 
             return making.operator(name, (*inputs, *affine), add, 0, tokens.numel())
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...kernels.options import Options
 from ...kernels.resampling import taps
-from ...kernels.resize import resize_crop, resize_planned
-from ...kernels.resize_plan import Crop, plan
+from ...kernels.resize import resize_crop, run_resize_plan
+from ...kernels.resize_plan import Crop, plan_resize
 
 NAME = "resize_crop"
 PHOTO = (500, 375)
@@ -36,13 +36,13 @@ class Resize:
     name: str = NAME
 
     def triton(self) -> Callable[[], Tensor]:
-        made = plan([self.crop] * self.batch, self.size, "bicubic")
-        words = torch.from_numpy(made.words).to(self.packed.device)
+        made = plan_resize([self.crop] * self.batch, self.size, "bicubic")
+        words = torch.from_numpy(made.metadata).to(self.packed.device)
         scratch = torch.empty(made.scratch, dtype=torch.uint8, device=self.packed.device)
         out = torch.empty(self.batch, self.size, self.size, 3, dtype=torch.uint8, device=self.packed.device)
 
         def run() -> Tensor:
-            resize_planned(self.packed, made, words, scratch, out, options=Options("triton"))
+            run_resize_plan(self.packed, made, words, scratch, out, options=Options("triton"))
             return out
 
         return run
@@ -69,7 +69,7 @@ class Resize:
         (width, height), resized, (left, top) = self.crop
         across = taps(width, resized[0], left, self.size, "bicubic")
         down = taps(height, resized[1], top, self.size, "bicubic")
-        lines = (down.stop - down.first) * (len(across.words) - 1) + self.size * (len(down.words) - 1)
+        lines = (down.stop - down.first) * (len(across.table) - 1) + self.size * (len(down.table) - 1)
         return self.batch * lines * self.size * 3
 
     def bytes(self) -> int:

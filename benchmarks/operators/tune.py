@@ -14,7 +14,7 @@ import torch
 from ...kernels.device import Gpu, gpu_of
 from ...kernels.options import Options, Workspace
 from ...kernels.tuning import tables
-from ...kernels.tuning.heuristics import Tile
+from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.tuning.tables import Table
 from ...models.config import TNTConfig
 from ...models.execution.folded_tnt import WORDS, FusedTNT
@@ -54,9 +54,9 @@ def tune(
         What was not reached: run again to go on.
     """
     gpu = gpu_of(device)
-    table = tables.of(gpu) or tables.empty(gpu)
-    tables.install(gpu, table)
-    save = save or (lambda measured: measured.save(tables.path_of(gpu)))
+    table = tables.table_for(gpu) or tables.new_table(gpu)
+    tables.set_table(gpu, table)
+    save = save or (lambda measured: measured.save(tables.table_path(gpu)))
     end, left = time.monotonic() + budget, []
     for job in jobs(architectures, batches):
         if job.key(dtype) in table.entries:
@@ -80,7 +80,7 @@ def tune(
     return left
 
 
-def _fastest(job: Job, table: Table, gpu: Gpu, dtype: torch.dtype, device: torch.device, clock: Clock) -> Tile:
+def _fastest(job: Job, table: Table, gpu: Gpu, dtype: torch.dtype, device: torch.device, clock: Clock) -> LaunchConfig:
     """Of the candidates that compile and are right; the heuristic's where none is quicker."""
     from triton.errors import TritonError
 
@@ -127,6 +127,7 @@ def _orders(question: Question, dtype: torch.dtype, device: torch.device) -> dic
     graph = fold_tnt(TNT(question.config), HALF, HALF, dtype=dtype, device=device)
     pixels = torch.randint(0, 256, (question.batch, size, size, 3), dtype=torch.uint8, device=device)
     networks = {
-        order: FusedTNT(graph, Options("triton", workspace=Workspace()), order=order) for order in ("ahead", "beside")
+        order: FusedTNT(graph, Options("triton", workspace=Workspace()), order=order)
+        for order in ("ahead", "overlapped")
     }
     return {order: partial(network, pixels) for order, network in networks.items()}

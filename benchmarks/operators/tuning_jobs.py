@@ -13,7 +13,7 @@ from ...kernels.device import Gpu
 from ...kernels.ops import attention, linear
 from ...kernels.options import Options, Workspace
 from ...kernels.tuning import heuristics, tables, tnt_heuristics
-from ...kernels.tuning.heuristics import Tile
+from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.weights import LinearWeights
 from ...models.config import Config, TNTConfig, ViTConfig
 from ...models.execution.folded_tnt import WORDS
@@ -29,7 +29,7 @@ class Job:
     """One shape of one operator.
 
     For `attention` rows are tokens and columns the head's width, whatever the batch; for `tnt_inner` rows are patches,
-    columns a word's channels and the depth a patch's words; for `project_words` rows are patches.
+    columns a word's channels and the depth a patch's words; for `tnt_project` rows are patches.
     """
 
     operator: str
@@ -41,7 +41,7 @@ class Job:
     batch: int
 
     def key(self, dtype: torch.dtype) -> str:
-        return tables.key(self.operator, self.rows, self.columns, self.depth, dtype, self.detail)
+        return tables.entry_key(self.operator, self.rows, self.columns, self.depth, dtype, self.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Question:
     batch: int
 
     def key(self, dtype: torch.dtype) -> str:
-        return tables.key(self.composite, self.batch * self.config.tokens, self.config.dim, 0, dtype)
+        return tables.entry_key(self.composite, self.batch * self.config.tokens, self.config.dim, 0, dtype)
 
 
 def jobs(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[Job]:
@@ -91,7 +91,7 @@ def _jobs(config: Config, batch: int) -> list[Job]:
     patches, width = batch * config.grid**2, config.words * config.inner_dim
     return [
         Job("tnt_inner", patches, config.inner_dim, config.words, "none", config, batch),
-        Job("project_words", patches, config.dim, width, "none", config, batch),
+        Job("tnt_project", patches, config.dim, width, "none", config, batch),
         *_block_jobs(outer_config(config), batch),
     ]
 
@@ -121,29 +121,29 @@ def work(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
             return _attention(job, dtype, device)
         case "tnt_inner":
             return _inner(job, dtype, device)
-        case "project_words":
+        case "tnt_project":
             return _projections(job, dtype, device)
         case _:
             return _linear(job, dtype, device)
 
 
-def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> Tile:
+def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> LaunchConfig:
     """What would be taken without a table's entry."""
     match job.operator:
         case "attention":
             return heuristics.attention(job.rows, job.columns, dtype, device)
         case "tnt_inner":
             return tnt_heuristics.tnt_inner(job.rows, job.columns, job.depth, dtype, device)
-        case "project_words":
+        case "tnt_project":
             groups = 1 + _tnt(job).depth
-            return tnt_heuristics.project_words(groups, job.rows, job.columns, job.depth, dtype, device, False)
+            return tnt_heuristics.tnt_project(groups, job.rows, job.columns, job.depth, dtype, device, False)
         case _:
             return heuristics.linear(job.rows, job.columns, job.depth, dtype, device, False, job.detail)
 
 
-def candidates(job: Job, gpu: Gpu) -> list[Tile]:
-    source: Any = tnt_heuristics if job.operator in ("tnt_inner", "project_words") else heuristics
-    found: list[Tile] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
+def candidates(job: Job, gpu: Gpu) -> list[LaunchConfig]:
+    source: Any = tnt_heuristics if job.operator in ("tnt_inner", "tnt_project") else heuristics
+    found: list[LaunchConfig] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
     return found
 
 
@@ -170,7 +170,7 @@ def _linear(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
     def multiply() -> Run:
         options, statistics = Options("triton", workspace=Workspace()), residual is not None
         return lambda: linear(
-            x, weights, activation=job.detail, residual=residual, statistics=statistics, options=options
+            x, weights, activation=job.detail, residual=residual, return_statistics=statistics, options=options
         )[0]
 
     expected = linear(x.float(), wide, activation=job.detail, options=Options("torch"))[0]
@@ -194,9 +194,9 @@ def _projections(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
 
     def run() -> Run:
         options = Options("triton", workspace=Workspace())
-        return lambda: tnt_ops.project_words(rows, weights, options=options)
+        return lambda: tnt_ops.tnt_project(rows, weights, options=options)
 
-    return run, tnt_ops.project_words(rows.float(), exact, options=Options("torch"))
+    return run, tnt_ops.tnt_project(rows.float(), exact, options=Options("torch"))
 
 
 def _graph(job: Job, dtype: torch.dtype, device: torch.device) -> FoldedTNT:

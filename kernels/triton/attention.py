@@ -13,7 +13,7 @@ LOG2_E = 1 / math.log(2)
 
 
 @triton.jit
-def single_pass_kernel(
+def single_pass_attention_kernel(
     qkv_ptr,
     out_ptr,
     query_weight_ptr,
@@ -56,7 +56,7 @@ def single_pass_kernel(
 
 
 @triton.jit
-def blocked_kernel(
+def blocked_attention_kernel(
     qkv_ptr,
     out_ptr,
     query_weight_ptr,
@@ -74,7 +74,7 @@ def blocked_kernel(
     BLOCK_D: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """As single_pass_kernel, over BLOCK_N keys at a time with a running softmax (Milakov & Gimelshein, arXiv
+    """As single_pass_attention_kernel, over BLOCK_N keys at a time with a running softmax (Milakov & Gimelshein, arXiv
     1805.02867).
     """
     if PDL:
@@ -149,7 +149,7 @@ def attention(
     qkv = qkv.contiguous()
     tile = heuristics.attention(tokens, width, qkv.dtype, qkv.device)
     launch(
-        single_pass_kernel if tile.block_n >= tokens else blocked_kernel,
+        single_pass_attention_kernel if tile.block_n >= tokens else blocked_attention_kernel,
         (triton.cdiv(tokens, tile.block_m), batch * heads),
         tile,
         qkv,

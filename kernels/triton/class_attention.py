@@ -9,11 +9,11 @@ from torch import Tensor
 from ..reference import part_width
 from ..tuning import heuristics
 from .launch import check_dtype, launch, power_of_two
-from .tiles import row_moments
+from .tiles import mean_and_rstd
 
 
 @triton.jit
-def scores_kernel(
+def class_attention_scores_kernel(
     queries_ptr,
     x_ptr,
     statistics_ptr,
@@ -52,7 +52,7 @@ def scores_kernel(
         product = tl.dot(q, x.T, product, input_precision="ieee")
         sums += tl.sum(q.to(tl.float32), axis=1)
     if statistics_ptr is not None:
-        mean, rstd = row_moments(
+        mean, rstd = mean_and_rstd(
             statistics_ptr,
             image * N + tokens,
             tokens < N,
@@ -70,7 +70,7 @@ def scores_kernel(
 
 
 @triton.jit
-def mix_kernel(
+def class_attention_output_kernel(
     scores_ptr,
     x_ptr,
     statistics_ptr,
@@ -115,7 +115,7 @@ def mix_kernel(
         x_ptrs = x_ptr + image * N * D + tokens[:, None] * D + channels[None, :]
         x = tl.load(x_ptrs, mask=(tokens < N)[:, None] & (channels < D)[None, :], other=0.0)
         if statistics_ptr is not None:
-            mean, rstd = row_moments(
+            mean, rstd = mean_and_rstd(
                 statistics_ptr,
                 image * N + tokens,
                 tokens < N,
@@ -172,5 +172,16 @@ def class_attention(
     }
     x, queries = x.contiguous(), queries.contiguous()
     token_tiles, channel_tiles = triton.cdiv(tokens, tile.block_n), triton.cdiv(dim, tile.block_k)
-    launch(scores_kernel, (batch, token_tiles), tile, queries, x, statistics, scores, *sizes, scale, **constants)
-    launch(mix_kernel, (batch, channel_tiles), tile, scores, x, statistics, out, *sizes, **constants)
+    launch(
+        class_attention_scores_kernel,
+        (batch, token_tiles),
+        tile,
+        queries,
+        x,
+        statistics,
+        scores,
+        *sizes,
+        scale,
+        **constants,
+    )
+    launch(class_attention_output_kernel, (batch, channel_tiles), tile, scores, x, statistics, out, *sizes, **constants)

@@ -8,12 +8,12 @@ import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from ..device import gpu_of, interpreting
-from ..tuning.heuristics import Tile
+from ..device import gpu_of, interpreter_enabled
+from ..tuning.heuristics import LaunchConfig
 
 
-def descriptors_of(
-    x: Tensor, weight: Tensor, out: Tensor, tile: Tile, activation: str
+def make_descriptors(
+    x: Tensor, weight: Tensor, out: Tensor, tile: LaunchConfig, activation: str
 ) -> tuple[TensorDescriptor | None, ...]:
     """Of x, weight and out; none where the GPU has no bulk copies."""
     _check_alignment("x", x)
@@ -51,13 +51,13 @@ DOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 Launch = Callable[..., None]
 
 
-def launch(kernel: Any, grid: tuple[int, ...], tile: Tile, *arguments: object, **constants: object) -> None:
+def launch(kernel: Any, grid: tuple[int, ...], tile: LaunchConfig, *arguments: object, **constants: object) -> None:
     """Runs `kernel` over `grid`, on the GPU that its tensors are on: by itself Triton takes the thread's current one.
 
     Floating-point contraction is asked for by name: it is triton's default only up to 3.9.
     """
-    options: dict[str, object] = {"num_warps": tile.warps, "num_stages": tile.stages}
-    if not interpreting():
+    options: dict[str, object] = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
+    if not interpreter_enabled():
         options["enable_fp_fusion"] = True
         if tile.pdl and constants.get("PDL"):  # a kernel that does not wait for the one before must not overtake it
             options["launch_pdl"] = True

@@ -1,12 +1,12 @@
-"""`layer_norm` and `statistics_of`: one read of each row, for its normalised values, its moments, or both."""
+"""`layer_norm` and `compute_row_statistics`: one read of each row, for its normalised values, its moments, or both."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..tuning.heuristics import Tile
+from ..tuning.heuristics import LaunchConfig
 from .launch import launch, power_of_two
-from .tiles import store_row_moments
+from .tiles import store_row_statistics
 
 
 @triton.jit
@@ -42,7 +42,7 @@ def layer_norm_kernel(
         tl.store(out_ptr + rows.to(tl.int64)[:, None] * D + channels[None, :], rounded, mask=mask)
         values = rounded.to(tl.float32)
     if statistics_ptr is not None:
-        store_row_moments(values, rows, channels, M, D, tl.program_id(0) * 0, statistics_ptr, BLOCK_D)
+        store_row_statistics(values, rows, channels, M, D, tl.program_id(0) * 0, statistics_ptr, BLOCK_D)
 
 
 def layer_norm(
@@ -52,7 +52,7 @@ def layer_norm(
     rows, dim = x.shape
     block_d = power_of_two(dim)
     block_m = max(1, min(8, 4096 // block_d))
-    tile = Tile(block_m, block_d, warps=4 if block_d <= 4096 else 8, stages=1)
+    tile = LaunchConfig(block_m, block_d, num_warps=4 if block_d <= 4096 else 8, num_stages=1)
     launch(
         layer_norm_kernel,
         (triton.cdiv(rows, block_m),),

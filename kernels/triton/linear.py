@@ -7,8 +7,8 @@ from torch import Tensor
 from ..device import gpu_of
 from ..reference import part_width
 from ..tuning import heuristics
-from .launch import check_dtype, descriptors_of, launch
-from .tiles import finish, load_tile, tile_position
+from .launch import check_dtype, launch, make_descriptors
+from .tiles import epilogue, load_tile, tile_position
 
 
 @triton.jit
@@ -67,7 +67,7 @@ def linear_kernel(
                 weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K
             )
             product = tl.dot(x, weight.T, product, input_precision="ieee")
-        finish(
+        epilogue(
             product,
             row_tile,
             column_tile,
@@ -96,7 +96,7 @@ def linear_kernel(
 
 
 @triton.jit
-def split_linear_kernel(
+def split_k_linear_kernel(
     x_desc,
     weight_desc,
     out_desc,
@@ -127,12 +127,12 @@ def split_linear_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
+    SPLIT_K: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """One program per tile and SPLITS-th part of the depth; the last to arrive adds the parts in order and finishes.
+    """One program per tile and SPLIT_K-th part of the depth; the last to arrive adds the parts in order and finishes.
 
-    partials_ptr: float32 (tiles, SPLITS, BLOCK_M, BLOCK_N). counters_ptr: int32 (tiles,), zero before and after.
+    partials_ptr: float32 (tiles, SPLIT_K, BLOCK_M, BLOCK_N). counters_ptr: int32 (tiles,), zero before and after.
     The rest as in linear_kernel. Which program comes last changes nothing in the sum.
     """
     if PDL:
@@ -143,7 +143,7 @@ def split_linear_kernel(
     column_tiles = tl.cdiv(O, BLOCK_N)
     row_tile = tile // column_tiles
     column_tile = tile % column_tiles
-    steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLITS)
+    steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
     product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for step in range(steps):
         depth = (split * steps + step) * BLOCK_K
@@ -151,16 +151,16 @@ def split_linear_kernel(
         weight = load_tile(weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K)
         product = tl.dot(x, weight.T, product, input_precision="ieee")
     offsets = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
-    tile_ptr = partials_ptr + tile.to(tl.int64) * SPLITS * BLOCK_M * BLOCK_N
+    tile_ptr = partials_ptr + tile.to(tl.int64) * SPLIT_K * BLOCK_M * BLOCK_N
     tl.store(tile_ptr + split * BLOCK_M * BLOCK_N + offsets, product)
     tl.debug_barrier()
     arrived = tl.atomic_add(counters_ptr + tile, 1, sem="acq_rel", scope="gpu")
-    if arrived == SPLITS - 1:
+    if arrived == SPLIT_K - 1:
         tl.store(counters_ptr + tile, 0)
         total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-        for part in range(SPLITS):
+        for part in range(SPLIT_K):
             total += tl.load(tile_ptr + part * BLOCK_M * BLOCK_N + offsets, cache_modifier=".cg")
-        finish(
+        epilogue(
             total,
             row_tile,
             column_tile,
@@ -230,11 +230,11 @@ def linear(
         "BLOCK_K": tile.block_k,
         "PDL": tile.pdl,
     }
-    descriptors = descriptors_of(x, weight, out, tile, activation)
+    descriptors = make_descriptors(x, weight, out, tile, activation)
     tiles = triton.cdiv(rows, tile.block_m) * triton.cdiv(columns, tile.block_n)
-    if tile.splits > 1:
+    if tile.split_k > 1:
         arguments = (*descriptors, *tensors, partials, counters, *sizes)
-        launch(split_linear_kernel, (tiles, tile.splits), tile, *arguments, **constants, SPLITS=tile.splits)
+        launch(split_k_linear_kernel, (tiles, tile.split_k), tile, *arguments, **constants, SPLIT_K=tile.split_k)
         return
     programs = min(tiles, gpu.sms)
     launch(

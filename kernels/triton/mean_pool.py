@@ -7,7 +7,7 @@ from torch import Tensor
 from ..reference import part_width
 from ..tuning import heuristics
 from .launch import launch, power_of_two
-from .tiles import row_moments
+from .tiles import mean_and_rstd
 
 
 @triton.jit
@@ -38,7 +38,7 @@ def mean_pool_kernel(
         mask = counted[:, None] & (channels < D)[None, :]
         values = tl.load(ptrs, mask=mask, other=0.0).to(tl.float32)
         if statistics_ptr is not None:
-            mean, rstd = row_moments(
+            mean, rstd = mean_and_rstd(
                 statistics_ptr,
                 image * N + tokens,
                 counted,

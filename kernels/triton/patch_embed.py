@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..tuning import heuristics
 from .launch import check_dtype, launch, power_of_two
-from .tiles import store_row_moments
+from .tiles import store_row_statistics
 
 
 @triton.jit
@@ -58,7 +58,7 @@ def patch_embed_kernel(
     product += tl.load(table_ptr + token[:, None] * O + columns[None, :], mask=mask, other=0.0)
     rounded = product.to(out_ptr.dtype.element_ty)
     if out_statistics_ptr is not None:
-        store_row_moments(rounded.to(tl.float32), rows, columns, M, O, tl.program_id(1), out_statistics_ptr, BLOCK_N)
+        store_row_statistics(rounded.to(tl.float32), rows, columns, M, O, tl.program_id(1), out_statistics_ptr, BLOCK_N)
     tl.store(out_ptr + rows.to(tl.int64)[:, None] * O + columns[None, :], rounded, mask=mask)
 
 

@@ -5,7 +5,7 @@ import triton.language as tl
 
 
 @triton.jit
-def row_moments(
+def mean_and_rstd(
     statistics_ptr,
     rows,
     mask,
@@ -35,7 +35,7 @@ def row_moments(
 
 
 @triton.jit
-def store_row_moments(values, rows, columns, row_count, column_count, part, statistics_ptr, WIDTH: tl.constexpr):
+def store_row_statistics(values, rows, columns, row_count, column_count, part, statistics_ptr, WIDTH: tl.constexpr):
     """Leaves one part: mean and sum of squared deviations of a tile's rows, in statistics (parts, 2, rows)."""
     inside = (columns < column_count)[None, :]
     size = tl.minimum(column_count - part * WIDTH, WIDTH).to(tl.float32)
@@ -83,7 +83,7 @@ def load_tile(desc, ptr, first_row, first_column, rows, columns, stride, ROWS: t
 
 
 @triton.jit
-def finish(
+def epilogue(
     product,
     row_tile,
     column_tile,
@@ -113,7 +113,7 @@ def finish(
     rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
     if sums_ptr is not None:
-        mean, rstd = row_moments(
+        mean, rstd = mean_and_rstd(
             statistics_ptr, rows, rows < M, K, part_stride, moment_stride, statistics_stride, eps, PARTS, WIDTH
         )
         sums = tl.load(sums_ptr + columns, mask=columns < O, other=0.0)
@@ -130,7 +130,9 @@ def finish(
         value += tl.load(residual_ptrs, mask=mask, other=0.0).to(tl.float32)
     rounded = value.to(out_ptr.dtype.element_ty)
     if out_statistics_ptr is not None:
-        store_row_moments(rounded.to(tl.float32), rows, columns, M, out_columns, column_tile, out_statistics_ptr, OUT_N)
+        store_row_statistics(
+            rounded.to(tl.float32), rows, columns, M, out_columns, column_tile, out_statistics_ptr, OUT_N
+        )
     if out_desc is not None:
         out_desc.store([row_tile * BLOCK_M, column_tile * OUT_N], rounded)
     else:

@@ -1,16 +1,16 @@
-"""`add_words`: a block's projected words onto the patch tokens, through their LayerNorm, in one pass over tokens."""
+"""`tnt_add`: a block's projected words onto the patch tokens, through their LayerNorm, in one pass over tokens."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..tuning.heuristics import Tile
+from ..tuning.heuristics import LaunchConfig
 from .launch import launch, power_of_two
-from .tiles import store_row_moments
+from .tiles import store_row_statistics
 
 
 @triton.jit
-def add_words_kernel(
+def tnt_add_kernel(
     x_ptr,
     rows_ptr,
     weight_ptr,
@@ -51,11 +51,11 @@ def add_words_kernel(
     rounded = value.to(out_ptr.dtype.element_ty)
     if statistics_ptr is not None:
         part = tl.program_id(0) * 0
-        store_row_moments(rounded.to(tl.float32), rows, channels, M, D, part, statistics_ptr, BLOCK_D)
+        store_row_statistics(rounded.to(tl.float32), rows, channels, M, D, part, statistics_ptr, BLOCK_D)
     tl.store(out_ptr + rows.to(tl.int64)[:, None] * D + channels[None, :], rounded, mask=mask)
 
 
-def add_words(
+def tnt_add(
     x: Tensor,
     rows: Tensor,
     weight: Tensor | None,
@@ -64,14 +64,14 @@ def add_words(
     out: Tensor,
     statistics: Tensor | None,
 ) -> None:
-    """Launches over tensors as in `tnt_ops.add_words`."""
+    """Launches over tensors as in `tnt_ops.tnt_add`."""
     images, tokens, dim = out.shape
     block_d = power_of_two(dim)
     block_m = max(1, min(8, 4096 // block_d))
     launch(
-        add_words_kernel,
+        tnt_add_kernel,
         (triton.cdiv(images * tokens, block_m),),
-        Tile(block_m, block_d, warps=4, stages=1),
+        LaunchConfig(block_m, block_d, num_warps=4, num_stages=1),
         x.contiguous(),
         rows,
         weight,

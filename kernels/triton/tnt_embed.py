@@ -1,4 +1,4 @@
-"""`word_embed` where words reach beyond their patch: bytes of the image straight into a product per patch."""
+"""`tnt_embed` where words reach beyond their patch: bytes of the image straight into a product per patch."""
 
 import triton
 import triton.language as tl
@@ -9,7 +9,7 @@ from .launch import check_dtype, launch, power_of_two
 
 
 @triton.jit
-def word_embed_kernel(
+def tnt_embed_kernel(
     pixels_ptr,
     weight_ptr,
     table_ptr,
@@ -57,7 +57,7 @@ def word_embed_kernel(
     )
 
 
-def word_embed(
+def tnt_embed(
     pixels: Tensor,
     weight: Tensor,
     table: Tensor,
@@ -67,12 +67,12 @@ def word_embed(
     out: Tensor,
     batch_invariant: bool,
 ) -> None:
-    """Launches over tensors as in `tnt_ops.word_embed`."""
+    """Launches over tensors as in `tnt_ops.tnt_embed`."""
     check_dtype(weight)
     images, patches, channels = out.shape
     tile = heuristics.patch_embed(images * patches, channels, weight.dtype, pixels.device, batch_invariant)
     launch(
-        word_embed_kernel,
+        tnt_embed_kernel,
         (triton.cdiv(images * patches, tile.block_m), triton.cdiv(channels, tile.block_n)),
         tile,
         pixels.contiguous(),

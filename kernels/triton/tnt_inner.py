@@ -26,11 +26,11 @@ def tnt_inner_kernel(
     M,
     eps,
     DEPTH: tl.constexpr,
-    WORDS: tl.constexpr,
+    INNER_TOKENS: tl.constexpr,
     D: tl.constexpr,
     HEADS: tl.constexpr,
-    PER_WORD: tl.constexpr,
-    FIRST: tl.constexpr,
+    PER_TOKEN: tl.constexpr,
+    WITH_INPUT: tl.constexpr,
     PATCHES: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
@@ -39,20 +39,20 @@ def tnt_inner_kernel(
 ):
     """One program per PATCHES patches; each block reads its weights and writes the row for its projection, no more.
 
-    words_ptr: (M, WORDS, D). rows_ptr: (FIRST + DEPTH, M, WORDS, D), standardised: the input as one row where FIRST,
-    then each block's result. state_ptr: (M, WORDS, D), the words after the last block, or None. The weights are
-    PackedInner's with D' = BLOCK_D, E = BLOCK_E, F' = BLOCK_F; x stays float32 from block to block.
+    words_ptr: (M, INNER_TOKENS, D). rows_ptr: (WITH_INPUT + DEPTH, M, INNER_TOKENS, D), standardised.
+    state_ptr: (M, INNER_TOKENS, D) or None. The weights are
+    PackedInnerWeights's with D' = BLOCK_D, E = BLOCK_E, F' = BLOCK_F; x stays float32 from block to block.
     """
-    TOKENS: tl.constexpr = PATCHES * WORDS
+    TOKENS: tl.constexpr = PATCHES * INNER_TOKENS
     tokens = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
     channels = tl.arange(0, BLOCK_D)
     inside = (channels < D)[None, :]
-    mask = (tokens < M.to(tl.int64) * WORDS)[:, None] & inside
+    mask = (tokens < M.to(tl.int64) * INNER_TOKENS)[:, None] & inside
     offsets = tokens[:, None] * D + channels[None, :]
-    snapshot = M.to(tl.int64) * WORDS * D
+    snapshot = M.to(tl.int64) * INNER_TOKENS * D
     x = tl.load(words_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
-    if FIRST:
-        row = _standardised_rows(x, inside, eps, PATCHES, WORDS, D, BLOCK_D)
+    if WITH_INPUT:
+        row = _standardised_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
         tl.store(rows_ptr + offsets, row.to(rows_ptr.dtype.element_ty), mask=mask)
         rows_ptr += snapshot
     for block in range(DEPTH):
@@ -62,7 +62,7 @@ def tnt_inner_kernel(
             qkv_ptr + block * 3 * BLOCK_D * BLOCK_E,
             query_bias_ptr + block * BLOCK_E,
             PATCHES,
-            WORDS,
+            INNER_TOKENS,
             HEADS,
             BLOCK_D,
             BLOCK_E,
@@ -79,10 +79,10 @@ def tnt_inner_kernel(
             weight = _matrix(contract_ptr + (block * BLOCK_F + first) * BLOCK_D, BLOCK_D, CHUNK, BLOCK_D)
             x = tl.dot(hidden, weight, x, input_precision="ieee")
         x += tl.load(contract_bias_ptr + block * BLOCK_D + channels)[None, :]
-        if PER_WORD:
+        if PER_TOKEN:
             row = _standardised(x, inside, eps, D)
         else:
-            row = _standardised_rows(x, inside, eps, PATCHES, WORDS, D, BLOCK_D)
+            row = _standardised_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
         tl.store(rows_ptr + offsets, row.to(rows_ptr.dtype.element_ty), mask=mask)
         rows_ptr += snapshot
     if state_ptr is not None:
@@ -95,7 +95,7 @@ def _attend(
     qkv_ptr,
     query_bias_ptr,
     PATCHES: tl.constexpr,
-    WORDS: tl.constexpr,
+    INNER_TOKENS: tl.constexpr,
     HEADS: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
@@ -113,16 +113,18 @@ def _attend(
     q = (q + tl.load(query_bias_ptr + columns)[None, :]) * 1.4426950408889634  # log2(e): powers of two below
     own = columns[None, :] // (BLOCK_E // HEADS) == tl.arange(0, HEADS)[:, None]
     own = own[None, :, None, :]  # (1, HEADS, 1, BLOCK_E)
-    queries = tl.reshape(q.to(y.dtype), (PATCHES, 1, WORDS, BLOCK_E)) * own.to(y.dtype)
-    queries = tl.reshape(queries, (PATCHES, HEADS * WORDS, BLOCK_E))
-    keys = tl.reshape(k.to(y.dtype), (PATCHES, WORDS, BLOCK_E))
-    values = tl.reshape(v.to(y.dtype), (PATCHES, WORDS, BLOCK_E))
-    scores = tl.dot(queries, tl.permute(keys, (0, 2, 1)), input_precision="ieee")  # (PATCHES, HEADS · WORDS, WORDS)
+    queries = tl.reshape(q.to(y.dtype), (PATCHES, 1, INNER_TOKENS, BLOCK_E)) * own.to(y.dtype)
+    queries = tl.reshape(queries, (PATCHES, HEADS * INNER_TOKENS, BLOCK_E))
+    keys = tl.reshape(k.to(y.dtype), (PATCHES, INNER_TOKENS, BLOCK_E))
+    values = tl.reshape(v.to(y.dtype), (PATCHES, INNER_TOKENS, BLOCK_E))
+    scores = tl.dot(
+        queries, tl.permute(keys, (0, 2, 1)), input_precision="ieee"
+    )  # (PATCHES, HEADS · INNER_TOKENS, INNER_TOKENS)
     weights = tl.exp2(scores - tl.max(scores, axis=2)[:, :, None])
     total = tl.sum(weights, axis=2)
     mixed = tl.dot(weights.to(y.dtype), values, input_precision="ieee") / total[:, :, None]
-    mixed = tl.reshape(mixed, (PATCHES, HEADS, WORDS, BLOCK_E)) * own.to(tl.float32)
-    return tl.reshape(tl.sum(mixed, axis=1), (PATCHES * WORDS, BLOCK_E))
+    mixed = tl.reshape(mixed, (PATCHES, HEADS, INNER_TOKENS, BLOCK_E)) * own.to(tl.float32)
+    return tl.reshape(tl.sum(mixed, axis=1), (PATCHES * INNER_TOKENS, BLOCK_E))
 
 
 @triton.jit
@@ -134,18 +136,18 @@ def _standardised(x, inside, eps, D: tl.constexpr):
 
 @triton.jit
 def _standardised_rows(
-    x, inside, eps, PATCHES: tl.constexpr, WORDS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr
+    x, inside, eps, PATCHES: tl.constexpr, INNER_TOKENS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr
 ):
     """Each patch's words together without their mean and of variance one."""
-    mean = tl.sum(tl.reshape(tl.sum(x, axis=1), (PATCHES, WORDS)), axis=1) / (WORDS * D)
-    deviations = tl.where(inside, x - _for_words(mean, PATCHES, WORDS)[:, None], 0.0)
-    squares = tl.sum(tl.reshape(tl.sum(deviations * deviations, axis=1), (PATCHES, WORDS)), axis=1)
-    return deviations * _for_words(tl.rsqrt(squares / (WORDS * D) + eps), PATCHES, WORDS)[:, None]
+    mean = tl.sum(tl.reshape(tl.sum(x, axis=1), (PATCHES, INNER_TOKENS)), axis=1) / (INNER_TOKENS * D)
+    deviations = tl.where(inside, x - _for_words(mean, PATCHES, INNER_TOKENS)[:, None], 0.0)
+    squares = tl.sum(tl.reshape(tl.sum(deviations * deviations, axis=1), (PATCHES, INNER_TOKENS)), axis=1)
+    return deviations * _for_words(tl.rsqrt(squares / (INNER_TOKENS * D) + eps), PATCHES, INNER_TOKENS)[:, None]
 
 
 @triton.jit
-def _for_words(values, PATCHES: tl.constexpr, WORDS: tl.constexpr):
-    return tl.reshape(tl.broadcast_to(values[:, None], (PATCHES, WORDS)), (PATCHES * WORDS,))
+def _for_words(values, PATCHES: tl.constexpr, INNER_TOKENS: tl.constexpr):
+    return tl.reshape(tl.broadcast_to(values[:, None], (PATCHES, INNER_TOKENS)), (PATCHES * INNER_TOKENS,))
 
 
 @triton.jit
@@ -166,7 +168,7 @@ def tnt_inner(
     heads: int,
     dim: int,
     eps: float,
-    per_word: bool,
+    per_token: bool,
     rows: Tensor,
     state: Tensor | None,
     batch_invariant: bool,
@@ -197,11 +199,11 @@ def tnt_inner(
         patches,
         eps,
         DEPTH=len(qkv),
-        WORDS=count,
+        INNER_TOKENS=count,
         D=dim,
         HEADS=heads,
-        PER_WORD=per_word,
-        FIRST=len(rows) > len(qkv),
+        PER_TOKEN=per_token,
+        WITH_INPUT=len(rows) > len(qkv),
         PATCHES=tile.block_m,
         BLOCK_D=qkv.shape[2],
         BLOCK_E=qkv.shape[3],

@@ -1,4 +1,4 @@
-"""`project_words`: the rows of all blocks through a product of their own each, in one persistent launch."""
+"""`tnt_project`: the rows of all blocks through a product of their own each, in one persistent launch."""
 
 import triton
 import triton.language as tl
@@ -12,7 +12,7 @@ from .tiles import tile_position
 
 
 @triton.jit
-def project_words_kernel(
+def tnt_project_kernel(
     rows_desc,
     weight_desc,
     rows_ptr,
@@ -69,18 +69,18 @@ def _tile(desc, ptr, first_row, first_column, ROWS_IN_ALL, K, ROWS: tl.constexpr
     return tile
 
 
-def project_words(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
-    """Launches over tensors as in `tnt_ops.project_words`."""
+def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
+    """Launches over tensors as in `tnt_ops.tnt_project`."""
     check_dtype(rows)
     groups, count, depth = rows.shape
     columns = weight.shape[1]
-    tile = tnt_heuristics.project_words(groups, count, columns, depth, rows.dtype, rows.device, batch_invariant)
+    tile = tnt_heuristics.tnt_project(groups, count, columns, depth, rows.dtype, rows.device, batch_invariant)
     gpu = gpu_of(rows.device)
     tiles = groups * triton.cdiv(count, tile.block_m) * triton.cdiv(columns, tile.block_n)
     programs = min(tiles, gpu.sms)
     bulk = gpu.has_tma or not gpu.arch
     launch(
-        project_words_kernel,
+        tnt_project_kernel,
         (programs,),
         tile,
         TensorDescriptor.from_tensor(rows.flatten(0, 1), [tile.block_m, tile.block_k]) if bulk else None,

@@ -1,7 +1,7 @@
-"""The committed tables of measured configurations, one JSON file per GPU: read, checked, looked up, written.
+"""Tables of measured launch configurations, one JSON file per GPU: loading, validation, lookup, saving.
 
-A table counts only for the GPU, the triton version and the kernel sources it was measured with. One that does not fit,
-or cannot be read, is ignored with a warning that names it.
+A table is valid only for the GPU, the triton version and the kernel sources it was measured with. One that is stale or
+unreadable is ignored with a warning that names it.
 """
 
 import hashlib
@@ -21,29 +21,33 @@ from ..versions import installed_version
 
 FOLDER = Path(__file__).parent / "configs"
 SOURCES = Path(__file__).parents[1] / "triton"
-"""Folder of the kernels, whose text decides how fast a launch configuration is."""
+"""Folder of the kernels: their source decides how fast a launch configuration is."""
 
-_NUMBERS = {"block_m", "block_n", "block_k", "warps", "stages", "splits", "group_m"}
+_NUMBERS = {"block_m", "block_n", "block_k", "num_warps", "num_stages", "split_k", "group_m"}
 _FLAGS = {"pdl"}
 _DOCUMENT = ("gpu", "triton", "sources", "entries", "choices", "buckets")
-_CHOICES = {"triton", "torch", "ahead", "beside"}
+_CHOICES = {"triton", "torch", "ahead", "overlapped"}
 _log = logging.getLogger(__name__)
 
 _tables: dict[Gpu, "Table | None"] = {}
 
 
 class TableError(ValueError):
-    """A table of configurations is not what it should be."""
+    """A table of launch configurations is stale or malformed."""
 
 
 @dataclass(slots=True)
 class Table:
-    """What was measured on one GPU.
+    """Measurements on one GPU.
 
-    `entries`: by key, the launch configuration. `choices`: by key, the quicker of `triton` and `torch` for a composite,
-    of `ahead` and `beside` for the words of a TNT. `buckets`: sizes of batch that are worth a CUDA graph of their own,
-    ascending; none: powers of two. `tessella tune` leaves them alone: they are not the batches it tunes for, between
-    which a batch would be filled up to several times its size.
+    Attributes:
+        gpu, triton, sources: GPU name, triton version and hash of the kernel sources that it is valid for.
+        entries: launch configurations by `entry_key`.
+        choices: by `entry_key`, the faster implementation of a composite, `triton` or `torch`; for the inner blocks of
+            a TNT the faster schedule, `ahead` or `overlapped`.
+        buckets: batch sizes that get a CUDA graph of their own, ascending; empty: powers of two. `tessella tune` does
+            not write them: the batch sizes it tunes for are too far apart, and batches would be padded to several
+            times their size.
     """
 
     gpu: str
@@ -54,7 +58,7 @@ class Table:
     buckets: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Writes through a neighbouring file, so that a reader never sees half a table."""
+        """Write the file atomically, through a temporary file beside it."""
         document = {name: getattr(self, name) for name in _DOCUMENT}
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".tmp")
@@ -62,107 +66,118 @@ class Table:
         draft.replace(path)
 
 
-def key(operator: str, rows: int, columns: int, depth: int, dtype: torch.dtype, detail: str = "none") -> str:
-    """How an entry is found again."""
+def entry_key(operator: str, rows: int, columns: int, depth: int, dtype: torch.dtype, detail: str = "none") -> str:
+    """Key of an entry: the operator, its shape and dtype, and a detail such as its activation."""
     return f"{operator} {rows}x{columns}x{depth} {str(dtype).removeprefix('torch.')} {detail}"
 
 
 def lookup(
     gpu: Gpu, operator: str, rows: int, columns: int, depth: int, dtype: torch.dtype, detail: str
 ) -> dict[str, Any] | None:
-    """The measured configuration for exactly this shape, or None."""
-    table = of(gpu)
-    return None if table is None else table.entries.get(key(operator, rows, columns, depth, dtype, detail))
+    """Measured configuration of exactly this shape, or None."""
+    table = table_for(gpu)
+    return None if table is None else table.entries.get(entry_key(operator, rows, columns, depth, dtype, detail))
 
 
-def choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) -> str | None:
-    """Which way was measured quicker for a composite at this shape; None where none was."""
-    table = of(gpu)
-    return None if table is None else table.choices.get(key(composite, rows, dim, 0, dtype))
+def measured_choice(gpu: Gpu, composite: str, rows: int, dim: int, dtype: torch.dtype) -> str | None:
+    """Faster choice measured for a composite at this shape, or None where none was measured."""
+    table = table_for(gpu)
+    return None if table is None else table.choices.get(entry_key(composite, rows, dim, 0, dtype))
 
 
-def buckets(gpu: Gpu) -> tuple[int, ...]:
-    """Sizes of batch that the table names, ascending; none where it names none."""
-    table = of(gpu)
+def batch_buckets(gpu: Gpu) -> tuple[int, ...]:
+    """Batch sizes from the GPU's table, ascending; empty where it has none."""
+    table = table_for(gpu)
     return () if table is None else tuple(table.buckets)
 
 
 def prefers_torch(gpu: Gpu, dtype: torch.dtype) -> bool:
-    """Whether any composite of this dtype was measured quicker in PyTorch."""
-    table = of(gpu)
+    """True where any composite of this dtype was measured faster in PyTorch."""
+    table = table_for(gpu)
     kind = f" {str(dtype).removeprefix('torch.')} "
     return table is not None and any(kind in name and choice == "torch" for name, choice in table.choices.items())
 
 
-def standing(gpu: Gpu) -> str:
-    """Where launch configurations come from, in a clause for people."""
-    if (table := of(gpu)) is not None:
+def describe_tuning(gpu: Gpu) -> str:
+    """Source of the launch configurations, as a clause for logs and `tessella doctor`."""
+    if (table := table_for(gpu)) is not None:
         return f"launch configurations as measured on {gpu.name} with triton {table.triton}"
     return f"launch configurations by a heuristic, as none were measured on {gpu.name} with triton {triton_version()}"
 
 
-def of(gpu: Gpu) -> Table | None:
-    """The table that counts for this GPU, or None; read once."""
+def table_for(gpu: Gpu) -> Table | None:
+    """The valid table of this GPU, or None; loaded once."""
     if gpu not in _tables:
-        _tables[gpu] = _found(gpu)
+        _tables[gpu] = _load(gpu)
     return _tables[gpu]
 
 
-def install(gpu: Gpu, table: Table | None) -> None:
-    """From now on this table counts for the GPU: while it is being measured."""
+def set_table(gpu: Gpu, table: Table | None) -> None:
+    """Use this table for the GPU from now on: while it is being measured."""
     _tables[gpu] = table
 
 
-def path_of(gpu: Gpu) -> Path:
+def table_path(gpu: Gpu) -> Path:
+    """Path of the GPU's table."""
     return FOLDER / f"{gpu.slug}.json"
 
 
-def _found(gpu: Gpu) -> Table | None:
-    path = path_of(gpu)
-    if gpu.arch == 0:
-        return None
-    if not path.exists():
-        _log.info("a heuristic chooses launch configurations: %s has no table yet, `tessella tune` makes one", gpu.name)
-        return None
-    try:
-        return _read(path, gpu)
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{path.name} is ignored, a heuristic chooses launch configurations: {error}", stacklevel=2)
-        return None
-
-
-def empty(gpu: Gpu) -> Table:
-    """A table to fill for this GPU, with the installed triton and these sources."""
+def new_table(gpu: Gpu) -> Table:
+    """An empty table for this GPU, the installed triton and the present kernel sources."""
     return Table(gpu.name, triton_version(), source_hash())
 
 
 def triton_version() -> str:
+    """Version of the installed triton, or `none`."""
     return installed_version("triton") or "none"
 
 
 @cache
 def source_hash() -> str:
-    """Of the kernels' sources."""
+    """Hash of the kernels' sources."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
+def _load(gpu: Gpu) -> Table | None:
+    path = table_path(gpu)
+    if gpu.arch == 0:
+        return None
+    if not path.exists():
+        _log.info("launch configurations by a heuristic: %s has no table yet; `tessella tune` writes one", gpu.name)
+        return None
+    try:
+        return _read(path, gpu)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{path.name} is ignored; launch configurations by a heuristic: {error}", stacklevel=2)
+        return None
+
+
 def _read(path: Path, gpu: Gpu) -> Table:
     document = json.loads(path.read_text())
     if not isinstance(document, dict) or set(document) | {"buckets"} != set(_DOCUMENT):
-        raise TableError("it is not a table of configurations")
+        raise TableError("it is not a table of launch configurations")
     table = Table(**document)
-    for what, found, wanted in (
+    _check_validity(table, gpu)
+    _check_contents(table)
+    return table
+
+
+def _check_validity(table: Table, gpu: Gpu) -> None:
+    for what, measured, present in (
         ("GPU", table.gpu, gpu.name),
         ("triton version", table.triton, triton_version()),
         ("kernel sources", table.sources, source_hash()),
     ):
-        if found != wanted:
-            raise TableError(f"measured with {what} {found}, here it is {wanted}")
+        if measured != present:
+            raise TableError(f"measured with {what} {measured}, here it is {present}")
+
+
+def _check_contents(table: Table) -> None:
     if not isinstance(table.entries, dict) or not isinstance(table.choices, dict):
-        raise TableError("its entries or choices are no objects")
+        raise TableError("its entries or choices are not JSON objects")
     for name, entry in table.entries.items():
         if not _is_configuration(entry):
             raise TableError(f"entry {name!r} is not a launch configuration")
@@ -170,8 +185,7 @@ def _read(path: Path, gpu: Gpu) -> Table:
         if choice not in _CHOICES:
             raise TableError(f"choice {name!r} is {choice!r}, not one of {', '.join(sorted(_CHOICES))}")
     if not _are_buckets(table.buckets):
-        raise TableError(f"its buckets are {table.buckets!r}, not ascending sizes of batch")
-    return table
+        raise TableError(f"its buckets are {table.buckets!r}, not ascending batch sizes")
 
 
 def _are_buckets(sizes: object) -> bool:

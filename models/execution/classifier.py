@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...kernels.options import Options
-from ...kernels.resampling import resizes
+from ...kernels.resampling import supports_interpolation
 from ..checkpoints.description import Description
 from ..config import Config, ViTConfig
 from ..explain.explain import Method, maps
@@ -82,7 +82,7 @@ class Classifier:
     @property
     def resizes(self) -> bool:
         """Whether frames of any size may be gathered: its kernels resize and crop them as `preprocess` does."""
-        return self.backend == "triton" and resizes(self.preprocessing.interpolation)
+        return self.backend == "triton" and supports_interpolation(self.preprocessing.interpolation)
 
     @cached_property
     def resize(self) -> DeviceResize | None:

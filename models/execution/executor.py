@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ...kernels.device import gpu_of, unavailable
+from ...kernels.device import gpu_of, unavailable_reason
 from ...kernels.options import DEFAULT, Options, Workspace
 from ...kernels.tuning import tables
 from ..folding.fold_tnt import fold_tnt
@@ -68,7 +68,7 @@ def uncaptured(
     if isinstance(network, ViT) and network.config.pooling == "token_mean":
         return None
     kernels = options.implementation == "triton" or (
-        options.implementation == "auto" and device.type == "cuda" and unavailable(device, dtype) is None
+        options.implementation == "auto" and device.type == "cuda" and unavailable_reason(device, dtype) is None
     )
     mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
     options = replace(options, implementation="triton" if kernels else "torch")
@@ -80,7 +80,7 @@ class Captured:
     """An executor whose passes are CUDA graphs: one thread at a time."""
 
     def __init__(self, run: "Folded", options: Options, image_size: int, device: torch.device) -> None:
-        buckets = tables.buckets(gpu_of(device)) or BUCKETS
+        buckets = tables.batch_buckets(gpu_of(device)) or BUCKETS
         self._logits = Graphs(lambda: run(_with_buffers(options)), image_size, device, buckets)
         self._features = Graphs(lambda: run(_with_buffers(options)).features, image_size, device, buckets)
 
@@ -118,7 +118,7 @@ def choose_backend(
         ValueError: `triton` was asked for and cannot run on the device, or not in this dtype; the message says why and
             what to use.
     """
-    reason = unavailable(device, dtype)
+    reason = unavailable_reason(device, dtype)
     if backend == "triton" and reason is not None:
         raise ValueError(f"backend 'triton' cannot run here: {reason}. Use backend 'torch' (or 'auto', which takes it)")
     if backend == "auto" and device.type == "cuda":

@@ -10,9 +10,9 @@ from ...kernels.device import gpu_of
 from ...kernels.ops import Tokens
 from ...kernels.options import DEFAULT, Options
 from ...kernels.reference import normalise
-from ...kernels.tnt_ops import add_words, project_words, tnt_inner, tnt_inner_part, word_embed
+from ...kernels.tnt_ops import tnt_add, tnt_embed, tnt_inner, tnt_inner_part, tnt_project
 from ...kernels.tuning import tables
-from ...kernels.weights import SentenceWeights
+from ...kernels.weights import InnerProjectionWeights
 from ..folding.graph import FoldedTNT, FoldedViT
 from .folded_vit import FusedViT
 
@@ -40,7 +40,7 @@ class Words:
         """All of it at once: one launch for the inner blocks, one for their products."""
         words = self._embedded(pixels)
         rows = tnt_inner(words.flatten(0, 1), self._graph.inner, options=self._options)  # (1 + depth, B · P, W · d)
-        additions = project_words(rows, self._graph.sentences, options=self._options)  # (1 + depth, B · P, D)
+        additions = tnt_project(rows, self._graph.sentences, options=self._options)  # (1 + depth, B · P, D)
         return lambda index: additions[index].unflatten(0, (-1, self._patches))
 
     def beside(self, pixels: Tensor) -> Additions:  # uint8 (B, H, W, 3)
@@ -58,7 +58,7 @@ class Words:
                 last = min(first + PART, depth)
                 state, rows = tnt_inner_part(state, self._graph.inner, first, last, options=self._options)
                 weights = _between(self._graph.sentences, first + 1 if first else 0, last + 1)
-                made = project_words(rows, weights, options=self._options, name=f"additions.{first}")
+                made = tnt_project(rows, weights, options=self._options, name=f"additions.{first}")
                 parts.append(made)
                 if pixels.is_cuda:
                     done.append(torch.cuda.current_stream(pixels.device).record_event())
@@ -76,7 +76,7 @@ class Words:
         if not graph.pixels.folded:
             dtype = graph.words.weight.dtype
             pixels = normalise(pixels, graph.pixels.mean, graph.pixels.std, dtype).permute(0, 2, 3, 1)
-        return word_embed(pixels, graph.words, options=self._options)
+        return tnt_embed(pixels, graph.words, options=self._options)
 
     @contextmanager
     def _aside(self, x: Tensor) -> Iterator[None]:
@@ -90,8 +90,8 @@ class Words:
             yield
 
 
-def _between(weights: SentenceWeights, first: int, last: int) -> SentenceWeights:
-    return SentenceWeights(weights.weight[first:last], weights.bias[first:last])
+def _between(weights: InnerProjectionWeights, first: int, last: int) -> InnerProjectionWeights:
+    return InnerProjectionWeights(weights.weight[first:last], weights.bias[first:last])
 
 
 WORDS = "tnt_words"
@@ -133,7 +133,7 @@ class FusedTNT(FusedViT):
 
     def _additions(self, pixels: Tensor) -> Additions:
         keeps_buffers = self.options.workspace is not None
-        if keeps_buffers and self._quicker_order(pixels) == "beside":
+        if keeps_buffers and self._quicker_order(pixels) == "overlapped":
             return self._words.beside(pixels)
         return self._words.ahead(pixels)
 
@@ -142,14 +142,14 @@ class FusedTNT(FusedViT):
             return self._order
         tokens, dim = self.tnt.table.shape
         dtype = self.tnt.words.weight.dtype
-        return tables.choice(gpu_of(pixels.device), WORDS, len(pixels) * tokens, dim, dtype)
+        return tables.measured_choice(gpu_of(pixels.device), WORDS, len(pixels) * tokens, dim, dtype)
 
     def _add(self, x: Tensor, addition: Tensor, index: int) -> Tokens:
-        return add_words(
+        return tnt_add(
             x,
             addition,
             self.tnt.sentence_norms[index],
-            statistics=self.graph.layer_norm_folded and index > 0,
+            return_statistics=self.graph.layer_norm_folded and index > 0,
             options=self.options,
             name="sentences" if index == 0 else "told",
         )

@@ -10,12 +10,12 @@ from ...kernels.device import gpu_of
 from ...kernels.ops import (
     Tokens,
     class_attention,
+    compute_row_statistics,
     grouped_linear,
     layer_norm,
     linear,
     mean_pool,
     patch_embed,
-    statistics_of,
 )
 from ...kernels.options import DEFAULT, Options
 from ...kernels.reference import normalise
@@ -68,10 +68,10 @@ class FusedViT:
             dtype = graph.patches.weight.dtype
             pixels = normalise(pixels, graph.pixels.mean, graph.pixels.std, dtype).permute(0, 2, 3, 1)
         embed_statistics = folded and graph.input_norm is None
-        x, statistics = patch_embed(pixels, graph.patches, statistics=embed_statistics, options=self.options)
+        x, statistics = patch_embed(pixels, graph.patches, return_statistics=embed_statistics, options=self.options)
         if graph.input_norm is not None:
             y, statistics = layer_norm(
-                x.flatten(0, 1), graph.input_norm, statistics=folded, options=self.options, name="embedded.norm"
+                x.flatten(0, 1), graph.input_norm, return_statistics=folded, options=self.options, name="embedded.norm"
             )
             x = y.view_as(x)
         for block in graph.blocks:
@@ -89,7 +89,7 @@ class FusedViT:
             row_statistics=statistics,
             query_norm=block.query_norm,
             key_norm=block.key_norm,
-            statistics=folded and weights is block,
+            return_statistics=folded and weights is block,
             options=options,
         )
         weights, options = self._chosen("layernorm_mlp", x, block)
@@ -99,18 +99,18 @@ class FusedViT:
             weights.contract,
             activation=self.config.feedforward,
             row_statistics=statistics,
-            statistics=folded and weights is block,
+            return_statistics=folded and weights is block,
             options=options,
         )
         if folded and statistics is None:
-            statistics = statistics_of(y, options=self.options, name="tokens.statistics")
+            statistics = compute_row_statistics(y, options=self.options, name="tokens.statistics")
         return y.view_as(x), statistics
 
     def _chosen(self, composite: str, x: Tensor, block: BlockWeights) -> tuple[BlockWeights, Options]:
         """What runs half a block: our kernels, or PyTorch where that was measured to be quicker."""
         plain = self._plain.get(id(block))
         rows, dim = x.shape[0] * x.shape[1], x.shape[2]
-        if plain is None or tables.choice(gpu_of(x.device), composite, rows, dim, x.dtype) != "torch":
+        if plain is None or tables.measured_choice(gpu_of(x.device), composite, rows, dim, x.dtype) != "torch":
             return block, self.options
         return plain, replace(self.options, implementation="torch")
 
@@ -137,7 +137,12 @@ class FusedViT:
         )
         values = grouped_linear(mixed.view(-1, heads, dim), last.value, options=options, name="last.values")
         y, moments = linear(
-            values.flatten(1), last.projection, residual=flat, statistics=folded, options=options, name="last.attended"
+            values.flatten(1),
+            last.projection,
+            residual=flat,
+            return_statistics=folded,
+            options=options,
+            name="last.attended",
         )
         y, moments = layernorm_mlp(
             y,
@@ -145,7 +150,7 @@ class FusedViT:
             last.contract,
             activation=self.config.feedforward,
             row_statistics=moments,
-            statistics=folded,
+            return_statistics=folded,
             options=options,
             name="last.tokens",
         )

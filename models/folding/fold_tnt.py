@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ...kernels.weights import (
     MATRICES,
     VECTORS,
-    AbsorbedWords,
+    AbsorbedAttention,
+    InnerEmbedWeights,
+    InnerProjectionWeights,
     InnerWeights,
     NormWeights,
     PatchWeights,
-    SentenceWeights,
-    WordWeights,
 )
 from ..config import TNTConfig, ViTConfig
 from ..networks.layers import Attention, EncoderBlock
@@ -93,7 +93,7 @@ def absorb_words(x: InnerWeights) -> InnerWeights:
     query, key, value = (part.unflatten(1, (x.heads, -1)) for part in x.qkv.chunk(3, dim=1))  # each (L, h, d', d)
     biases = x.query_bias.unflatten(1, (x.heads, -1))
     projection = x.projection.unflatten(2, (x.heads, -1))  # (L, d, h, d')
-    absorbed = AbsorbedWords(
+    absorbed = AbsorbedAttention(
         query=torch.einsum("lhcy,lhcx->lhyx", key, query).flatten(1, 2),
         query_bias=torch.einsum("lhcy,lhc->lhy", key, biases).flatten(1),
         output=torch.einsum("lohc,lhcx->lohx", projection, value).flatten(2),
@@ -101,7 +101,7 @@ def absorb_words(x: InnerWeights) -> InnerWeights:
     return replace(x, absorbed=absorbed)
 
 
-def _words(network: TNT) -> WordWeights:
+def _words(network: TNT) -> InnerEmbedWeights:
     config = network.config
     embedding = network.sub_patch_embedding
     weight, bias = _dense(embedding, config)
@@ -109,7 +109,7 @@ def _words(network: TNT) -> WordWeights:
         bias = bias + as_float64(network.inner_position).flatten()
     margin = MARGIN if embedding.form == "image_convolution" else 0
     window = _window(config)
-    return WordWeights(weight, bias.repeat(config.grid**2, 1), config.patch_size, margin, window)
+    return InnerEmbedWeights(weight, bias.repeat(config.grid**2, 1), config.patch_size, margin, window)
 
 
 def _window(config: TNTConfig) -> int:
@@ -162,14 +162,14 @@ def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
         contract_bias=as_float64(block.mlp.contract.bias),
         heads=config.inner_heads,
         eps=config.norm_eps,
-        per_word=not config.normalise_projection,
+        per_token=not config.normalise_projection,
     )
 
 
-def _sentences(products: Sequence[WordProjection]) -> SentenceWeights:
+def _sentences(products: Sequence[WordProjection]) -> InnerProjectionWeights:
     parts = [_absorbed(product.projection, product.norm) for product in products]
     weight, bias = (torch.stack(part) for part in zip(*parts, strict=True))
-    return SentenceWeights(weight, bias)
+    return InnerProjectionWeights(weight, bias)
 
 
 def _absorbed(layer: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...kernels.weights import InnerWeights, LinearWeights, NormWeights, PatchWeights, SentenceWeights, WordWeights
+from ...kernels.weights import (
+    InnerEmbedWeights,
+    InnerProjectionWeights,
+    InnerWeights,
+    LinearWeights,
+    NormWeights,
+    PatchWeights,
+)
 from ..config import TNTConfig, ViTConfig
 
 
@@ -86,9 +93,9 @@ class FoldedTNT:
 
     config: TNTConfig
     pixels: Pixels
-    words: WordWeights
+    words: InnerEmbedWeights
     inner: InnerWeights
-    sentences: SentenceWeights
+    sentences: InnerProjectionWeights
     sentence_norms: tuple[NormWeights | None, ...]
     table: Tensor
     outer: FoldedViT

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...kernels.reference import wide
+from ...kernels.reference import accumulation_dtype
 from ...kernels.weights import (
     MATRICES,
     VECTORS,
-    AbsorbedWords,
+    AbsorbedAttention,
+    InnerEmbedWeights,
+    InnerProjectionWeights,
     InnerWeights,
     LinearWeights,
     NormWeights,
     PatchWeights,
-    SentenceWeights,
-    WordWeights,
     pack,
 )
 from .graph import BlockWeights, FoldedTNT, FoldedViT, LastBlockWeights
@@ -88,7 +88,7 @@ class Lowering:
         return replace(x, weight=self.vector(x.weight), bias=self.vector(x.bias))
 
     def vector(self, x: Tensor) -> Tensor:
-        return x.to(self.device, wide(self.dtype)).contiguous()
+        return x.to(self.device, accumulation_dtype(self.dtype)).contiguous()
 
     def matrix(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype).contiguous()
@@ -100,14 +100,14 @@ def lower_tnt(to: Lowering, x: FoldedTNT) -> FoldedTNT:
         pixels=replace(x.pixels, mean=to.vector(x.pixels.mean), std=to.vector(x.pixels.std)),
         words=_words(to, x),
         inner=_inner(to, x.inner),
-        sentences=SentenceWeights(to.matrix(x.sentences.weight), to.vector(x.sentences.bias)),
+        sentences=InnerProjectionWeights(to.matrix(x.sentences.weight), to.vector(x.sentences.bias)),
         sentence_norms=tuple(norm and to.norm(norm) for norm in x.sentence_norms),
         table=to.vector(x.table),
         outer=to.graph(x.outer),
     )
 
 
-def _words(to: Lowering, x: FoldedTNT) -> WordWeights:
+def _words(to: Lowering, x: FoldedTNT) -> InnerEmbedWeights:
     table = x.words.table
     if x.pixels.folded:
         rounded = x.words.weight.to(to.dtype).double()
@@ -115,7 +115,7 @@ def _words(to: Lowering, x: FoldedTNT) -> WordWeights:
     return replace(x.words, weight=to.matrix(x.words.weight), table=to.vector(table))
 
 
-def pixels_inside(words: WordWeights, grid: int) -> Tensor:
+def pixels_inside(words: InnerEmbedWeights, grid: int) -> Tensor:
     """Which pixels of each patch's window lie inside the image: ones and zeros, float64 (P, window², 1).
 
     Outside it the convolution pads its normalised image with zeros, and there is no mean to take away.
@@ -130,7 +130,7 @@ def _inner(to: Lowering, x: InnerWeights) -> InnerWeights:
     lowered: dict[str, Any] = {name: to.matrix(getattr(x, name)) for name in MATRICES}
     lowered |= {name: to.vector(getattr(x, name)) for name in VECTORS}
     if x.absorbed is not None:
-        lowered["absorbed"] = AbsorbedWords(
+        lowered["absorbed"] = AbsorbedAttention(
             query=to.matrix(x.absorbed.query),
             query_bias=to.vector(x.absorbed.query_bias),
             output=to.matrix(x.absorbed.output),

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels.options import DEFAULT, Options
-from ...kernels.resampling import FILTERS, resizes
-from ...kernels.resize import resize_planned
-from ...kernels.resize_plan import Crop, Plan, plan
+from ...kernels.resampling import FILTERS, supports_interpolation
+from ...kernels.resize import run_resize_plan
+from ...kernels.resize_plan import Crop, ResizePlan, plan_resize
 from .images import LARGEST_BYTES, Frame
 from .preprocess import Preprocessing
 
@@ -25,12 +25,12 @@ class Parcel:
     """Frames that reach the device in one copy: how they are resized, then their pixels."""
 
     frames: Sequence[Frame]
-    plan: Plan
+    plan: ResizePlan
 
     @property
     def head(self) -> int:
         """Bytes before the pixels."""
-        return -(-self.plan.words.nbytes // 16) * 16
+        return -(-self.plan.metadata.nbytes // 16) * 16
 
     @property
     def bytes(self) -> int:
@@ -38,7 +38,7 @@ class Parcel:
 
     def fill(self, buffer: NDArray[np.uint8]) -> None:
         """Copies all of it, each frame once, into the first `bytes` bytes."""
-        words, end = self.plan.words, self.head
+        words, end = self.plan.metadata, self.head
         buffer[: words.nbytes].view(np.int32)[:] = words
         for frame in self.frames:
             start, end = end, end + frame.pixels.size
@@ -51,11 +51,11 @@ class DeviceResize:
     Its kernels are compiled when it is made: one specialisation each, whatever the images and the batch.
 
     Raises:
-        ValueError: the recipe's interpolation is not one that the device has (`kernels.resampling.resizes`).
+        ValueError: the recipe's interpolation is not one that the device has (`resampling.supports_interpolation`).
     """
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device, options: Options = DEFAULT) -> None:
-        if not resizes(preprocessing.interpolation):
+        if not supports_interpolation(preprocessing.interpolation):
             raise ValueError(
                 f"{preprocessing.interpolation!r} images are resized where they are decoded; "
                 f"on a device there are {' and '.join(FILTERS)}"
@@ -64,7 +64,9 @@ class DeviceResize:
         self._device = device
         self._options = options
         self._scratch = torch.empty(0, dtype=torch.uint8, device=device)
-        self._alone(Parcel([Frame(np.zeros((1, 1, 3), np.uint8))], plan([Crop((1, 1), (1, 1), (0, 0))], 1, "bicubic")))
+        self._alone(
+            Parcel([Frame(np.zeros((1, 1, 3), np.uint8))], plan_resize([Crop((1, 1), (1, 1), (0, 0))], 1, "bicubic"))
+        )
 
     def __call__(self, frames: Sequence[Frame]) -> Tensor:
         """-> uint8 (B, size, size, 3) on the device.
@@ -84,7 +86,7 @@ class DeviceResize:
         crops = [self._crop(frame) for frame in frames]
         size, interpolation, start, parcels = self._recipe.size, self._recipe.interpolation, 0, []
         for stop in _ends([_cost(crop, size) for crop in crops]):
-            parcels.append(Parcel(frames[start:stop], plan(crops[start:stop], size, interpolation)))
+            parcels.append(Parcel(frames[start:stop], plan_resize(crops[start:stop], size, interpolation)))
             start = stop
         return parcels
 
@@ -95,9 +97,9 @@ class DeviceResize:
         if len(self._scratch) < made.scratch:
             self._scratch = torch.empty(made.scratch, dtype=torch.uint8, device=self._device)
         out = torch.empty(len(parcel.frames), size, size, 3, dtype=torch.uint8, device=self._device)
-        words = received[: made.words.nbytes].view(torch.int32)
+        words = received[: made.metadata.nbytes].view(torch.int32)
         pixels = received[parcel.head : parcel.bytes]
-        resize_planned(pixels, made, words, self._scratch, out, options=self._options)
+        run_resize_plan(pixels, made, words, self._scratch, out, options=self._options)
         return out
 
     def _alone(self, parcel: Parcel) -> Tensor:

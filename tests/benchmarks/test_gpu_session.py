@@ -17,7 +17,7 @@ from tessella.benchmarks import commands, gpu_session, plots
 from tessella.benchmarks.networks import cuda_graphs
 from tessella.benchmarks.operators import block_halves, cuda_timer, measure, tune, tuning_jobs
 from tessella.benchmarks.roofline import Ceiling
-from tessella.kernels.device import Gpu, assume
+from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.tuning import tables
 from tessella.models.config import ViTConfig
 
@@ -40,7 +40,7 @@ def measured(
 ) -> tuple[list[str], list[str]]:
     """One run of everything but the tests, over one tiny network."""
     small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "clock": clock}
-    with monkeypatch.context() as patch, assume(Gpu("NVIDIA H200", 90, 132)):
+    with monkeypatch.context() as patch, assume_gpu(Gpu("NVIDIA H200", 90, 132)):
         patch.setattr(gpu_session, "tune", partial(tune.tune, **small | {"dtype": torch.float16}))
         patch.setattr(cuda_graphs, "measure", partial(cuda_graphs.measure, providers=("triton", "eager"), **small))
         patch.setattr(measure, "measure", partial(measure.measure, providers=("triton", "torch"), **small))

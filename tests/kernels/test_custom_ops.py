@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tessella.kernels import custom_ops, ops
 from tessella.kernels.block_ops import fused_qkv_attention, layernorm_mlp
 from tessella.kernels.options import Options
-from tessella.kernels.resize_plan import Crop, plan
+from tessella.kernels.resize_plan import Crop, plan_resize
 from tessella.kernels.weights import LinearWeights
 
 TRITON = Options(implementation="triton")
@@ -27,7 +27,9 @@ class Block(torch.nn.Module):
         self.expand, self.contract = weights(32, 16), LinearWeights(torch.randn(16, 32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y, statistics = fused_qkv_attention(x, self.qkv, self.projection, 2, statistics=True, options=self.options)
+        y, statistics = fused_qkv_attention(
+            x, self.qkv, self.projection, 2, return_statistics=True, options=self.options
+        )
         z, _ = layernorm_mlp(
             y.flatten(0, 1), self.expand, self.contract, row_statistics=statistics, options=self.options
         )
@@ -48,7 +50,7 @@ def test_a_graph_holds_the_operators_and_gives_the_same() -> None:
 
 def test_shapes_without_running() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
-        found, statistics = ops.linear(torch.empty(7, 16), weights(40, 16), statistics=True, options=TRITON)
+        found, statistics = ops.linear(torch.empty(7, 16), weights(40, 16), return_statistics=True, options=TRITON)
         assert found.shape == (7, 40)
         assert statistics is not None
         assert statistics.shape == (2, 2, 7)
@@ -57,8 +59,12 @@ def test_shapes_without_running() -> None:
 def test_schemas() -> None:
     x, out = torch.randn(3, 2, 8), torch.empty(3, 2, 16)
     torch.library.opcheck(custom_ops.grouped_linear, (x, torch.randn(2, 16, 8), out))
-    made = plan([Crop((5, 4), (6, 5), (1, 1)), Crop((3, 3), (3, 3), (0, 0))], 3, "bicubic")
-    packed, scratch = torch.zeros(made.bytes, dtype=torch.uint8), torch.empty(made.scratch, dtype=torch.uint8)
+    resize_plan = plan_resize([Crop((5, 4), (6, 5), (1, 1)), Crop((3, 3), (3, 3), (0, 0))], 3, "bicubic")
+    packed, scratch = (
+        torch.zeros(resize_plan.bytes, dtype=torch.uint8),
+        torch.empty(resize_plan.scratch, dtype=torch.uint8),
+    )
     torch.library.opcheck(
-        custom_ops.resize_pass, (packed, torch.from_numpy(made.words), *made.programs[0], made.size, scratch)
+        custom_ops.resize_pass,
+        (packed, torch.from_numpy(resize_plan.metadata), *resize_plan.grids[0], resize_plan.size, scratch),
     )

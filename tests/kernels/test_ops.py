@@ -38,11 +38,13 @@ def test_class_attention(tokens: int, queries: int, raw: bool) -> None:
 def test_layer_norm_and_statistics(rows: int, dim: int, dtype: torch.dtype) -> None:
     x = (torch.randn(rows, dim) * 3 + 2).to(dtype)
     norm = NormWeights(torch.rand(dim) + 0.5, torch.randn(dim), 1e-6)
-    found, statistics = ops.layer_norm(x, norm, statistics=True, options=TRITON)
+    found, statistics = ops.layer_norm(x, norm, return_statistics=True, options=TRITON)
     expected = torch.nn.functional.layer_norm(x.double(), (dim,), norm.weight.double(), norm.bias.double(), 1e-6)
     assert error(found, expected) < (2e-6 if dtype == torch.float32 else 1.5e-3)
     torch.testing.assert_close(statistics, reference.row_statistics(found), atol=1e-4, rtol=1e-5)
-    torch.testing.assert_close(ops.statistics_of(x, options=TRITON), reference.row_statistics(x), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        ops.compute_row_statistics(x, options=TRITON), reference.row_statistics(x), atol=1e-4, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("raw", [True, False])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tessella.kernels import resampling, resize
 from tessella.kernels.options import Options
-from tessella.kernels.resize_plan import Crop, plan
+from tessella.kernels.resize_plan import Crop, plan_resize
 
 TRITON, TORCH = Options(implementation="triton"), Options(implementation="torch")
 
@@ -62,9 +62,9 @@ def test_an_image_of_its_own_size_stays_as_it_is(interpolation: str) -> None:
     """Its weights are exactly 0 and 1 whatever the size, so that it passes among others unchanged."""
     for side in (1, 2, 3, 24, 224, 384, 518):
         table = resampling.taps(side, side, 0, side, interpolation)
-        positions = np.minimum(table.words[0] + np.arange(len(table.words) - 1)[:, None], side - 1)
+        positions = np.minimum(table.table[0] + np.arange(len(table.table) - 1)[:, None], side - 1)
         passed = np.zeros((side, side), np.int64)
-        np.add.at(passed, (np.arange(side)[None], positions), table.words[1:])
+        np.add.at(passed, (np.arange(side)[None], positions), table.table[1:])
         assert np.array_equal(passed, np.eye(side, dtype=np.int64) << resampling.PRECISION_BITS)
 
 
@@ -77,8 +77,8 @@ def test_taps_are_those_of_pillows_loop() -> None:
         for interpolation in resampling.FILTERS:
             table = resampling.taps(source, target, first, count, interpolation)
             expected = [one_by_one(source, target, index, interpolation) for index in range(first, first + count)]
-            assert table.words[0].tolist() == [start for start, _ in expected]
-            for found, (_, weights) in zip(table.words[1:].T.tolist(), expected, strict=True):
+            assert table.table[0].tolist() == [start for start, _ in expected]
+            for found, (_, weights) in zip(table.table[1:].T.tolist(), expected, strict=True):
                 assert found == weights + [0] * (len(found) - len(weights))
             assert (table.first, table.stop) == (expected[0][0], expected[-1][0] + len(expected[-1][1]))
 
@@ -104,9 +104,9 @@ def one_by_one(source: int, target: int, index: int, interpolation: str) -> tupl
 
 
 def test_equal_tables_travel_once() -> None:
-    one = plan([centred((90, 60), (48, 32), 24)], 24, "bicubic")
-    eight = plan([centred((90, 60), (48, 32), 24)] * 8, 24, "bicubic")
-    assert len(eight.words) - len(one.words) == 7 * (2 * 10 + sum(count for _, count in one.programs))
+    one = plan_resize([centred((90, 60), (48, 32), 24)], 24, "bicubic")
+    eight = plan_resize([centred((90, 60), (48, 32), 24)] * 8, 24, "bicubic")
+    assert len(eight.metadata) - len(one.metadata) == 7 * (2 * 10 + sum(count for _, count in one.grids))
 
 
 def test_what_cannot_be_cropped_is_refused() -> None:
@@ -120,8 +120,8 @@ def test_what_cannot_be_cropped_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         resize.resize_crop(image, [], 8)
     with pytest.raises(ValueError, match="no more than 2147483647 fit"):
-        plan([Crop((30_000, 30_000), (10, 10), (0, 0))], 8, "bilinear")
-    assert [name for name in ("nearest", "bicubic", "box", "bilinear") if resampling.resizes(name)] == [
+        plan_resize([Crop((30_000, 30_000), (10, 10), (0, 0))], 8, "bilinear")
+    assert [name for name in ("nearest", "bicubic", "box", "bilinear") if resampling.supports_interpolation(name)] == [
         "bicubic",
         "bilinear",
     ]

@@ -12,9 +12,9 @@ import torch
 from tessella.benchmarks.networks import cuda_graphs
 from tessella.benchmarks.operators import block_halves, measure, operators, tune, tuning_jobs
 from tessella.benchmarks.roofline import Ceiling
-from tessella.kernels.device import Gpu, assume
+from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.tuning import heuristics, tables, tnt_heuristics
-from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.models.config import TNTConfig, ViTConfig
 
 CPU = torch.device("cpu")
@@ -48,48 +48,48 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_quickest_right_candidate_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of three is quickest; one that cannot be launched is passed over."""
-    candidates = [Tile(32, 32, 32), Tile(16, 32, 32, group_m=4), Tile(24, 32, 32)]
+    candidates = [LaunchConfig(32, 32, 32), LaunchConfig(16, 32, 32, group_m=4), LaunchConfig(24, 32, 32)]
     monkeypatch.setattr(heuristics, "candidates", lambda *_: candidates)
 
     def clock(runs: Runs) -> float:
-        with assume(H200):
-            table = tables.of(H200)
+        with assume_gpu(H200):
+            table = tables.table_for(H200)
         assert table is not None
         tile = next(iter(reversed(table.entries.values())))
         return 1.0 if tile["group_m"] == 4 else 2.0
 
-    with assume(H200):
+    with assume_gpu(H200):
         left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float16, clock=clock)
         assert left == []
         assert heuristics.linear(10, 64, 32, torch.float16, CPU, activation="gelu") == candidates[1]
-    document = json.loads(tables.path_of(H200).read_text())
+    document = json.loads(tables.table_path(H200).read_text())
     assert len(document["entries"]) == 5
     assert set(document["choices"].values()) == {"triton"}
 
 
 def test_a_tnt_has_its_own_operators_and_an_order_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heuristics, "candidates", lambda *_: [])
-    tiles = {"tnt_inner": Tile(1, 0, stages=1), "project_words": Tile(16, 32, 32, stages=1)}
+    tiles = {"tnt_inner": LaunchConfig(1, 0, num_stages=1), "tnt_project": LaunchConfig(16, 32, 32, num_stages=1)}
     monkeypatch.setattr(tnt_heuristics, "candidates", lambda operator, *_: [tiles[operator]])
     times = count(10, -1)
-    with assume(H200):
+    with assume_gpu(H200):
         left = tune.tune(
             CPU, architectures=["tiny-tnt"], batches=[1], dtype=torch.float16, clock=lambda _: float(next(times))
         )
-        assert tnt_heuristics.project_words(3, 4, 24, 192, torch.float16, CPU, False) == tiles["project_words"]
-        order = tables.choice(H200, "tnt_words", 5, 24, torch.float16)
+        assert tnt_heuristics.tnt_project(3, 4, 24, 192, torch.float16, CPU, False) == tiles["tnt_project"]
+        order = tables.measured_choice(H200, "tnt_words", 5, 24, torch.float16)
     assert left == []
-    assert order == "beside", "timed last, and the clock runs backwards"
-    table = json.loads(tables.path_of(H200).read_text())
-    assert {name.split()[0] for name in table["entries"]} == {"tnt_inner", "project_words", "linear", "attention"}
+    assert order == "overlapped", "timed last, and the clock runs backwards"
+    table = json.loads(tables.table_path(H200).read_text())
+    assert {name.split()[0] for name in table["entries"]} == {"tnt_inner", "tnt_project", "linear", "attention"}
     assert len(table["choices"]) == 3
 
 
 def test_without_time_everything_is_left_for_the_next_run() -> None:
-    with assume(H200):
+    with assume_gpu(H200):
         left = tune.tune(CPU, architectures=["tiny"], batches=[2], dtype=torch.float16, budget=-1, clock=lambda _: 1.0)
     assert len(left) == 7
-    assert not tables.path_of(H200).exists()
+    assert not tables.table_path(H200).exists()
 
 
 def test_rows_are_saved_one_by_one_and_not_measured_twice(tmp_path: Path) -> None:

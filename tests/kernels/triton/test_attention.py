@@ -6,7 +6,7 @@ import torch
 from tessella.kernels import ops
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import heuristics
-from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.kernels.weights import NormWeights
 
 TRITON, TORCH = Options(implementation="triton"), Options(implementation="torch")
@@ -22,7 +22,7 @@ def test_token_counts(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pass up to 256 tokens, as on a GPU; larger tiles than the interpreter's own, which is quicker at this."""
     one_pass = tokens <= 256
     monkeypatch.setattr(
-        heuristics, "attention", lambda *_: Tile(128, heuristics.attention_keys(tokens) if one_pass else 128)
+        heuristics, "attention", lambda *_: LaunchConfig(128, heuristics.attention_keys(tokens) if one_pass else 128)
     )
     qkv = torch.randn(1, tokens, 3 * 2 * 16)
     assert error(ops.attention(qkv, 2, options=TRITON), ops.attention(qkv.double(), 2, options=TORCH)) < 2e-6
@@ -53,7 +53,7 @@ def test_scores_of_any_size_do_not_overflow() -> None:
 
 def test_every_element_is_written() -> None:
     workspace = Workspace()
-    workspace.take("attention", (1, 33, 24), torch.float32, torch.device("cpu")).fill_(float("nan"))
+    workspace.get("attention", (1, 33, 24), torch.float32, torch.device("cpu")).fill_(float("nan"))
     options = Options(implementation="triton", workspace=workspace)
     assert ops.attention(torch.randn(1, 33, 72), 2, options=options).isfinite().all()
 

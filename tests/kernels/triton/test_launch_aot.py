@@ -14,7 +14,7 @@ import torch
 
 from tessella.kernels.device import SHARED_MEMORY, Gpu
 from tessella.kernels.tuning import tables
-from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.tuning.heuristics import LaunchConfig
 
 ROOT = Path(__file__).parents[3]
 BUDGET: dict[str, dict[str, dict[str, list[int]]]] = json.loads((ROOT / "tests/support/aot/budget.json").read_text())
@@ -25,7 +25,7 @@ SPILLS = 64
 Its registers are not held to a number: 3.6, 3.7 and 3.9 differ by up to 120 on one kernel.
 """
 
-WITHOUT_PRODUCTS = ("add_words_kernel", "layer_norm_kernel", "mean_pool_kernel", "resize_pass_kernel")
+WITHOUT_PRODUCTS = ("tnt_add_kernel", "layer_norm_kernel", "mean_pool_kernel", "resize_pass_kernel")
 """Kernels that multiply no matrices."""
 
 Rows = list[dict[str, Any]]
@@ -96,10 +96,10 @@ def check_precision(row: dict[str, Any]) -> None:
 def check_instructions(arch: int, row: dict[str, Any]) -> None:
     """What a configuration claims is in the code: matrix units, bulk copies, dependent launch."""
     name = row["label"]
-    if name.startswith(("linear_kernel", "project_words_kernel")) and "BLOCK_M=128 BLOCK_N=128" in name:
+    if name.startswith(("linear_kernel", "tnt_project_kernel")) and "BLOCK_M=128 BLOCK_N=128" in name:
         assert row["wgmma"] > 0 or arch != 90, row
         assert row["tcgen05"] > 0 or arch != 100, row
-    if name.startswith(("linear_kernel", "split_linear_kernel", "project_words_kernel")):
+    if name.startswith(("linear_kernel", "split_k_linear_kernel", "tnt_project_kernel")):
         assert (row["tma"] > 0) == (arch >= 90), row
     assert row["scratch"] == 0, row
     assert (row["griddepcontrol"] > 0) == ("PDL=True" in name), row
@@ -107,20 +107,28 @@ def check_instructions(arch: int, row: dict[str, Any]) -> None:
 
 @pytest.mark.aot
 def test_a_table_of_measured_configurations_compiles_for_its_gpu(tmp_path: Path, cache: str) -> None:
-    table = tables.empty(H200)
+    table = tables.new_table(H200)
     table.entries = {
-        tables.key("linear", 6304, 768, 768, torch.bfloat16): asdict(Tile(64, 128, 64, warps=4, stages=3)),
-        tables.key("attention", 197, 64, 0, torch.bfloat16): asdict(Tile(64, 64, warps=4, stages=2)),
-        tables.key("tnt_inner", 1568, 24, 16, torch.bfloat16): asdict(Tile(2, 0, warps=4, stages=1)),
-        tables.key("project_words", 1568, 384, 384, torch.bfloat16): asdict(Tile(64, 64, 64, warps=4, stages=3)),
+        tables.entry_key("linear", 6304, 768, 768, torch.bfloat16): asdict(
+            LaunchConfig(64, 128, 64, num_warps=4, num_stages=3)
+        ),
+        tables.entry_key("attention", 197, 64, 0, torch.bfloat16): asdict(
+            LaunchConfig(64, 64, num_warps=4, num_stages=2)
+        ),
+        tables.entry_key("tnt_inner", 1568, 24, 16, torch.bfloat16): asdict(
+            LaunchConfig(2, 0, num_warps=4, num_stages=1)
+        ),
+        tables.entry_key("tnt_project", 1568, 384, 384, torch.bfloat16): asdict(
+            LaunchConfig(64, 64, 64, num_warps=4, num_stages=3)
+        ),
     }
     table.save(tmp_path / "a.json")
     made = run(cache, "--table", str(tmp_path / "a.json"))
     assert len(made) == 4
     assert [row["label"].split()[0] for row in made] == [
-        "blocked_kernel",
+        "blocked_attention_kernel",
         "linear_kernel",
-        "project_words_kernel",
+        "tnt_project_kernel",
         "tnt_inner_kernel",
     ]
     for row, shape in zip(made, ("BLOCK_M=64 BLOCK_N=64", "BLOCK_M=64 BLOCK_N=128", "", "PATCHES=2"), strict=True):

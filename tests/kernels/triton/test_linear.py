@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tessella.kernels import ops, reference
-from tessella.kernels.device import Gpu, assume
+from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import heuristics
-from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.kernels.weights import LinearWeights, NormWeights
 
 TRITON = Options(implementation="triton")
@@ -53,11 +53,11 @@ def test_every_epilogue(dtype: torch.dtype, activation: str, folded: bool) -> No
     weights = weights_for(40, 48, dtype, folded=folded)
     residual = torch.randn(37, 24 if activation == "swiglu" else 48).to(dtype)
     found, statistics = ops.linear(
-        x, weights, activation=activation, residual=residual, statistics=True, options=TRITON
+        x, weights, activation=activation, residual=residual, return_statistics=True, options=TRITON
     )
     assert error(found, exact(x, weights, activation, residual)) < TOLERANCE[dtype]
     assert statistics is not None
-    mean, rstd = reference.moments(statistics, found.shape[1], 1e-6)
+    mean, rstd = reference.mean_and_rstd(statistics, found.shape[1], 1e-6)
     torch.testing.assert_close(mean, found.float().mean(dim=1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rstd, (found.float().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=1e-5, rtol=1e-5)
 
@@ -75,7 +75,7 @@ def test_awkward_shapes(rows: int, columns: int, depth: int) -> None:
 def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
     bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heuristics, "linear", lambda *_: Tile(16, 32, 16, splits=4))
+    monkeypatch.setattr(heuristics, "linear", lambda *_: LaunchConfig(16, 32, 16, split_k=4))
     workspace = Workspace()
     options = Options(implementation="triton", workspace=workspace)
     x, weights = torch.randn(5, 120), weights_for(120, 40, torch.float32, bias=bias)
@@ -83,12 +83,12 @@ def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
     expected = exact(x, weights, "gelu", residual)
     for _ in range(2):
         found, statistics = ops.linear(
-            x, weights, activation="gelu", residual=residual, statistics=True, options=options
+            x, weights, activation="gelu", residual=residual, return_statistics=True, options=options
         )
         assert error(found, expected) < 2e-6
     assert statistics is not None
     assert statistics.shape == (2, 2, 5)
-    assert workspace.take("linear.counters", (2,), torch.int32, x.device).tolist() == [0, 0]
+    assert workspace.get("linear.counters", (2,), torch.int32, x.device).tolist() == [0, 0]
 
 
 def test_rows_of_any_stride_with_their_statistics() -> None:
@@ -103,7 +103,7 @@ def test_rows_of_any_stride_with_their_statistics() -> None:
 
 def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
     first, second = weights_for(16, 72, torch.float32, folded=False), weights_for(72, 24, torch.float32)
-    x, statistics = ops.linear(torch.randn(9, 16), first, statistics=True, options=TRITON)
+    x, statistics = ops.linear(torch.randn(9, 16), first, return_statistics=True, options=TRITON)
     assert statistics is not None
     assert len(statistics) == 3
     found, _ = ops.linear(x, second, row_statistics=statistics, options=TRITON)
@@ -115,9 +115,9 @@ def test_a_large_mean_does_not_cancel(offset: float) -> None:
     x = torch.randn(20, 64) + offset
     x[:, 5] *= 40
     first = LinearWeights(torch.eye(64))
-    _, statistics = ops.linear(x, first, statistics=True, options=TRITON)
+    _, statistics = ops.linear(x, first, return_statistics=True, options=TRITON)
     assert statistics is not None
-    _, rstd = reference.moments(statistics, 64, 1e-6)
+    _, rstd = reference.mean_and_rstd(statistics, 64, 1e-6)
     torch.testing.assert_close(rstd.double(), (x.double().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=0, rtol=1e-5)
 
 
@@ -126,8 +126,8 @@ def test_every_element_is_written() -> None:
     options = Options(implementation="triton", workspace=workspace)
     x, weights = torch.randn(33, 24), weights_for(24, 40, torch.float32)
     for name, shape in (("linear", (33, 40)), ("linear.statistics", (2, 2, 33))):
-        workspace.take(name, shape, torch.float32, x.device).fill_(float("nan"))
-    found, statistics = ops.linear(x, weights, statistics=True, options=options)
+        workspace.get(name, shape, torch.float32, x.device).fill_(float("nan"))
+    found, statistics = ops.linear(x, weights, return_statistics=True, options=options)
     assert found.isfinite().all()
     assert statistics is not None
     assert statistics.isfinite().all()
@@ -157,7 +157,7 @@ def test_what_the_kernel_cannot_take_is_said() -> None:
 def test_without_bulk_copies_tiles_come_by_pointers() -> None:
     """As below sm_90: no descriptors, every load masked."""
     x, weights = torch.randn(70, 72)[:, :40], weights_for(40, 24, torch.float32)
-    with assume(Gpu("NVIDIA A100", 80, 108)):
+    with assume_gpu(Gpu("NVIDIA A100", 80, 108)):
         found, _ = ops.linear(x, weights, activation="gelu", options=TRITON)
         few, _ = ops.linear(x[:3], weights, activation="gelu", options=TRITON)
     assert error(found, exact(x, weights, "gelu", None)) < 2e-6

@@ -25,20 +25,20 @@ def case(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_against_float64(patch: int, prefix: int, rows: int, columns: int, dim: int, dtype: torch.dtype) -> None:
     pixels, weights = case(patch, prefix, rows, columns, dim, dtype)
-    found, statistics = ops.patch_embed(pixels, weights, statistics=True, options=TRITON)
+    found, statistics = ops.patch_embed(pixels, weights, return_statistics=True, options=TRITON)
     wide = PatchWeights(weights.weight.double(), weights.table.double(), patch, prefix)
     expected, _ = ops.patch_embed(pixels, wide, options=TORCH)
     assert found.shape == expected.shape
     assert (found - expected).abs().max() / expected.abs().max() < (2e-6 if dtype == torch.float32 else 1.5e-3)
     assert statistics is not None
-    mean, _ = reference.moments(statistics, dim, 1e-6)
+    mean, _ = reference.mean_and_rstd(statistics, dim, 1e-6)
     torch.testing.assert_close(mean, found.float().mean(dim=2).flatten(), atol=1e-5, rtol=1e-5)
 
 
 def test_every_element_is_written() -> None:
     pixels, weights = case(8, 1, 2, 3, 40, torch.float32)
     workspace = Workspace()
-    workspace.take("embedded", (3, 7, 40), torch.float32, pixels.device).fill_(float("nan"))
+    workspace.get("embedded", (3, 7, 40), torch.float32, pixels.device).fill_(float("nan"))
     options = Options(implementation="triton", workspace=workspace)
     assert ops.patch_embed(pixels, weights, options=options)[0].isfinite().all()
 

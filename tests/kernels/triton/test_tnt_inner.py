@@ -10,8 +10,15 @@ from tessella.kernels import tnt_ops
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import row_statistics
 from tessella.kernels.tuning import tnt_heuristics
-from tessella.kernels.tuning.heuristics import Tile
-from tessella.kernels.weights import MATRICES, VECTORS, InnerWeights, NormWeights, SentenceWeights, WordWeights
+from tessella.kernels.tuning.heuristics import LaunchConfig
+from tessella.kernels.weights import (
+    MATRICES,
+    VECTORS,
+    InnerEmbedWeights,
+    InnerProjectionWeights,
+    InnerWeights,
+    NormWeights,
+)
 
 TRITON, TORCH = Options(implementation="triton"), Options(implementation="torch")
 TOLERANCE = {torch.float32: 5e-6, torch.float16: 5e-3}
@@ -19,7 +26,7 @@ SHAPES = {"S": (24, 4, 96), "B": (40, 4, 160), "digits": (16, 2, 32)}
 
 
 def inner(
-    dim: int, heads: int, hidden: int, *, depth: int = 2, per_word: bool = False, dtype: torch.dtype = torch.float32
+    dim: int, heads: int, hidden: int, *, depth: int = 2, per_token: bool = False, dtype: torch.dtype = torch.float32
 ) -> InnerWeights:
     def matrix(rows: int, columns: int) -> torch.Tensor:
         return (torch.randn(depth, rows, columns) / columns**0.5).to(dtype)
@@ -35,7 +42,7 @@ def inner(
         contract_bias=torch.randn(depth, dim),
         heads=heads,
         eps=1e-5,
-        per_word=per_word,
+        per_token=per_token,
     )
 
 
@@ -50,12 +57,12 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("per_word", [False, True], ids=["whole rows", "per word"])
+@pytest.mark.parametrize("per_token", [False, True], ids=["whole rows", "per word"])
 @pytest.mark.parametrize("size", SHAPES)
-def test_all_blocks_in_one_launch(size: str, per_word: bool, dtype: torch.dtype) -> None:
+def test_all_blocks_in_one_launch(size: str, per_token: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     dim, heads, hidden = SHAPES[size]
-    weights = inner(dim, heads, hidden, per_word=per_word, dtype=dtype)
+    weights = inner(dim, heads, hidden, per_token=per_token, dtype=dtype)
     words = (torch.randn(5, 16 * dim) * 2 + 1).to(dtype)
     found = tnt_ops.tnt_inner(words, weights, options=TRITON)
     assert found.shape == (3, 5, 16 * dim)
@@ -67,7 +74,7 @@ def test_all_blocks_in_one_launch(size: str, per_word: bool, dtype: torch.dtype)
 def test_any_number_of_patches_in_groups_of_any_size(
     patches: int, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tnt_heuristics, "tnt_inner", lambda *_: Tile(together, 0, stages=1))
+    monkeypatch.setattr(tnt_heuristics, "tnt_inner", lambda *_: LaunchConfig(together, 0, num_stages=1))
     weights, words = inner(16, 2, 32), torch.randn(patches, 256)
     found = tnt_ops.tnt_inner(words, weights, options=TRITON)
     assert error(found, tnt_ops.tnt_inner(words.double(), in_float64(weights), options=TORCH)) < 5e-6
@@ -92,7 +99,7 @@ def test_block_after_block_is_the_same_as_all_at_once(options: Options) -> None:
 def test_every_element_is_written_and_no_other() -> None:
     workspace = Workspace()
     weights, words = inner(24, 4, 96), torch.randn(3, 384)
-    workspace.take("rows", (3, 3, 384), torch.float32, words.device).fill_(float("nan"))
+    workspace.get("rows", (3, 3, 384), torch.float32, words.device).fill_(float("nan"))
     found = tnt_ops.tnt_inner(words, weights, options=replace(TRITON, workspace=workspace))
     assert found.isfinite().all()
 
@@ -113,32 +120,32 @@ def test_what_the_kernel_cannot_take_is_said() -> None:
 
 @pytest.mark.parametrize(("groups", "rows", "columns", "depth"), [(3, 1, 24, 16), (2, 37, 40, 48), (4, 33, 96, 256)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_project_words(groups: int, rows: int, columns: int, depth: int, dtype: torch.dtype) -> None:
+def test_tnt_project(groups: int, rows: int, columns: int, depth: int, dtype: torch.dtype) -> None:
     x = torch.randn(groups, rows, depth).to(dtype)
-    weights = SentenceWeights(
+    weights = InnerProjectionWeights(
         (torch.randn(groups, columns, depth) / depth**0.5).to(dtype), torch.randn(groups, columns)
     )
-    wide = SentenceWeights(weights.weight.double(), weights.bias.double())
-    found = tnt_ops.project_words(x, weights, options=TRITON)
-    assert error(found, tnt_ops.project_words(x.double(), wide, options=TORCH)) < TOLERANCE[dtype]
+    wide = InnerProjectionWeights(weights.weight.double(), weights.bias.double())
+    found = tnt_ops.tnt_project(x, weights, options=TRITON)
+    assert error(found, tnt_ops.tnt_project(x.double(), wide, options=TORCH)) < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["table", "tokens"])
 @pytest.mark.parametrize("normed", [True, False])
-def test_add_words(table: bool, normed: bool) -> None:
+def test_tnt_add(table: bool, normed: bool) -> None:
     x = torch.randn(10, 40) if table else torch.randn(3, 10, 40)
     rows = torch.randn(3, 9, 40) * 3 + 2
     norm = NormWeights(torch.rand(40) + 0.5, torch.randn(40), 1e-5) if normed else None
     wide = NormWeights(norm.weight.double(), norm.bias.double(), 1e-5) if norm else None
-    found, statistics = tnt_ops.add_words(x, rows, norm, statistics=True, options=TRITON)
-    assert error(found, tnt_ops.add_words(x.double(), rows.double(), wide, options=TORCH)[0]) < 2e-6
+    found, statistics = tnt_ops.tnt_add(x, rows, norm, return_statistics=True, options=TRITON)
+    assert error(found, tnt_ops.tnt_add(x.double(), rows.double(), wide, options=TORCH)[0]) < 2e-6
     torch.testing.assert_close(statistics, row_statistics(found.flatten(0, 1)), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "margin", "window"), [(16, 3, 19), (8, 3, 13), (8, 0, 8)])
-def test_word_embed(size: int, margin: int, window: int) -> None:
+def test_tnt_embed(size: int, margin: int, window: int) -> None:
     pixels = torch.randint(0, 256, (2, 3 * size, 2 * size, 3), dtype=torch.uint8)
-    weights = WordWeights(torch.randn(20, window**2 * 3) / 255, torch.randn(6, 20), size, margin, window)
+    weights = InnerEmbedWeights(torch.randn(20, window**2 * 3) / 255, torch.randn(6, 20), size, margin, window)
     wide = replace(weights, weight=weights.weight.double(), table=weights.table.double())
-    found = tnt_ops.word_embed(pixels, weights, options=TRITON)
-    assert error(found, tnt_ops.word_embed(pixels, wide, options=TORCH)) < 2e-6
+    found = tnt_ops.tnt_embed(pixels, weights, options=TRITON)
+    assert error(found, tnt_ops.tnt_embed(pixels, wide, options=TORCH)) < 2e-6

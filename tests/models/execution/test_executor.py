@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.kernels.device import Gpu, assume
+from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.kernels.tuning import tables
@@ -131,7 +131,7 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
     expected = FusedViT(graph, Options("torch"))(pixels)
     for torch_runs in (("fused_qkv_attention",), ("layernorm_mlp",), ("fused_qkv_attention", "layernorm_mlp")):
         monkeypatch.setattr(
-            tables, "choice", lambda gpu, name, *_, names=torch_runs: "torch" if name in names else None
+            tables, "measured_choice", lambda gpu, name, *_, names=torch_runs: "torch" if name in names else None
         )
         torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
 
@@ -158,13 +158,13 @@ def test_batch_invariance_is_not_promised_by_pytorch(backend: str, reason: str) 
 
 def test_the_gpus_table_may_name_other_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu("NVIDIA H200", 90, 132)
-    table = tables.empty(gpu)
+    table = tables.new_table(gpu)
     monkeypatch.setattr(tables, "_tables", {gpu: table})
 
     def run(options: Options) -> FusedViT:
         raise AssertionError("nothing is captured before it is needed")
 
-    with assume(gpu):
+    with assume_gpu(gpu):
         assert executor.Captured(run, Options(), 16, CPU).buckets == BUCKETS
         table.buckets = [1, 3, 24]
         assert executor.Captured(run, Options(), 16, CPU).buckets == (1, 3, 24)

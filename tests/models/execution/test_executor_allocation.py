@@ -58,7 +58,7 @@ def tnt(order: str) -> FusedTNT:
         (lambda: vit(qk_norm=True, feedforward="swiglu", pre_norm=True), 0),
         (lambda: vit(distillation_token=True), 2),
         (lambda: tnt("ahead"), 0),
-        (lambda: tnt("beside"), 0),
+        (lambda: tnt("overlapped"), 0),
     ],
     ids=["ViT", "mean", "QK-norm", "distilled: two rows and their statistics", "TNT ahead", "TNT beside"],
 )

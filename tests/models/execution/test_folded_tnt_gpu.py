@@ -86,12 +86,12 @@ def test_words_beside_the_tokens_are_the_same_words_captured_or_not(config: TNTC
     pixels = pixels_for(config, batch)
     with torch.inference_mode():
         ahead, beside = (
-            FusedTNT(graph, Options("triton", workspace=Workspace()), order=order) for order in ("ahead", "beside")
+            FusedTNT(graph, Options("triton", workspace=Workspace()), order=order) for order in ("ahead", "overlapped")
         )
         expected = ahead(pixels)
         assert torch.equal(beside(pixels), expected)
         graphs = Graphs(
-            lambda: FusedTNT(graph, Options("triton", workspace=Workspace()), order="beside"),
+            lambda: FusedTNT(graph, Options("triton", workspace=Workspace()), order="overlapped"),
             config.image_size,
             torch.device("cuda", 0),
         )

@@ -81,7 +81,9 @@ def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPa
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     options = Options("triton", workspace=Workspace())
     ahead = FusedTNT(graph, options)(pixels).clone()
-    monkeypatch.setattr(tables, "choice", lambda gpu, name, rows, *_: "beside" if (name, rows) == (WORDS, 10) else None)
+    monkeypatch.setattr(
+        tables, "measured_choice", lambda gpu, name, rows, *_: "overlapped" if (name, rows) == (WORDS, 10) else None
+    )
     parts: list[tuple[int, int]] = []
     run = tnt_ops.tnt_inner_part
 

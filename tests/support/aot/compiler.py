@@ -24,7 +24,7 @@ def bind(launch: Launch, arch: int) -> Bound:
     """Through triton's own binding of arguments, as a launch would."""
     kernel, tile, arguments, constants = launch
     compiler = make_backend(GPUTarget("cuda", arch, 32))
-    keywords = dict(constants, num_warps=tile.warps, num_stages=tile.stages, enable_fp_fusion=True)
+    keywords = dict(constants, num_warps=tile.num_warps, num_stages=tile.num_stages, enable_fp_fusion=True)
     if tile.pdl:
         keywords["launch_pdl"] = True
     binder = create_function_from_signature(kernel.signature, kernel.params, compiler)
@@ -50,7 +50,7 @@ def label(launch: Launch) -> str:
     constants = {name: value for name, value in constants.items() if name not in ("PARTS", "WIDTH", "PROGRAMS")}
     values = " ".join(f"{name}={value}" for name, value in constants.items() if value is not False)
     given = ",".join(filter(None, map(_kind, arguments)))
-    return f"{kernel.__name__} {values} warps={tile.warps} stages={tile.stages} ({given})"
+    return f"{kernel.__name__} {values} num_warps={tile.num_warps} num_stages={tile.num_stages} ({given})"
 
 
 def _kind(argument: Any) -> str:

@@ -16,12 +16,12 @@ import torch
 
 from tessella.kernels import device as devices
 from tessella.kernels import ops, resize, tnt_ops
-from tessella.kernels.device import Gpu, assume
+from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.resize_plan import Crop
 from tessella.kernels.triton import launch as launch_module
 from tessella.kernels.tuning import heuristics, tables
-from tessella.kernels.tuning.heuristics import Tile
+from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.kernels.tuning.tables import Table
 from tessella.kernels.weights import LinearWeights
 from tessella.models.config import TNTConfig, ViTConfig
@@ -68,7 +68,7 @@ class Launch(NamedTuple):
     """One call of `launch`."""
 
     kernel: Any
-    tile: Tile
+    tile: LaunchConfig
     arguments: tuple[Any, ...]
     constants: dict[str, Any]
 
@@ -95,19 +95,19 @@ def recorded(gpu: Gpu, table: Table | None) -> Iterator[list[Launch]]:
     """Inside, launches are for this GPU, and are written down instead of run, on tensors that nobody reads."""
     launches: list[Launch] = []
 
-    def record(kernel: Any, grid: object, tile: Tile, *arguments: Any, **constants: Any) -> None:
+    def record(kernel: Any, grid: object, tile: LaunchConfig, *arguments: Any, **constants: Any) -> None:
         launches.append(Launch(kernel, tile, arguments, constants))
 
     modules, launch = [vars(module) for module in _launchers()], launch_module.launch
-    unavailable, devices.unavailable = devices.unavailable, lambda device, dtype=None: None
+    unavailable_reason, devices.unavailable_reason = devices.unavailable_reason, lambda device, dtype=None: None
     for names in modules:
         names["launch"] = record
-    tables.install(gpu, table)
+    tables.set_table(gpu, table)
     try:
-        with assume(gpu), torch.inference_mode():
+        with assume_gpu(gpu), torch.inference_mode():
             yield launches
     finally:
-        devices.unavailable = unavailable
+        devices.unavailable_reason = unavailable_reason
         tables._tables.pop(gpu)
         for names in modules:
             names["launch"] = launch
@@ -130,7 +130,7 @@ def _run_vits(arch: int) -> None:
     _run(SMALL, torch.float32, 64)
     _run(UNUSUAL, torch.float16, 64)
     ops.attention(torch.empty(64, 257, 3 * 1280, dtype=torch.bfloat16), 16, options=TRITON)
-    with _replaced(lambda *_: Tile(128, 128, 64, warps=8, stages=3, pdl=True)):
+    with _replaced(lambda *_: LaunchConfig(128, 128, 64, num_warps=8, num_stages=3, pdl=True)):
         _multiply(50432, 3072, 768, torch.bfloat16, "gelu", folded=True)
 
 
@@ -171,11 +171,11 @@ def _run(config: ViTConfig, dtype: torch.dtype, batch: int) -> None:
 def _run_words(graph: FoldedTNT, batch: int) -> None:
     """The launches that a ViT does not have."""
     size = graph.config.image_size
-    words = tnt_ops.word_embed(torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.words, options=TRITON)
+    words = tnt_ops.tnt_embed(torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.words, options=TRITON)
     rows = tnt_ops.tnt_inner(words.flatten(0, 1), graph.inner, options=TRITON)
-    additions = tnt_ops.project_words(rows, graph.sentences, options=TRITON).unflatten(1, words.shape[:2])
-    x, _ = tnt_ops.add_words(graph.table, additions[0], graph.sentence_norms[0], options=TRITON)
-    tnt_ops.add_words(x, additions[1], graph.sentence_norms[1], statistics=True, options=TRITON)
+    additions = tnt_ops.tnt_project(rows, graph.sentences, options=TRITON).unflatten(1, words.shape[:2])
+    x, _ = tnt_ops.tnt_add(graph.table, additions[0], graph.sentence_norms[0], options=TRITON)
+    tnt_ops.tnt_add(x, additions[1], graph.sentence_norms[1], return_statistics=True, options=TRITON)
 
 
 def _run_entry(key: str) -> None:
@@ -190,9 +190,9 @@ def _run_entry(key: str) -> None:
         case "tnt_inner":
             graph = _tnt(TNT_S if columns == TNT_S.inner_dim else TNT_B, dtype)
             tnt_ops.tnt_inner(torch.empty(rows, columns * depth, dtype=dtype), graph.inner, options=TRITON)
-        case "project_words":
+        case "tnt_project":
             weights = _tnt(TNT_S if columns == TNT_S.dim else TNT_B, dtype).sentences
-            tnt_ops.project_words(torch.empty(len(weights.weight), rows, depth, dtype=dtype), weights, options=TRITON)
+            tnt_ops.tnt_project(torch.empty(len(weights.weight), rows, depth, dtype=dtype), weights, options=TRITON)
         case _:
             raise ValueError(f"nothing here launches {operator!r}")
 
@@ -205,7 +205,7 @@ def _multiply(rows: int, columns: int, depth: int, dtype: torch.dtype, activatio
 
 
 @contextmanager
-def _replaced(choose: Callable[..., Tile]) -> Iterator[None]:
+def _replaced(choose: Callable[..., LaunchConfig]) -> Iterator[None]:
     names = vars(heuristics)
     kept, names["linear"] = names["linear"], choose
     try:
