@@ -1,4 +1,4 @@
-"""The README's tables: current, complete, and put between their markers."""
+"""Tables of the documentation: current, complete, and put between their markers."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from tessella.server.settings import Settings
 
 from .support.published_families import FAMILIES
-from .support.readme_tables import README, cpu_measurements, cpu_tables, replace_part, settings_table, tables
+from .support.readme_tables import cpu_measurements, cpu_tables, replace_part, settings_table, tables
 
 
 def row(candidate: str, size: int, rate: float, ratio: float) -> dict[str, Any]:
@@ -35,9 +35,12 @@ DOCUMENT = {
 }
 
 
-@pytest.mark.parametrize(("name", "table"), tables().items(), ids=list(tables()))
-def test_a_table_of_the_readme_is_current(name: str, table: str) -> None:
-    text = README.read_text("utf-8")
+CASES = [(page, name, table) for page, parts in tables().items() for name, table in parts.items()]
+
+
+@pytest.mark.parametrize(("page", "name", "table"), CASES, ids=[f"{page.name}: {name}" for page, name, _ in CASES])
+def test_a_table_of_a_page_is_current(page: Path, name: str, table: str) -> None:
+    text = page.read_text("utf-8")
     assert replace_part(text, name, table) == text, "run `make readme`"
 
 
@@ -47,8 +50,8 @@ def test_the_rest_of_the_document_stays() -> None:
 
 
 def test_a_document_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match="has no lines <!-- what loads -->"):
-        replace_part("# tessella\n<!-- /what loads -->", "what loads", "")
+    with pytest.raises(ValueError, match="has no lines <!-- families -->"):
+        replace_part("# tessella\n<!-- /families -->", "families", "")
 
 
 def test_at_least_twenty_variants_are_held_against_their_reference() -> None:

@@ -1,4 +1,4 @@
-"""Published families and the networks of each that tests hold against timm's own; the README lists them."""
+"""Published families and the networks of each that tests hold against timm's own; `docs/models.md` lists them."""
 
 from dataclasses import dataclass
 

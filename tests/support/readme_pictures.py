@@ -1,4 +1,4 @@
-"""Makes the README's pictures: `python -m tests.support.readme_pictures`, from the repository root."""
+"""Makes the pictures of `docs/`: `python -m tests.support.readme_pictures`, from the repository root."""
 
 import json
 import tempfile
@@ -16,15 +16,16 @@ from tessella.models.zoo.training.position_similarity import draw
 HERE = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 150_000
 COUNT = 200
-FIVE = 103  # place in the test fifth
+FIVE, SEVEN = 103, 3  # indices in the test fifth
 
 
 def main() -> None:
     test = load_split().test
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        (place / "five.png").write_bytes(png(test.images[FIVE]))
-        explain(place / "five.png", "digit", "-m", "digits-tnt")
+        for name, index in (("five", FIVE), ("seven", SEVEN)):
+            (HERE / f"{name}.png").write_bytes(png(test.images[index]))
+        explain(HERE / "five.png", "digit", "-m", "digits-tnt")
         Image.fromarray(skimage.data.astronaut()).save(place / "astronaut.png")
         explain(place / "astronaut.png", "photograph", "-m", "vit_small_patch16_224", "--random-weights")
         for number, (image, label) in enumerate(zip(test.images[:COUNT], test.labels, strict=False)):

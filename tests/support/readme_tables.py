@@ -1,10 +1,9 @@
-"""README tables written from the code and from committed measurements: `python -m tests.support.readme_tables`.
+"""Tables of the pages below `docs/`, from code and committed measurements: `python -m tests.support.readme_tables`.
 
-Each stands between two markers, `<!-- name -->` and `<!-- /name -->`.
+Each table stands between two markers, `<!-- name -->` and `<!-- /name -->`.
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,10 +14,10 @@ from tessella.models.costs import gmacs, parameters
 from tessella.models.variants import VARIANTS
 from tessella.server.settings import PREFIX, Settings
 
+from .architecture_tables import ROOT, file_tables
 from .published_families import FAMILIES
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
 _OURS = "tessella"
 
@@ -27,20 +26,21 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Update every table of the document that the command line names; default: the README."""
-    document = Path(sys.argv[1]) if len(sys.argv) > 1 else README
-    text = document.read_text("utf-8")
-    for name, table in tables().items():
-        text = replace_part(text, name, table)
-    document.write_text(text, "utf-8")
+    """Update every table of every page."""
+    for page, parts in tables().items():
+        text = page.read_text("utf-8")
+        for name, table in parts.items():
+            text = replace_part(text, name, table)
+        page.write_text(text, "utf-8")
 
 
-def tables() -> dict[str, str]:
-    """Tables in Markdown, by the name of their markers."""
+def tables() -> dict[Path, dict[str, str]]:
+    """Tables in Markdown, by page and by the name of their markers."""
     return {
-        "what loads": families_table(),
-        "fast on a CPU": cpu_tables(cpu_measurements()),
-        "settings": settings_table(),
+        DOCS / "architecture.md": file_tables(),
+        DOCS / "models.md": {"families": families_table()},
+        DOCS / "performance.md": {"networks on a CPU": cpu_tables(cpu_measurements())},
+        DOCS / "settings.md": {"settings": settings_table()},
     }
 
 

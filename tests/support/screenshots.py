@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the pages: `python -m tests.support.screenshots`, from the repository root."""
+"""Takes the pictures of the pages for `docs/`: `python -m tests.support.screenshots`, from the repository root."""
 
 import threading
 from collections.abc import Callable, Iterator

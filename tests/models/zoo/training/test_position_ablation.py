@@ -1,4 +1,4 @@
-"""The position ablation in small: every arm trains, only tables differ, and the README shows what was recorded."""
+"""The position ablation in small: every arm trains, only tables differ, and `docs/explain.md` shows the record."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tessella.models.zoo.training.position_similarity import cosines, similariti
 from tessella.models.zoo.training.train import initialise
 
 ROWS = list(arms(steps=1, batch=4))
-README = Path(__file__).parents[4] / "README.md"
+PAGE = Path(__file__).parents[4] / "docs" / "explain.md"
 
 
 def few(digits: Digits, count: int = 12) -> Digits:
@@ -81,10 +81,10 @@ def test_the_command_trains_every_arm_and_writes_what_it_found(
     assert "cosine similarity" in plot.read_text()
 
 
-def test_the_readme_shows_the_record() -> None:
+def test_the_page_on_explanations_shows_the_record() -> None:
     document = json.loads(command.FILE.read_text())
     assert all(sum(one["arm"] == arm.name for one in document["seeds"]) == 3 for arm in ROWS)
-    assert command.render(document) in README.read_text()
+    assert command.render(document) in PAGE.read_text()
     for arm in document["arms"]:
         name = f"{arm['network']}, {arm['positions']}"
         shares = [one["test"] for one in document["seeds"] if one["arm"] == name]
