@@ -124,7 +124,7 @@ class Server:
 
     def engine_processes(self) -> list[int]:
         """Ids of the engine processes that tessella has started so far, oldest first."""
-        return [int(found) for found in re.findall(r"engine \d+ \(process (\d+)\) started", self.said())]
+        return [int(found) for found in re.findall(r"engine \d+ \(pid (\d+)\) started", self.said())]
 
     def suspend(self) -> None:
         """Stops the process and its group: some servers poll, and would take time from the one that is measured.

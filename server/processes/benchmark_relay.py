@@ -1,4 +1,4 @@
-"""Benchmarks of models in engine processes, seen from a front end: asked for over its line to the supervisor."""
+"""Benchmark relay: runs requested at a front end, measured in an engine process, coordinated by the supervisor."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,127 +7,127 @@ from .. import errors
 from ..errors import NotReady, ServiceError
 from ..live_benchmarks.history import Book
 from ..live_benchmarks.schemas import Run
-from .children import Member, Members
-from .control_channel import Document
+from .children import ChildProcess, ChildProcesses
+from .control_channel import Message
 
-START, CANCEL, NEWS, REFUSED = (f"benchmark_{kind}" for kind in ("start", "cancel", "news", "refused"))
-"""Kinds of documents. Front ends ask for START and CANCEL; NEWS and REFUSED come from engines and go to front ends."""
+START, CANCEL, UPDATE, REFUSED = (f"benchmark_{kind}" for kind in ("start", "cancel", "update", "refused"))
+"""Message kinds. Front ends send START and CANCEL towards an engine; engines send UPDATE and REFUSED back."""
 
-_REFUSALS = {
+_ERRORS = {
     kind.error_type: kind for kind in (errors.BenchmarkRunning, errors.Overloaded, errors.NotReady, errors.BadRequest)
 }
 
 
 class RemoteBenchmarks:
-    """As Benchmarks. The book is a copy of the supervisor's.
+    """Benchmarks of a front end: `Benchmarks` over the control channel. Its history is a copy of the supervisor's.
 
     Args:
-        send: gives the supervisor a document.
+        send: sends a message to the supervisor.
     """
 
-    def __init__(self, send: Callable[[Document], None]) -> None:
+    def __init__(self, send: Callable[[Message], None]) -> None:
         self.book = Book()
         self._send = send
-        self._asked: dict[str, asyncio.Future[None]] = {}
+        self._starting: dict[str, asyncio.Future[None]] = {}
 
     async def start(self, run: Run, source: str) -> Run:
-        """As Benchmarks."""
-        begun = self._asked[run.id] = asyncio.get_running_loop().create_future()
+        """As `Benchmarks.start`."""
+        started = self._starting[run.id] = asyncio.get_running_loop().create_future()
         self._send({"kind": START, "source": source, "run": run.model_dump(mode="json")})
         try:
-            await begun
+            await started
         finally:
-            del self._asked[run.id]
+            del self._starting[run.id]
         return self.book.get(run.id)
 
     def cancel(self, id: str) -> None:
         self._send({"kind": CANCEL, "id": id})
 
     async def close(self) -> None:
-        """It runs on without this front end."""
+        """Do nothing: the run continues in the engine."""
 
-    def on_document(self, document: Document) -> None:
-        """What the supervisor says."""
-        if document["kind"] == REFUSED:
-            self.book.forget(document["id"])
-            kind = _REFUSALS[document["error_type"]]
-            self._settle(document["id"], kind(document["error"]))
+    def on_message(self, message: Message) -> None:
+        """Apply an update, or the refusal of a run, from the supervisor."""
+        if message["kind"] == REFUSED:
+            self.book.forget(message["id"])
+            self._resolve(message["id"], _ERRORS[message["error_type"]](message["error"]))
             return
-        run = Run.model_validate(document["run"])
+        run = Run.model_validate(message["run"])
         self.book.put(run)
         if run.state != "queued":
-            self._settle(run.id, None)
+            self._resolve(run.id, None)
 
-    def _settle(self, id: str, error: errors.ServiceError | None) -> None:
-        asked = self._asked.get(id)
-        if asked is None or asked.done():
+    def _resolve(self, id: str, error: ServiceError | None) -> None:
+        started = self._starting.get(id)
+        if started is None or started.done():
             return
         if error is None:
-            asked.set_result(None)
+            started.set_result(None)
         else:
-            asked.set_exception(error)
+            started.set_exception(error)
 
 
-def refusal(id: str, error: errors.ServiceError) -> Document:
-    """The document that says so."""
-    return {"kind": REFUSED, "id": id, "error_type": error.error_type, "error": str(error)}
+class BenchmarkRelay:
+    """The supervisor's side: passes requests on to engines and updates on to every front end."""
 
+    def __init__(self, children: ChildProcesses) -> None:
+        self._history = Book()
+        self._children = children
+        self._engine: ChildProcess | None = None
+        """Engine of the current run."""
 
-class Desk:
-    """Passes on what front ends ask and engines tell."""
+    def add_front_end(self, front_end: ChildProcess) -> None:
+        """Send all runs so far, oldest first, to a new front end."""
+        for run in reversed(self._history.runs):
+            front_end.channel.send(update_message(run))
 
-    def __init__(self, members: Members) -> None:
-        self._book = Book()
-        self._members = members
-        self._engine: Member | None = None
-        """Which measures the current run."""
-
-    def welcome(self, front_end: Member) -> None:
-        """Tells a new front end what there is."""
-        for run in reversed(self._book.runs):
-            front_end.channel.send(news(run))
-
-    def on_document(self, sender: Member, document: Document) -> None:
-        match document["kind"]:
+    def on_message(self, sender: ChildProcess, message: Message) -> None:
+        match message["kind"]:
             case kind if kind == START:
-                run = Run.model_validate(document["run"])
+                run = Run.model_validate(message["run"])
                 try:
-                    self._start(run, document)
+                    self._start(run, message)
                 except ServiceError as error:
-                    sender.channel.send(refusal(run.id, error))
+                    sender.channel.send(refused_message(run.id, error))
             case kind if kind == CANCEL and self._engine:
-                self._engine.channel.send(document)
-            case kind if kind == NEWS:
-                self._put(Run.model_validate(document["run"]))
+                self._engine.channel.send(message)
+            case kind if kind == UPDATE:
+                self._publish(Run.model_validate(message["run"]))
             case kind if kind == REFUSED:
-                self._book.forget(document["id"])
-                self._tell(document)
+                self._history.forget(message["id"])
+                self._broadcast(message)
 
-    def gone(self, process: Member) -> None:
-        """What a process measured that has ended has failed."""
-        if process is self._engine and (run := self._book.current):
-            update = {"state": "failed", "stage": "failed", "error": "the engine that measured it has died"}
-            self._put(run.model_copy(update=update))
+    def on_exit(self, child: ChildProcess) -> None:
+        """Mark the current run as failed if the process that measured it has exited."""
+        if child is self._engine and (run := self._history.current):
+            failure = {"state": "failed", "stage": "failed", "error": "the engine died during the run"}
+            self._publish(run.model_copy(update=failure))
 
-    def _start(self, run: Run, document: Document) -> None:
-        for engine in self._members.loaded_engines:
+    def _start(self, run: Run, message: Message) -> None:
+        for engine in self._children.started_engines:
             for number, model in engine.models.items():
                 if model["model"] == run.served:
-                    self._book.open(run)
+                    self._history.open(run)
                     self._engine = engine
-                    self._tell(news(run))
-                    engine.channel.send(document | {"number": number})
+                    self._broadcast(update_message(run))
+                    engine.channel.send(message | {"number": number})
                     return
-        raise NotReady(f"the engine of model {run.served!r} is being restarted")
+        raise NotReady(f"the engine of model {run.served!r} is restarting")
 
-    def _put(self, run: Run) -> None:
-        self._book.put(run)
-        self._tell(news(run))
+    def _publish(self, run: Run) -> None:
+        self._history.put(run)
+        self._broadcast(update_message(run))
 
-    def _tell(self, document: Document) -> None:
-        for front_end in self._members.front_ends:
-            front_end.channel.send(document)
+    def _broadcast(self, message: Message) -> None:
+        for front_end in self._children.front_ends:
+            front_end.channel.send(message)
 
 
-def news(run: Run) -> Document:
-    return {"kind": NEWS, "run": run.model_dump(mode="json")}
+def update_message(run: Run) -> Message:
+    """UPDATE message with the run's current state."""
+    return {"kind": UPDATE, "run": run.model_dump(mode="json")}
+
+
+def refused_message(id: str, error: ServiceError) -> Message:
+    """REFUSED message: the run could not be started."""
+    return {"kind": REFUSED, "id": id, "error_type": error.error_type, "error": str(error)}

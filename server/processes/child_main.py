@@ -1,6 +1,6 @@
 """Child process entry point: `python -m tessella.server.processes.child_main engine|frontend FD`.
 
-The supervisor starts it; settings come over the control channel on descriptor FD.
+The supervisor starts it; settings come over the control channel on file descriptor FD.
 """
 
 import signal
@@ -14,11 +14,11 @@ from ..lifecycle import run, settle
 from ..model_names import NumberedSpec
 from ..observability.logs import configure
 from ..settings import Settings
-from .control_channel import Document, receive_first
+from .control_channel import Message, receive_first
 
 
-class _Given(Settings):
-    """The settings that the service was started with: its environment and file may have changed since."""
+class ReceivedSettings(Settings):
+    """Settings as the supervisor read them: neither the environment nor the configuration file is read again."""
 
     @classmethod
     def settings_customise_sources(
@@ -27,33 +27,33 @@ class _Given(Settings):
         return (init_settings,)
 
 
-async def _engine(control: socket.socket, settings: Settings, start: Document) -> None:
+async def _run_engine(control: socket.socket, settings: Settings, start: Message) -> None:
     from .engine_process import EngineProcess
 
     await EngineProcess(control, settings, _models(start)).run()
 
 
-async def _front_end(control: socket.socket, settings: Settings, start: Document) -> None:
-    from .frontend_process import FrontEnd
+async def _run_front_end(control: socket.socket, settings: Settings, start: Message) -> None:
+    from .frontend_process import FrontEndProcess
 
     listener = socket.socket(fileno=start["listener"])
-    await FrontEnd(control, listener, settings, _models(start), start["aliases"], start["rate_limit_file"]).run()
+    await FrontEndProcess(control, listener, settings, _models(start), start["aliases"], start["rate_limit_file"]).run()
 
 
-def _models(start: Document) -> list[NumberedSpec]:
+def _models(start: Message) -> list[NumberedSpec]:
     return [NumberedSpec(*row) for row in start["models"]]
 
 
 def main() -> None:
     kind, descriptor = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
-    for number in (signal.SIGINT, signal.SIGTERM):  # the supervisor decides when to end: systemd tells every process
-        signal.signal(number, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # the supervisor stops children; systemd signals every process
+        signal.signal(signum, signal.SIG_IGN)
     start = receive_first(control)
-    settings = _Given(**start["settings"])
+    settings = ReceivedSettings(**start["settings"])
     configure(settings.log_format)
-    member = {"engine": _engine, "frontend": _front_end}[kind]
-    run(member(control, settings, start))
+    run_child = {"engine": _run_engine, "frontend": _run_front_end}[kind]
+    run(run_child(control, settings, start))
     settle()
 
 

@@ -1,4 +1,4 @@
-"""The processes of one service, as the supervisor sees them."""
+"""Child processes of one service: engines and front ends, and the state that the supervisor keeps of each."""
 
 import asyncio
 import time
@@ -7,52 +7,61 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..observability.metrics import Snapshot, merge
-from .control_channel import Channel, Document
+from .control_channel import ControlChannel, Message
+
+Kind = Literal["engine", "frontend"]
 
 
 @dataclass(eq=False, slots=True)
-class Member:
-    """A process of the service.
+class ChildProcess:
+    """A running engine or front end.
 
-    `ordered`: numbers of the models that an engine was told to load. `models`: what it has announced, by number.
+    Attributes:
+        index: of the device for an engine, a running number for a front end; a restarted process keeps it.
+        assigned: numbers of the models that the engine is to have, loaded or still loading.
+        models: number -> the engine's `model_loaded` message of each model that it has loaded.
+        started: an engine has loaded all models that it was started with.
+        ready: a front end serves requests.
+        last_message: monotonic time in seconds of the latest message.
+        busy_seconds: how long the current model call has been running; 0 when idle.
+        metrics: the latest snapshot.
     """
 
-    kind: Literal["engine", "frontend"]
+    kind: Kind
     index: int
     process: asyncio.subprocess.Process
-    channel: Channel
-    ordered: set[int] = field(default_factory=set)
-    models: dict[int, Document] = field(default_factory=dict)
-    loaded: bool = False
-    """All that it started with."""
+    channel: ControlChannel
+    assigned: set[int] = field(default_factory=set)
+    models: dict[int, Message] = field(default_factory=dict)
+    started: bool = False
     ready: bool = False
-    heard_at: float = field(default_factory=time.monotonic)
+    last_message: float = field(default_factory=time.monotonic)
     busy_seconds: float = 0.0
     metrics: Snapshot = field(default_factory=lambda: merge([]))
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.index} (process {self.process.pid})"
+        return f"{self.kind} {self.index} (pid {self.process.pid})"
 
     @property
-    def settled(self) -> bool:
-        """Whether it loads nothing at the moment; of a front end, whether its models are there."""
-        return self.ready if self.kind == "frontend" else self.loaded and self.ordered <= self.models.keys()
+    def loading(self) -> bool:
+        """True while the engine loads a model, or the front end waits for its models."""
+        return not self.ready if self.kind == "frontend" else not (self.started and self.assigned <= self.models.keys())
 
 
-class Members(set[Member]):
-    """Those that live."""
-
-    @property
-    def engines(self) -> list[Member]:
-        return list(self._of("engine"))
+class ChildProcesses(set[ChildProcess]):
+    """All running child processes."""
 
     @property
-    def loaded_engines(self) -> list[Member]:
-        return [engine for engine in self._of("engine") if engine.loaded]
+    def engines(self) -> list[ChildProcess]:
+        return list(self._of_kind("engine"))
 
     @property
-    def front_ends(self) -> list[Member]:
-        return list(self._of("frontend"))
+    def started_engines(self) -> list[ChildProcess]:
+        return [engine for engine in self._of_kind("engine") if engine.started]
 
-    def _of(self, kind: str) -> Iterator[Member]:
-        return (member for member in self if member.kind == kind)
+    @property
+    def front_ends(self) -> list[ChildProcess]:
+        return list(self._of_kind("frontend"))
+
+    def _of_kind(self, kind: Kind) -> Iterator[ChildProcess]:
+        return (child for child in self if child.kind == kind)

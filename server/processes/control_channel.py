@@ -1,4 +1,4 @@
-"""The control line between the supervisor and a process it started: JSON documents, descriptors, news of its end."""
+"""Control channel between the supervisor and a child process: JSON messages, file descriptors, end of the peer."""
 
 import asyncio
 import json
@@ -11,51 +11,56 @@ from ..observability.gauges import measure
 from ..observability.metrics import Metrics
 from ..shared_memory import memory_file
 
-Document = dict[str, Any]
-Receiver = Callable[[Document, list[int]], None]
+Message = dict[str, Any]
+MessageHandler = Callable[[Message, list[int]], None]
 
-_INLINE_BYTES = 32_768
-_MOST_DESCRIPTORS = 8
+HEARTBEAT_SECONDS = 0.5
+"""Interval between two heartbeats."""
+_MAX_INLINE_BYTES = 32_768
+_MAX_DESCRIPTORS = 8
+_SEND_BUFFER_BYTES = 1 << 20
+_IN_MEMORY_FILE = b"."
+"""Packet that stands for a message in the memory file sent with it, the last of the descriptors."""
 
 
-class Channel:
-    """One end of a socket pair. Documents that are large (21,000 labels) travel as a memory file.
+class ControlChannel:
+    """One end of a socket pair. Messages above 32 KiB (21,000 labels) are sent in a memory file.
 
     Args:
-        end: of a SOCK_SEQPACKET pair: one packet, one document.
-        on_document: called in the event loop with each document and the descriptors sent with it, now the callee's.
-        on_end: called once, when the other process has gone.
+        end: of a SOCK_SEQPACKET pair: one packet per message.
+        on_message: called in the event loop with each message and its file descriptors, which the callee must close.
+        on_close: called once, when the channel is closed by either side.
     """
 
-    def __init__(self, end: socket.socket, on_document: Receiver, on_end: Callable[[], None]) -> None:
+    def __init__(self, end: socket.socket, on_message: MessageHandler, on_close: Callable[[], None]) -> None:
         end.setblocking(False)
         self._socket = end
-        self._on_document = on_document
-        self._on_end = on_end
+        self._on_message = on_message
+        self._on_close = on_close
         asyncio.get_running_loop().add_reader(end, self._read)
 
-    def send(self, document: Document, descriptors: Sequence[int] = ()) -> None:
-        """Sends at once. A process that has gone, or has not read for long, does not get it: `on_end` follows."""
-        content = json.dumps(document).encode()
-        spill = _write_memory_file(content) if len(content) > _INLINE_BYTES else None
-        packet, attached = (b"", [*descriptors, spill]) if spill is not None else (content, list(descriptors))
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send without waiting. If the peer has exited or its buffer is full, the channel is closed instead."""
+        content = json.dumps(message).encode()
+        file = _write_memory_file(content) if len(content) > _MAX_INLINE_BYTES else None
+        packet, attached = (content, list(descriptors)) if file is None else (_IN_MEMORY_FILE, [*descriptors, file])
         try:
-            socket.send_fds(self._socket, [packet or b"."], attached)
+            socket.send_fds(self._socket, [packet], attached)
         except OSError:
             self.close()
         finally:
-            if spill is not None:
-                os.close(spill)
+            if file is not None:
+                os.close(file)
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
-            self._on_end()
+            self._on_close()
 
     def _read(self) -> None:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(self._socket, 2 * _INLINE_BYTES, _MOST_DESCRIPTORS)
+            packet, descriptors = _receive(self._socket)
         except BlockingIOError:
             return
         except OSError:
@@ -63,23 +68,49 @@ class Channel:
         if not packet:
             self.close()
             return
-        content = _read_memory_file(descriptors.pop()) if packet == b"." else packet
-        self._on_document(json.loads(content), descriptors)
+        self._on_message(_decode(packet, descriptors), descriptors)
 
 
-def receive_first(end: socket.socket) -> Document:
-    """The first document, before there is an event loop. Blocks; it comes with no descriptors."""
-    packet, descriptors, _, _ = socket.recv_fds(end, 2 * _INLINE_BYTES, _MOST_DESCRIPTORS)
-    document: Document = json.loads(_read_memory_file(descriptors.pop()) if packet == b"." else packet)
-    return document
+def receive_first(end: socket.socket) -> Message:
+    """The first message of a channel; blocks, for use before the event loop runs. It carries no descriptors."""
+    return _decode(*_receive(end))
 
 
 def channel_pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends, with room for many documents in flight."""
+    """Two connected ends, with room for many messages in flight."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     return ends
+
+
+async def send_heartbeats(
+    channel: ControlChannel,
+    metrics: Metrics,
+    extra: Callable[[], Message],
+    devices: Callable[[], Iterable[str]] = tuple,
+) -> None:
+    """Heartbeat: liveness and a metrics snapshot, every `HEARTBEAT_SECONDS` until cancelled.
+
+    Args:
+        extra: returns further keys of the message.
+        devices: returns the devices that this process computes on, for their gauges.
+    """
+    while True:
+        measure(metrics, devices())
+        channel.send({"kind": "heartbeat", "metrics": metrics.snapshot(), **extra()})
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def _receive(end: socket.socket) -> tuple[bytes, list[int]]:
+    packet, descriptors, _, _ = socket.recv_fds(end, 2 * _MAX_INLINE_BYTES, _MAX_DESCRIPTORS)
+    return packet, descriptors
+
+
+def _decode(packet: bytes, descriptors: list[int]) -> Message:
+    """The message; takes its memory file, if there is one, off the descriptors."""
+    message: Message = json.loads(_read_memory_file(descriptors.pop()) if packet == _IN_MEMORY_FILE else packet)
+    return message
 
 
 def _write_memory_file(content: bytes) -> int:
@@ -93,23 +124,3 @@ def _read_memory_file(descriptor: int) -> bytes:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
-
-
-BEAT_SECONDS = 0.5
-
-
-async def beat(
-    channel: Channel,
-    metrics: Metrics,
-    more: Callable[[], Document],
-    devices: Callable[[], Iterable[str]] = tuple,
-) -> None:
-    """Sends one document every `BEAT_SECONDS`, with the keys that `more` gives, until cancelled.
-
-    Args:
-        devices: those that this process computes on.
-    """
-    while True:
-        measure(metrics, devices())
-        channel.send({"kind": "beat", "metrics": metrics.snapshot(), **more()})
-        await asyncio.sleep(BEAT_SECONDS)

@@ -1,4 +1,4 @@
-"""A front end's view of models that run in engine processes: ports whose other end is behind a socket."""
+"""Engine client of a front end: models that run in engine processes, reached over data connections."""
 
 import asyncio
 import itertools
@@ -18,119 +18,128 @@ from .wire import Kind, Reply, Request, Status
 
 
 @dataclass(slots=True)
-class _Pending:
+class _PendingRequest:
     slot: int
     shape: Shape
+    """Of the result."""
     future: "Future[Inference]" = field(default_factory=Future)
 
 
 class EngineConnection(asyncio.Protocol):
-    """The front end's end of a connection with one engine. Used from the event loop only.
+    """Front-end side of a data connection with one engine. For use on the event loop only.
 
-    A slot is taken with the request and given back with the engine's reply, not earlier: the engine may read it.
+    A request holds its slot until the engine replies, even when cancelled: the engine may be reading it.
 
     Args:
-        restart_seconds: what the engine will need to be back, should it die.
+        slots: shared with the engine, for this connection only.
+        restart_seconds: estimated time for the engine to be back if it dies; sent to clients as Retry-After.
     """
 
-    def __init__(self, ring: Ring, restart_seconds: float = 0.0) -> None:
+    def __init__(self, slots: Ring, restart_seconds: float = 0.0) -> None:
         self.available = True
+        """False once the connection is lost."""
         self.restart_seconds = restart_seconds
-        self._ring = ring
-        self._slots = SlotPool(ring.slots)
-        self._pending: dict[int, _Pending] = {}
+        self._slots = slots
+        self._free_slots = SlotPool(slots.slots)
+        self._pending: dict[int, _PendingRequest] = {}
         self._ids = itertools.count()
-        self._retiring = False
+        self._draining = False
         self._received = bytearray()
         self._transport: asyncio.WriteTransport | None = None
 
     @property
     def in_flight(self) -> int:
+        """Number of requests without a reply."""
         return len(self._pending)
 
-    def retire(self) -> None:
-        """Ends once everything is answered: another connection has taken its place."""
-        self._retiring = True
-        self._end_if_done()
+    def drain(self) -> None:
+        """Close the connection after in-flight requests finish."""
+        self._draining = True
+        self._close_if_drained()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The engine has gone: whoever waits is told so."""
+        """Fail all in-flight requests with NotReady."""
         self.available = False
         pending, self._pending = self._pending, {}
         for request in pending.values():
-            died = NotReady("the engine that had this image has died; send it again", self.restart_seconds)
+            died = NotReady("the engine died while it had this image; send the image again", self.restart_seconds)
             _resolve(request.future, died)
 
     def submit(
         self, model: int, frame: Frame, shape: Shape, *, priority: int, task: Task, deadline: float | None
     ) -> "Future[Inference]":
-        """Puts the frame into a slot and tells the engine. `shape`: of the result.
+        """Copy the image into a slot and send the request.
+
+        Args:
+            model: number of the model.
+            shape: of the result.
+            deadline: monotonic time in seconds.
 
         Raises:
-            NotReady: the engine has gone.
+            NotReady: the engine has died, or the connection is draining.
             Overloaded: no slot is free.
-            ValueError: the frame is larger than a slot.
+            ValueError: the image is larger than a slot.
         """
         if self._transport is None:
-            raise NotReady("the engine is being restarted", self.restart_seconds)
-        slot = self._slots.take()
+            raise NotReady("the engine is restarting", self.restart_seconds)
+        slot = self._free_slots.take()
         if slot is None:
-            raise Overloaded(f"all {self._ring.slots} slots for images are in use")
+            raise Overloaded(f"all {self._slots.slots} image slots of the engine are in use")
         height, width, _ = frame.pixels.shape
         try:
-            self._ring.pixels(slot, height, width)[...] = frame.pixels
+            self._slots.pixels(slot, height, width)[...] = frame.pixels
         except ValueError:
-            self._slots.give_back(slot)
+            self._free_slots.give_back(slot)
             raise
-        number = next(self._ids)
-        request = self._pending[number] = _Pending(slot, shape)
-        message = Request(number, slot, model, height, width, frame.ready, Kind.RUN, priority, task, deadline or 0.0)
-        self._transport.write(message.pack())
-        request.future.add_done_callback(lambda future: self._cancel(number) if future.cancelled() else None)
-        return request.future
+        id = next(self._ids)
+        pending = self._pending[id] = _PendingRequest(slot, shape)
+        request = Request(id, slot, model, height, width, frame.ready, Kind.RUN, priority, task, deadline or 0.0)
+        self._transport.write(request.pack())
+        pending.future.add_done_callback(lambda future: self._cancel(id) if future.cancelled() else None)
+        return pending.future
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         for reply in Reply.unpack_all(self._received):
             request = self._pending.pop(reply.id)
-            content = self._ring.read(request.slot, reply.size)
-            self._slots.give_back(request.slot)
-            _resolve(request.future, _outcome(reply, content, request.shape))
-        self._end_if_done()
+            content = self._slots.read(request.slot, reply.size)
+            self._free_slots.give_back(request.slot)
+            _resolve(request.future, _result(reply, content, request.shape))
+        self._close_if_drained()
 
-    def _end_if_done(self) -> None:
-        if self._retiring and not self._pending and self._transport is not None:
+    def _close_if_drained(self) -> None:
+        if self._draining and not self._pending and self._transport is not None:
             self._transport.close()
             self._transport = None
 
-    def _cancel(self, number: int) -> None:
-        if self._transport is not None and number in self._pending:
-            self._transport.write(Request(number, 0, 0, 0, 0, 0, Kind.CANCEL, 0, 0, 0.0).pack())
+    def _cancel(self, id: int) -> None:
+        if self._transport is not None and id in self._pending:
+            self._transport.write(Request(id, 0, 0, 0, 0, 0, Kind.CANCEL, 0, 0, 0.0).pack())
 
 
-def _outcome(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
+def _result(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
     if reply.status == Status.EXPIRED:
-        return DeadlineExceeded("its time was over before its turn came")
+        return DeadlineExceeded("the request's deadline passed before the image was put into a batch")
     if reply.status != Status.DONE:
-        return InferenceFailed(content.decode(errors="replace") or "the engine dropped this image")
+        return InferenceFailed(content.decode(errors="replace") or "the engine dropped the image")
     values = np.frombuffer(content, np.float32).reshape(shape)
     return Inference(values, reply.batch_size, reply.queue_seconds, reply.inference_seconds)
 
 
-def _resolve(future: "Future[Inference]", outcome: Inference | ServiceError) -> None:
+def _resolve(future: "Future[Inference]", result: Inference | ServiceError) -> None:
     if not future.set_running_or_notify_cancel():
         return
-    if isinstance(outcome, ServiceError):
-        future.set_exception(outcome)
+    if isinstance(result, ServiceError):
+        future.set_exception(result)
     else:
-        future.set_result(outcome)
+        future.set_result(result)
 
 
 class RemoteModel:
-    """One model on one or more engines: a ModelPort. Each image goes to the engine with the fewest in flight."""
+    """Client of one model on one or more engines: a ModelPort. Images go to the engine with the fewest in flight."""
 
     def __init__(self, name: str, info: RunnerInfo, max_batch_size: int) -> None:
         self.name = name
@@ -139,7 +148,12 @@ class RemoteModel:
         self._replicas: dict[int, tuple[EngineConnection, int]] = {}
 
     def attach(self, engine: int, connection: EngineConnection, model: int) -> None:
-        """`engine` serves this model as its model number `model`; replaces the connection it had."""
+        """Add a replica, or replace its connection.
+
+        Args:
+            engine: index of the engine.
+            model: the model's number.
+        """
         self._replicas[engine] = connection, model
 
     @property
@@ -148,24 +162,25 @@ class RemoteModel:
 
     @property
     def waiting(self) -> int:
+        """Number of images without a result."""
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
     def submit(
         self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """As ModelPort.
+        """As `ModelPort.submit`.
 
         Raises:
-            NotReady: no engine has the model at the moment.
+            NotReady: no engine with the model is running.
             Overloaded: no slot is free.
         """
-        living = [replica for replica in self._replicas.values() if replica[0].available]
-        if not living:
-            soonest = min((connection.restart_seconds for connection, _ in self._replicas.values()), default=None)
-            raise NotReady(f"the engine of model {self.name!r} is being restarted", soonest)
-        connection, model = min(living, key=lambda replica: replica[0].in_flight)
+        available = [replica for replica in self._replicas.values() if replica[0].available]
+        if not available:
+            restart = min((connection.restart_seconds for connection, _ in self._replicas.values()), default=None)
+            raise NotReady(f"the engine of model {self.name!r} is restarting", restart)
+        connection, model = min(available, key=lambda replica: replica[0].in_flight)
         shape = self.info.results[task]
         return connection.submit(model, frame, shape, priority=priority, task=task, deadline=deadline)
 
     def close(self) -> None:
-        """Nothing to end here: the engine ends when the supervisor says so."""
+        """Do nothing: the supervisor stops engines."""

@@ -1,4 +1,4 @@
-"""The engine's end of a connection with one front end: requests in, exactly one reply each out."""
+"""Engine side of a data connection with one front end: requests in, exactly one reply each out."""
 
 import asyncio
 import threading
@@ -14,19 +14,19 @@ from ..errors import DeadlineExceeded
 from ..shared_memory import Ring
 from .wire import Kind, Reply, Request, Status
 
-_MOST_REASON_BYTES = 500
+_MAX_ERROR_BYTES = 500
 
 
-class EngineLink(asyncio.Protocol):
-    """Hands slots of the front end's ring to the workers and tells the front end when they hold the result.
+class EngineEndpoint(asyncio.Protocol):
+    """Submits the images of a front end's slots to workers, and replies when the slots hold the results.
 
     Args:
-        ring: the front end's; it lives and dies with this connection.
-        workers: by the number that requests name; they come and go while the link lives.
+        slots: shared with the front end, for this connection only.
+        workers: by model number, as requests name it; may change while the connection is open.
     """
 
-    def __init__(self, ring: Ring, workers: Mapping[int, Worker]) -> None:
-        self._ring = ring
+    def __init__(self, slots: Ring, workers: Mapping[int, Worker]) -> None:
+        self._slots = slots
         self._workers = workers
         self._received = bytearray()
         self._running: dict[int, Future[Inference]] = {}
@@ -39,7 +39,7 @@ class EngineLink(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The front end has gone: what waits is dropped before it costs a batch."""
+        """Cancel all waiting images, so that they are not put into a batch."""
         self._transport = None
         for future in list(self._running.values()):
             future.cancel()
@@ -54,36 +54,38 @@ class EngineLink(asyncio.Protocol):
 
     def _submit(self, request: Request) -> None:
         worker = self._workers[request.model]
-        frame = Frame(self._ring.pixels(request.slot, request.height, request.width), bool(request.ready))
+        image = Frame(self._slots.pixels(request.slot, request.height, request.width), bool(request.preprocessed))
         future = worker.submit(
-            frame, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
+            image, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
         )
         self._running[request.id] = future
         future.add_done_callback(partial(self._reply, request))
 
     def _reply(self, request: Request, future: "Future[Inference]") -> None:
-        """Called by the worker's thread, or by this one for what was cancelled."""
+        """Queue the reply. Runs on the worker's thread, or on the event loop's after a cancellation."""
         self._running.pop(request.id, None)
         if self._transport is None:
             return
-        record = self._result(request, future).pack()
+        record = self._write_result(request, future).pack()
         with self._lock:
             first = not self._outgoing
             self._outgoing += record
-        if first:  # the others of a batch follow before the loop gets to it: one write for all
+        if first:  # the batch's other replies are queued before the loop flushes: one write for all
             self._loop.call_soon_threadsafe(self._flush)
 
-    def _result(self, request: Request, future: "Future[Inference]") -> Reply:
+    def _write_result(self, request: Request, future: "Future[Inference]") -> Reply:
+        """Reply record; the result or the error message is written to the request's slot."""
         if future.cancelled():
             return Reply(request.id, Status.CANCELLED, 0, 0, 0, 0)
-        if isinstance(future.exception(), DeadlineExceeded):
+        error = future.exception()
+        if isinstance(error, DeadlineExceeded):
             return Reply(request.id, Status.EXPIRED, 0, 0, 0, 0)
-        if error := future.exception():
-            size = self._ring.write(request.slot, str(error).encode()[:_MOST_REASON_BYTES])
+        if error:
+            size = self._slots.write(request.slot, str(error).encode()[:_MAX_ERROR_BYTES])
             return Reply(request.id, Status.FAILED, 0, size, 0, 0)
-        done = future.result()
-        size = self._ring.write(request.slot, done.values.tobytes())
-        return Reply(request.id, Status.DONE, done.batch_size, size, done.queue_seconds, done.inference_seconds)
+        result = future.result()
+        size = self._slots.write(request.slot, result.values.tobytes())
+        return Reply(request.id, Status.DONE, result.batch_size, size, result.queue_seconds, result.inference_seconds)
 
     def _flush(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The process that owns a device: loads the models on it and answers the front ends' requests. Knows no HTTP."""
+"""Engine process: loads the models of one device and runs the front ends' requests. No HTTP."""
 
 import asyncio
 import logging
@@ -16,19 +16,19 @@ from ..model_names import NumberedSpec
 from ..observability.metrics import Metrics
 from ..settings import Settings
 from ..shared_memory import Ring
-from .benchmark_relay import CANCEL, START, news, refusal
-from .control_channel import Channel, Document, beat
-from .engine_endpoint import EngineLink
+from .benchmark_relay import CANCEL, START, refused_message, update_message
+from .control_channel import ControlChannel, Message, send_heartbeats
+from .engine_endpoint import EngineEndpoint
 
 _log = logging.getLogger(__name__)
 
 
 class EngineProcess:
-    """One device's models. Tells the supervisor what it has, that it lives, and how long a model call has been running.
+    """One device's models, loaded and unloaded as the supervisor requests.
 
     Args:
-        control: this process's end of the line to the supervisor, which says where front ends are and when to stop.
-        models: those that are loaded, and those that are not.
+        control: this process's end of the control channel.
+        models: all models of the service; those without a number are not loaded.
     """
 
     def __init__(self, control: socket.socket, settings: Settings, models: list[NumberedSpec]) -> None:
@@ -36,16 +36,16 @@ class EngineProcess:
         self._models = [model for model in models if model.number is not None]
         self._metrics = Metrics()
         self._workers: dict[int, Worker] = {}
-        self._orders = asyncio.Queue[Document]()
+        self._requests = asyncio.Queue[Message]()
         self._stopped = asyncio.Event()
         self._tasks = TaskSet()
-        self._channel = Channel(control, self._on_document, self._stopped.set)
-        self._bench = Bench(lambda run: self._channel.send(news(run)))
+        self._channel = ControlChannel(control, self._on_message, self._stopped.set)
+        self._bench = Bench(lambda run: self._channel.send(update_message(run)))
 
     async def run(self) -> None:
-        """Until the supervisor says stop, or has gone."""
-        self._tasks.start(self._follow_orders())
-        self._tasks.start(beat(self._channel, self._metrics, self._busy, self._devices))
+        """Serve until the supervisor sends `stop` or exits."""
+        self._tasks.start(self._load_and_unload())
+        self._tasks.start(send_heartbeats(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
         end_within(self._settings.drain_timeout)
         await self._bench.close()
@@ -53,83 +53,92 @@ class EngineProcess:
         for worker in self._workers.values():
             await asyncio.to_thread(worker.close)
 
-    async def _follow_orders(self) -> None:
-        """Loads what it starts with; then loads and unloads as it is told, one after the other, while models run."""
+    async def _load_and_unload(self) -> None:
+        """Load the initial models, then load and unload on request, one at a time, while loaded models serve."""
         for model in self._models:
             if not await self._load(model):
                 return
         spare_what_is_here()
-        self._channel.send({"kind": "loaded"})
+        self._channel.send({"kind": "engine_started"})
         while True:
-            order = await self._orders.get()
-            if order["kind"] == "load":
-                await self._load(NumberedSpec(*order["model"]), self._settings.load_timeout)
-            for number in order.get("numbers", ()):
-                if worker := self._workers.pop(number, None):
-                    await asyncio.to_thread(worker.close)
-                    _log.info("model number %d has left %s", number, self._settings.device)
+            request = await self._requests.get()
+            if request["kind"] == "load":
+                await self._load(NumberedSpec(*request["model"]), self._settings.load_timeout)
+            else:
+                await self._unload(request["numbers"])
 
-    async def _load(self, model: NumberedSpec, within: float | None = None) -> bool:
-        number, name, version, source = model
+    async def _load(self, model: NumberedSpec, timeout: float | None = None) -> bool:
+        """Load a model and report it to the supervisor. True if it succeeded."""
+        number, name, version, _ = model
         assert number is not None
-        started = time.monotonic()
-        settings, told = self._settings, {"number": number, "model": f"{name}:{version}"}
+        identity: Message = {"number": number, "model": f"{name}:{version}"}
+        start = time.monotonic()
         try:
-            load = partial(
-                start_worker,
-                source,
-                name,
-                settings.max_batch_size,
-                version=version,
-                **choices_of(settings),
-                max_delay=settings.max_queue_delay_ms / 1e3,
-                metrics=self._metrics,
-            )
-            worker = await given_up_after(within, apart(load, Worker.close))
+            worker = await given_up_after(timeout, apart(partial(self._start_worker, model), Worker.close))
         except Exception as error:
-            self._channel.send({"kind": "failed", "reason": str(error) or repr(error), **told})
+            self._channel.send({"kind": "load_failed", "reason": str(error) or repr(error), **identity})
             return False
         self._workers[number] = worker
-        info = worker.info
-        slot_bytes = info.slot_bytes(settings.gpu_resize_pixels)
-        announced = {"name": name, "max_batch_size": worker.max_batch_size, "slot_bytes": slot_bytes}
-        announced |= {"info": info.to_document(), "load_seconds": time.monotonic() - started}
-        self._channel.send({"kind": "model", **told, **announced})
+        properties = {
+            "name": name,
+            "max_batch_size": worker.max_batch_size,
+            "slot_bytes": worker.info.slot_bytes(self._settings.gpu_resize_pixels),
+            "info": worker.info.to_document(),
+            "load_seconds": time.monotonic() - start,
+        }
+        self._channel.send({"kind": "model_loaded", **identity, **properties})
         return True
+
+    def _start_worker(self, model: NumberedSpec) -> Worker:
+        settings = self._settings
+        return start_worker(
+            model.source,
+            model.name,
+            settings.max_batch_size,
+            version=model.version,
+            **choices_of(settings),
+            max_delay=settings.max_queue_delay_ms / 1e3,
+            metrics=self._metrics,
+        )
+
+    async def _unload(self, numbers: list[int]) -> None:
+        for number in numbers:
+            if worker := self._workers.pop(number, None):
+                await asyncio.to_thread(worker.close)
+                _log.info("model %d unloaded from %s", number, self._settings.device)
 
     def _devices(self) -> list[str]:
         return [worker.info.device for worker in self._workers.values()]
 
-    def _busy(self) -> Document:
-        """For how long the longest of the running model calls has been running."""
-        since = [worker.busy_since for worker in list(self._workers.values()) if worker.busy_since is not None]
-        return {"busy_seconds": time.monotonic() - min(since) if since else 0.0}
+    def _busy(self) -> Message:
+        """Heartbeat key: how long the longest of the running model calls has been running."""
+        starts = [worker.busy_since for worker in list(self._workers.values()) if worker.busy_since is not None]
+        return {"busy_seconds": time.monotonic() - min(starts) if starts else 0.0}
 
-    def _on_document(self, document: Document, descriptors: list[int]) -> None:
-        match document["kind"]:
-            case "link":
+    def _on_message(self, message: Message, descriptors: list[int]) -> None:
+        match message["kind"]:
+            case "connect":
                 connection, memory = descriptors
-                ring = Ring(memory, document["slots"], document["slot_bytes"])
-                self._tasks.start(self._link(socket.socket(fileno=connection), ring))
+                slots = Ring(memory, message["slots"], message["slot_bytes"])
+                self._tasks.start(self._connect(socket.socket(fileno=connection), slots))
             case "load" | "unload":
-                self._orders.put_nowait(document)
+                self._requests.put_nowait(message)
             case "stop":
                 self._stopped.set()
             case kind if kind == START:
-                self._tasks.start(
-                    self._measure(document["number"], document["source"], Run.model_validate(document["run"]))
-                )
+                run = Run.model_validate(message["run"])
+                self._tasks.start(self._run_benchmark(message["number"], message["source"], run))
             case kind if kind == CANCEL:
-                self._bench.cancel(document["id"])
+                self._bench.cancel(message["id"])
 
-    async def _measure(self, number: int, source: str, run: Run) -> None:
+    async def _run_benchmark(self, number: int, source: str, run: Run) -> None:
         try:
             if number not in self._workers:
-                raise NotReady(f"model {run.served!r} has just been unloaded")
+                raise NotReady(f"model {run.served!r} has been unloaded")
             await self._bench.start(self._workers[number], source, run, list(self._workers.values()))
         except ServiceError as error:
-            self._channel.send(refusal(run.id, error))
+            self._channel.send(refused_message(run.id, error))
 
-    async def _link(self, connection: socket.socket, ring: Ring) -> None:
+    async def _connect(self, connection: socket.socket, slots: Ring) -> None:
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: EngineLink(ring, self._workers), connection)
+        await loop.connect_accepted_socket(lambda: EngineEndpoint(slots, self._workers), connection)

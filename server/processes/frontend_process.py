@@ -1,4 +1,4 @@
-"""The process that speaks HTTP: checks, admits and decodes, and hands pixels to engine processes."""
+"""Front-end process: HTTP, admission and decoding; images are sent to engine processes."""
 
 import asyncio
 import socket
@@ -13,19 +13,19 @@ from ..observability.metrics import Metrics, Snapshot
 from ..settings import Settings
 from ..shared_memory import Ring
 from .benchmark_relay import RemoteBenchmarks
-from .control_channel import Channel, Document, beat
+from .control_channel import ControlChannel, Message, send_heartbeats
 from .engine_client import EngineConnection
-from .remote_repository import RemoteModels
+from .remote_repository import RemoteRepository
 
 
-class FrontEnd:
+class FrontEndProcess:
     """One uvicorn server on the supervisor's listening socket.
 
     Args:
-        control: this process's end of the line to the supervisor, which says where engines are and when to stop.
-        models: those that are loaded, and those that are not.
-        aliases: as they are now.
-        rate_limit_file: the memory file of the keys' rates, where those are limited.
+        control: this process's end of the control channel.
+        models: all models of the service; those without a number are not loaded.
+        aliases: alias -> model name.
+        rate_limit_file: descriptor of the shared memory file of rate limits; None: no limits.
     """
 
     def __init__(
@@ -39,75 +39,75 @@ class FrontEnd:
     ) -> None:
         self._listener = listener
         metrics = Metrics()
-        self._models = RemoteModels(settings, models, aliases, metrics, lambda document: self._channel.send(document))
-        self._benchmarks = RemoteBenchmarks(lambda document: self._channel.send(document))
+        self._models = RemoteRepository(settings, models, aliases, metrics, lambda message: self._channel.send(message))
+        self._benchmarks = RemoteBenchmarks(lambda message: self._channel.send(message))
         self._service = Service(
             settings,
             self._models.repository,
             metrics,
-            gather_metrics=self._gather,
+            gather_metrics=self._collect_metrics,
             rate_limit_file=rate_limit_file,
             benchmarks=self._benchmarks,
         )
-        self._server = Server(server_config(create_app(self._service, self._on_loaded), settings))
-        self._gathered: list[asyncio.Future[list[Snapshot]]] = []
-        self._orders = asyncio.Queue[tuple[Document, list[int]]]()
-        self._channel = Channel(control, self._on_document, partial(setattr, self._server, "should_exit", True))
+        self._server = Server(server_config(create_app(self._service, self._on_ready), settings))
+        self._metrics_requests: list[asyncio.Future[list[Snapshot]]] = []
+        self._updates = asyncio.Queue[tuple[Message, list[int]]]()
+        self._channel = ControlChannel(control, self._on_message, partial(setattr, self._server, "should_exit", True))
 
     async def run(self) -> None:
-        """Until the supervisor says stop, or has gone, and what was accepted is answered."""
+        """Serve until the supervisor sends `stop` or exits, and all accepted requests are answered."""
         tasks = TaskSet()
-        tasks.start(beat(self._channel, self._service.metrics, dict))
-        tasks.start(self._follow_orders())
+        tasks.start(send_heartbeats(self._channel, self._service.metrics, dict))
+        tasks.start(self._apply_updates())
         await self._server.serve(sockets=[self._listener])
         tasks.cancel()
 
-    def _on_loaded(self) -> None:
+    def _on_ready(self) -> None:
         spare_what_is_here()
         self._channel.send({"kind": "ready"})
 
-    def _on_document(self, document: Document, descriptors: list[int]) -> None:
-        match document["kind"]:
-            case "link" | "models":
-                self._orders.put_nowait((document, descriptors))
-            case "changed":
-                self._models.on_changed(document)
+    def _on_message(self, message: Message, descriptors: list[int]) -> None:
+        match message["kind"]:
+            case "connect" | "set_models":
+                self._updates.put_nowait((message, descriptors))
+            case "rollout_result":
+                self._models.on_rollout_result(message)
             case "drain":
                 self._service.draining = True
             case "metrics":
-                answer = self._gathered.pop(0)
-                if not answer.done():  # who asked may have gone
-                    answer.set_result(document["snapshots"])
+                snapshots = self._metrics_requests.pop(0)
+                if not snapshots.done():  # the client may have disconnected
+                    snapshots.set_result(message["snapshots"])
             case "stop":
                 self._server.should_exit = True
             case kind if kind.startswith("benchmark"):
-                self._benchmarks.on_document(document)
+                self._benchmarks.on_message(message)
 
-    async def _gather(self, own: Snapshot) -> list[Snapshot]:
-        """What the other processes had counted when they were last heard of.
+    async def _collect_metrics(self, own: Snapshot) -> list[Snapshot]:
+        """Latest metrics snapshots of all other processes.
 
         Args:
-            own: what is about to be told of this one; no process tells less from then on.
+            own: this process's snapshot, which the supervisor keeps: no later response of any process reports less.
         """
-        answer: asyncio.Future[list[Snapshot]] = asyncio.get_running_loop().create_future()
-        self._gathered.append(answer)
-        self._channel.send({"kind": "gather", "metrics": own})
-        return await answer
+        snapshots: asyncio.Future[list[Snapshot]] = asyncio.get_running_loop().create_future()
+        self._metrics_requests.append(snapshots)
+        self._channel.send({"kind": "collect_metrics", "metrics": own})
+        return await snapshots
 
-    async def _follow_orders(self) -> None:
-        """In their order: the connections over which a model is reached come before the word that it answers now."""
+    async def _apply_updates(self) -> None:
+        """Apply connections and sets of models in the order received: a model is connected before it is served."""
         while True:
-            document, descriptors = await self._orders.get()
-            if document["kind"] == "models":
-                self._models.switch(document)
+            message, descriptors = await self._updates.get()
+            if message["kind"] == "set_models":
+                self._models.set_models(message)
             else:
-                await self._link(document, *descriptors)
+                await self._connect(message, *descriptors)
 
-    async def _link(self, document: Document, connection: int, memory: int) -> None:
-        ring = Ring(memory, document["slots"], document["slot_bytes"])
-        restart = sum(model["load_seconds"] for model in document["models"])
+    async def _connect(self, message: Message, connection: int, memory: int) -> None:
+        slots = Ring(memory, message["slots"], message["slot_bytes"])
+        restart_seconds = sum(model["load_seconds"] for model in message["models"])
         loop = asyncio.get_running_loop()
-        _, link = await loop.connect_accepted_socket(
-            partial(EngineConnection, ring, restart), socket.socket(fileno=connection)
+        _, engine = await loop.connect_accepted_socket(
+            partial(EngineConnection, slots, restart_seconds), socket.socket(fileno=connection)
         )
-        self._models.attach(document["engine"], link, document["models"])
+        self._models.attach(message["engine"], engine, message["models"])

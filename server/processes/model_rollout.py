@@ -1,7 +1,7 @@
-"""The supervisor's set of models, and its change in step over all processes: no request sees half of it.
+"""Model rollout: load, unload and alias models on all processes of a service, atomically for clients.
 
-A model is loaded and warm on every engine before any front end hears of it, and every front end answers with it before
-its client is told. What it replaces leaves the engines when no front end has a request on it any more.
+A model is loaded and warmed up on every engine before any front end serves it, and served by every front end before the
+client that requested it gets a response. Engines unload a replaced model when no front end has requests in flight.
 """
 
 import asyncio
@@ -12,182 +12,184 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from ..errors import LoadFailed, NotReady, ServiceError
 from ..lifecycle import TaskSet
 from ..model_names import ModelSpec
-from .children import Member, Members
-from .control_channel import Document
+from .children import ChildProcess, ChildProcesses
+from .control_channel import Message
 
 _log = logging.getLogger(__name__)
 
 
-class ModelChanges:
-    """What is served, by numbers that are used once.
+class ModelRollout:
+    """The supervisor's set of models, by numbers that are never reused.
 
     Args:
-        connect: gives a front end and an engine a new connection, over which every model of the engine is reached.
+        connect: gives a front end a new connection to an engine, for all models of that engine.
     """
 
     def __init__(
         self,
         specs: Iterable[ModelSpec],
         aliases: Mapping[str, str],
-        members: Members,
-        connect: Callable[[Member, Member], None],
+        children: ChildProcesses,
+        connect: Callable[[ChildProcess, ChildProcess], None],
     ) -> None:
         self._numbers = itertools.count()
-        self.models = {next(self._numbers): one for one in specs}
+        self.models = {next(self._numbers): spec for spec in specs}
         self._unloaded: list[ModelSpec] = []
         self._aliases = dict(aliases)
-        self._members = members
+        self._children = children
         self._connect = connect
-        self._turns = itertools.count()
-        self._awaited: dict[tuple[str, int], dict[Member, asyncio.Future[str]]] = {}
+        self._revisions = itertools.count()
+        self._pending: dict[tuple[str, int], dict[ChildProcess, asyncio.Future[str]]] = {}
+        """Acknowledgements not received yet, by kind and number of the model or revision."""
         self._lock = asyncio.Lock()
         self._tasks = TaskSet()
 
     @property
-    def document(self) -> Document:
-        """Everything, for a process that knows nothing yet. Unloaded models have no number."""
-        numbered = [one.numbered(number) for number, one in self.models.items()]
-        unloaded = [one.numbered(None) for one in self._unloaded]
-        return {"models": numbered + unloaded, "aliases": self._aliases}
+    def state(self) -> Message:
+        """Keys of the message that start a process or a revision. Unloaded models have no number."""
+        loaded = [spec.numbered(number) for number, spec in self.models.items()]
+        unloaded = [spec.numbered(None) for spec in self._unloaded]
+        return {"models": loaded + unloaded, "aliases": self._aliases}
 
-    def on_order(self, front_end: Member, document: Document) -> None:
-        """A client of this front end wants a change."""
-        specs = [ModelSpec(*row) for row in document.get("models", ())]
-        match document["kind"]:
+    def on_request(self, front_end: ChildProcess, message: Message) -> None:
+        """Carry out a client's request; the result is sent to its front end."""
+        specs = [ModelSpec(*row) for row in message.get("models", ())]
+        match message["kind"]:
             case "load":
-                work = self._load(specs[0])
+                rollout = self._load(specs[0])
             case "unload":
-                work = self._unload(specs)
+                rollout = self._unload(specs)
             case _:
-                work = self._name(document["alias"], document["target"])
-        self._tasks.start(self._answer(front_end, document["ticket"], work))
+                rollout = self._set_alias(message["alias"], message["target"])
+        self._tasks.start(self._respond(front_end, message["request_id"], rollout))
 
-    def on_model(self, engine: Member, document: Document) -> None:
-        """An engine has a model."""
-        number = document["number"]
-        engine.models[number] = document
-        if not self._answered("load", number, engine) and engine.loaded and number in self.models:
-            for front_end in self._members.front_ends:
+    def on_model_loaded(self, engine: ChildProcess, message: Message) -> None:
+        number = message["number"]
+        engine.models[number] = message
+        if not self._acknowledge("load", number, engine) and engine.started and number in self.models:
+            for front_end in self._children.front_ends:
                 self._connect(front_end, engine)
 
-    def on_failure(self, engine: Member, document: Document) -> bool:
-        """An engine could not load a model: whether somebody waits for that, or it can go on without."""
-        engine.ordered.discard(document["number"])
-        if not self._answered("load", document["number"], engine, document["reason"]):
-            _log.error("%s could not load model %s: %s", engine, document["model"], document["reason"])
-            return engine.loaded
+    def on_load_failed(self, engine: ChildProcess, message: Message) -> bool:
+        """True if the service can continue: a client gets the error, or the engine serves its other models."""
+        engine.assigned.discard(message["number"])
+        if not self._acknowledge("load", message["number"], engine, message["reason"]):
+            _log.error("%s could not load model %s: %s", engine, message["model"], message["reason"])
+            return engine.started
         return True
 
-    def on_turn(self, front_end: Member, document: Document) -> None:
-        """A front end has `switched` to the models of a turn, or has `released` those it had before."""
-        self._answered(document["kind"], document["turn"], front_end)
+    def on_acknowledgement(self, front_end: ChildProcess, message: Message) -> None:
+        """Record that a front end `switched` to a revision, or `released` the models of the previous one."""
+        self._acknowledge(message["kind"], message["revision"], front_end)
 
-    def complete(self, engine: Member) -> None:
-        """Orders what an engine lacks: it was starting while the models changed."""
-        for number in self.models.keys() - engine.ordered:
-            self._order(engine, number, self.models[number])
+    def assign_missing(self, engine: ChildProcess) -> None:
+        """Load all models that the engine lacks because they were added while it started."""
+        for number in self.models.keys() - engine.assigned:
+            self._assign(engine, number, self.models[number])
 
-    def gone(self, member: Member) -> None:
-        """A process has ended: nobody waits for it."""
-        for futures in list(self._awaited.values()):
-            if member in futures and not futures[member].done():
-                futures[member].set_result(f"{member.kind} {member.index} ended")
+    def on_exit(self, child: ChildProcess) -> None:
+        """Resolve all acknowledgements that are expected of a process that has exited."""
+        for pending in list(self._pending.values()):
+            if child in pending and not pending[child].done():
+                pending[child].set_result(f"{child.kind} {child.index} exited")
 
     async def _load(self, spec: ModelSpec) -> None:
         number = next(self._numbers)
-        engines = self._members.engines
+        engines = self._children.engines
         if not engines:
-            raise NotReady("no engine runs at the moment; try again")
-        loading = self._await("load", number, engines)
+            raise NotReady("all engines are restarting; try again")
+        loading = self._acknowledgements("load", number, engines)
         for engine in engines:
-            self._order(engine, number, spec)
-        reasons = [reason for reason in await loading if reason]
-        if reasons:
-            self._forget([number])
-            raise LoadFailed(f"model {spec} could not be loaded: {reasons[0]}")
-        old = self._drop([spec])
+            self._assign(engine, number, spec)
+        errors = [error for error in await loading if error]
+        if errors:
+            self._unload_from_engines([number])
+            raise LoadFailed(f"model {spec} could not be loaded: {errors[0]}")
+        replaced = self._remove([spec])
         self.models[number] = spec
-        for engine in self._members.loaded_engines:
-            self.complete(engine)
-            for front_end in self._members.front_ends:
+        for engine in self._children.started_engines:
+            self.assign_missing(engine)
+            for front_end in self._children.front_ends:
                 self._connect(front_end, engine)
-        await self._switch(old)
+        await self._publish(replaced)
 
     async def _unload(self, models: list[ModelSpec]) -> None:
-        old = self._drop(models)
+        removed = self._remove(models)
         self._unloaded += models
-        await self._switch(old)
+        await self._publish(removed)
 
-    async def _name(self, alias: str, target: str | None) -> None:
-        """The front end has checked it; what has changed since is an error that a second try makes clear."""
+    async def _set_alias(self, alias: str, target: str | None) -> None:
+        """Set or, without a target, delete an alias. The front end has validated it against an older revision."""
         if target is None:
             self._aliases.pop(alias, None)
         else:
-            names = {name for one in self.models.values() for name in (one.name, str(one))}
+            names = {name for spec in self.models.values() for name in (spec.name, str(spec))}
             if alias in names or target not in names:
-                raise NotReady(f"the models have just changed: {alias!r} cannot mean {target!r}; look and try again")
+                raise NotReady(f"the models changed meanwhile: {alias!r} cannot be an alias of {target!r}; try again")
             self._aliases[alias] = target
-        await self._switch([])
+        await self._publish([])
 
-    async def _switch(self, old: list[int]) -> None:
-        turn = next(self._turns)
-        front_ends = self._members.front_ends
-        switched, released = self._await("switched", turn, front_ends), self._await("released", turn, front_ends)
+    async def _publish(self, removed: list[int]) -> None:
+        """Wait until all front ends serve the new revision; unload removed models when they have been released."""
+        revision = next(self._revisions)
+        front_ends = self._children.front_ends
+        switched = self._acknowledgements("switched", revision, front_ends)
+        released = self._acknowledgements("released", revision, front_ends)
         for front_end in front_ends:
-            front_end.channel.send({"kind": "models", "turn": turn, **self.document})
+            front_end.channel.send({"kind": "set_models", "revision": revision, **self.state})
         await switched
 
-        async def forget() -> None:
+        async def unload_when_released() -> None:
             await released
-            self._forget(old)
+            self._unload_from_engines(removed)
 
-        self._tasks.start(forget())
+        self._tasks.start(unload_when_released())
 
-    async def _answer(self, front_end: Member, ticket: int, work: Coroutine[None, None, None]) -> None:
-        answer: Document = {"kind": "changed", "ticket": ticket}
+    async def _respond(self, front_end: ChildProcess, request_id: int, rollout: Coroutine[None, None, None]) -> None:
+        result: Message = {"kind": "rollout_result", "request_id": request_id}
         try:
             async with self._lock:
-                await work
+                await rollout
         except ServiceError as error:
-            answer |= {"error": str(error), "error_type": error.error_type}
-        front_end.channel.send(answer)
+            result |= {"error": str(error), "error_type": error.error_type}
+        front_end.channel.send(result)
 
-    def _drop(self, models: list[ModelSpec]) -> list[int]:
-        """Takes these out of the set, whatever their source; returns the numbers they had."""
-        keys = {one.key for one in models}
-        old = [number for number, one in self.models.items() if one.key in keys]
-        for number in old:
+    def _remove(self, models: list[ModelSpec]) -> list[int]:
+        """Remove all models with these names and versions, whatever their source; returns their numbers."""
+        keys = {spec.key for spec in models}
+        removed = [number for number, spec in self.models.items() if spec.key in keys]
+        for number in removed:
             del self.models[number]
-        self._unloaded = [one for one in self._unloaded if one.key not in keys]
-        return old
+        self._unloaded = [spec for spec in self._unloaded if spec.key not in keys]
+        return removed
 
-    def _order(self, engine: Member, number: int, spec: ModelSpec) -> None:
-        engine.ordered.add(number)
+    def _assign(self, engine: ChildProcess, number: int, spec: ModelSpec) -> None:
+        engine.assigned.add(number)
         engine.channel.send({"kind": "load", "model": spec.numbered(number)})
 
-    def _forget(self, numbers: list[int]) -> None:
-        for engine in self._members.engines:
-            engine.ordered.difference_update(numbers)
+    def _unload_from_engines(self, numbers: list[int]) -> None:
+        for engine in self._children.engines:
+            engine.assigned.difference_update(numbers)
             for number in numbers:
                 engine.models.pop(number, None)
             engine.channel.send({"kind": "unload", "numbers": numbers})
 
-    async def _all(self, key: tuple[str, int]) -> list[str]:
-        try:
-            return list(await asyncio.gather(*self._awaited[key].values()))
-        finally:
-            del self._awaited[key]
-
-    def _await(self, what: str, number: int, members: list[Member]) -> "asyncio.Task[list[str]]":
-        """A task that ends when every one of these has answered, or has ended."""
+    def _acknowledgements(self, kind: str, number: int, children: list[ChildProcess]) -> "asyncio.Task[list[str]]":
+        """A task that waits until each child has acknowledged or exited; returns error messages, "" for success."""
         loop = asyncio.get_running_loop()
-        self._awaited[what, number] = {member: loop.create_future() for member in members}
-        return asyncio.create_task(self._all((what, number)))
+        self._pending[kind, number] = {child: loop.create_future() for child in children}
+        return asyncio.create_task(self._gather((kind, number)))
 
-    def _answered(self, what: str, number: int, member: Member, reason: str = "") -> bool:
-        """Whether somebody waited for that."""
-        future = self._awaited.get((what, number), {}).get(member)
+    async def _gather(self, key: tuple[str, int]) -> list[str]:
+        try:
+            return list(await asyncio.gather(*self._pending[key].values()))
+        finally:
+            del self._pending[key]
+
+    def _acknowledge(self, kind: str, number: int, child: ChildProcess, error: str = "") -> bool:
+        """True if that acknowledgement was expected."""
+        future = self._pending.get((kind, number), {}).get(child)
         if future is None or future.done():
             return False
-        future.set_result(reason)
+        future.set_result(error)
         return True

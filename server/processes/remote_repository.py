@@ -1,4 +1,4 @@
-"""The models of a front end: what the supervisor says is served, reached through the engines that have it."""
+"""Model repository of a front end: the supervisor's set of models, reached through the engines that have them."""
 
 import asyncio
 import itertools
@@ -16,17 +16,17 @@ from ..observability.metrics import Metrics
 from ..repository import ModelRepository
 from ..served_model import ServedModel
 from ..settings import Settings, share
-from .control_channel import Document
+from .control_channel import Message
 from .engine_client import EngineConnection, RemoteModel
 
 
-class RemoteModels:
-    """Keeps `repository` as the supervisor has it, and takes what clients want changed to the supervisor.
+class RemoteRepository:
+    """Keeps `repository` equal to the supervisor's models; sends the changes that clients request to the supervisor.
 
     Args:
-        models: those that are loaded, and those that are not.
-        aliases: as they are now.
-        send: takes a document to the supervisor.
+        models: all models of the service; those without a number are not loaded.
+        aliases: alias -> model name.
+        send: sends a message to the supervisor.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class RemoteModels:
         models: Iterable[NumberedSpec],
         aliases: Mapping[str, str],
         metrics: Metrics,
-        send: Callable[[Document], None],
+        send: Callable[[Message], None],
     ) -> None:
         models = list(models)
         self._settings = settings
@@ -43,101 +43,107 @@ class RemoteModels:
         self._send = send
         self._numbers = _numbers(models)
         self._remote: dict[int, asyncio.Future[RemoteModel]] = defaultdict(asyncio.get_running_loop().create_future)
-        self._links: dict[int, EngineConnection] = {}
-        self._tickets = itertools.count()
-        self._orders: dict[int, asyncio.Future[None]] = {}
+        self._connections: dict[int, EngineConnection] = {}
+        self._request_ids = itertools.count()
+        self._requests: dict[int, asyncio.Future[None]] = {}
         self._tasks = TaskSet()
         served = [ServedModel(model.spec, unloaded=model.number is None) for model in models]
-        self.repository = ModelRepository(settings, self._engine_of, served=served, aliases=aliases, changes=self)
+        self.repository = ModelRepository(settings, self._load_engine, served=served, aliases=aliases, changes=self)
 
     async def load(self, spec: ModelSpec) -> None:
-        """As Changes."""
-        await self._ask("load", [spec])
+        """As `Changes.load`."""
+        await self._request({"kind": "load", "models": [astuple(spec)]})
 
     async def unload(self, models: list[ModelSpec]) -> None:
-        """As Changes."""
-        await self._ask("unload", models)
+        """As `Changes.unload`."""
+        await self._request({"kind": "unload", "models": [astuple(spec) for spec in models]})
 
     async def name(self, alias: str, target: str | None) -> None:
-        """As Changes."""
-        await self._order({"kind": "alias", "alias": alias, "target": target})
+        """As `Changes.name`."""
+        await self._request({"kind": "alias", "alias": alias, "target": target})
 
-    def on_changed(self, document: Document) -> None:
-        """The supervisor has done, or could not do, what was asked of it."""
-        order = self._orders.pop(document["ticket"])
-        if order.done():
+    def on_rollout_result(self, message: Message) -> None:
+        """Complete the request that the supervisor has carried out or rejected."""
+        request = self._requests.pop(message["request_id"])
+        if request.done():
             return
-        if "error" in document:
-            kind = LoadFailed if document["error_type"] == LoadFailed.error_type else NotReady
-            order.set_exception(kind(document["error"]))
+        if "error" in message:
+            kind = LoadFailed if message["error_type"] == LoadFailed.error_type else NotReady
+            request.set_exception(kind(message["error"]))
         else:
-            order.set_result(None)
+            request.set_result(None)
 
-    def attach(self, engine: int, link: EngineConnection, models: Iterable[Document]) -> None:
-        """From now on these models are reached on this engine by this connection; the one it had is given up."""
-        for announced in models:
-            remote = self._remote[announced["number"]]
+    def attach(self, engine: int, connection: EngineConnection, models: Iterable[Message]) -> None:
+        """Use this connection for the engine's models from now on; its previous connection is drained.
+
+        Args:
+            engine: index of the engine.
+            models: the engine's `model_loaded` messages.
+        """
+        for model in models:
+            remote = self._remote[model["number"]]
             if not remote.done():
-                info = RunnerInfo.from_document(announced["info"])
-                remote.set_result(RemoteModel(announced["name"], info, announced["max_batch_size"]))
-            remote.result().attach(engine, link, announced["number"])
-        if old := self._links.get(engine):
-            old.retire()
-        self._links[engine] = link
+                info = RunnerInfo.from_document(model["info"])
+                remote.set_result(RemoteModel(model["name"], info, model["max_batch_size"]))
+            remote.result().attach(engine, connection, model["number"])
+        if previous := self._connections.get(engine):
+            previous.drain()
+        self._connections[engine] = connection
 
-    def switch(self, document: Document) -> None:
-        """From now on exactly these models answer; the supervisor is told so, and when no request is on others."""
-        models = [NumberedSpec(*row) for row in document["models"]]
-        now = _numbers(models)
+    def set_models(self, message: Message) -> None:
+        """Serve exactly these models from now on.
+
+        Acknowledged with `switched` at once, and with `released` when no request uses the previous ones.
+        """
+        models = [NumberedSpec(*row) for row in message["models"]]
+        numbers = _numbers(models)
         for model in models:
             if model.number is not None and self._numbers.get(model.spec.key) != model.number:
                 self._install(model.number, ServedModel(model.spec))
-        gone = [number for key, number in self._numbers.items() if now.get(key) != number]
-        for key in self._numbers.keys() - now.keys():
+        removed = [number for key, number in self._numbers.items() if numbers.get(key) != number]
+        for key in self._numbers.keys() - numbers.keys():
             self.repository.remove(*key)
-        self._numbers = now
-        self.repository.aliases = document["aliases"]
-        self._send({"kind": "switched", "turn": document["turn"]})
-        self._tasks.start(self._release(document["turn"], gone))
+        self._numbers = numbers
+        self.repository.aliases = message["aliases"]
+        self._send({"kind": "switched", "revision": message["revision"]})
+        self._tasks.start(self._release(message["revision"], removed))
 
     def _install(self, number: int, model: ServedModel) -> None:
         remote = self._remote[number]
         if remote.done():
             model.engine = self._engine(model, remote.result())
-        else:  # its engine has died since: as soon as it is back
-            self._tasks.start(self._fill(number, model))
+        else:  # its engine died after loading it: available once that has restarted
+            self._tasks.start(self._set_engine(number, model))
         self.repository.install(model)
 
-    async def _fill(self, number: int, model: ServedModel) -> None:
+    async def _set_engine(self, number: int, model: ServedModel) -> None:
         model.engine = self._engine(model, await self._remote[number])
 
-    async def _release(self, turn: int, numbers: list[int]) -> None:
+    async def _release(self, revision: int, numbers: list[int]) -> None:
         await self.repository.retirement.ended()
         for number in numbers:
             remote = self._remote[number]
             if not remote.done():
-                remote.set_exception(ModelNotServed("it was unloaded before it was there"))
-                remote.exception()  # not all have somebody who waits
+                remote.set_exception(ModelNotServed("the model was unloaded before it was ready"))
+                remote.exception()  # marks it as retrieved: there may be no waiter
             del self._remote[number]
-        self._send({"kind": "released", "turn": turn})
+        self._send({"kind": "released", "revision": revision})
 
-    async def _engine_of(self, model: ServedModel) -> AsyncEngine:
+    async def _load_engine(self, model: ServedModel) -> AsyncEngine:
         return self._engine(model, await self._remote[self._numbers[model.spec.key]])
 
     def _engine(self, model: ServedModel, remote: RemoteModel) -> AsyncEngine:
         limits = limits_of(self._settings, self._metrics, share(self._settings))
         return AsyncEngine(remote, name=model.name, version=model.version, **limits)
 
-    async def _ask(self, kind: str, models: list[ModelSpec]) -> None:
-        await self._order({"kind": kind, "models": [astuple(one) for one in models]})
-
-    async def _order(self, document: Document) -> None:
-        ticket = next(self._tickets)
-        order = self._orders[ticket] = asyncio.get_running_loop().create_future()
-        self._send(document | {"ticket": ticket})
-        await order
+    async def _request(self, message: Message) -> None:
+        """Send a request to the supervisor and wait for its result."""
+        id = next(self._request_ids)
+        result = self._requests[id] = asyncio.get_running_loop().create_future()
+        self._send(message | {"request_id": id})
+        await result
 
 
 def _numbers(models: Iterable[NumberedSpec]) -> dict[tuple[str, int], int]:
-    """The numbers of loaded models by name and version."""
+    """(name, version) -> number of all loaded models."""
     return {model.spec.key: model.number for model in models if model.number is not None}

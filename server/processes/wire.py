@@ -1,4 +1,7 @@
-"""What crosses the socket between a front end and an engine: records of fixed size. Pixels and results do not."""
+"""Wire format of a data connection between a front end and an engine: fixed-size records.
+
+Pixels and results are not part of it: they are in shared memory, in the slot that a record names.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -8,22 +11,26 @@ from typing import ClassVar, Self
 
 
 class Kind(IntEnum):
+    """Request kinds."""
+
     RUN = 0
     CANCEL = 1
 
 
 class Status(IntEnum):
+    """Reply statuses."""
+
     DONE = 0
-    """The slot holds the result: float32, of the shape that the model announced for the task."""
+    """The slot holds the result: float32, in the shape that the model announced for the task."""
     FAILED = 1
-    """The slot holds the reason as UTF-8."""
+    """The slot holds the error message as UTF-8."""
     CANCELLED = 2
     EXPIRED = 3
-    """Its time was over before it cost a batch."""
+    """The deadline passed before the image was put into a batch."""
 
 
 class Record:
-    """A dataclass whose fields, in their order, are the values of `LAYOUT`."""
+    """Base of records: dataclasses whose fields, in order, are the values of `LAYOUT`."""
 
     LAYOUT: ClassVar[struct.Struct]
 
@@ -32,18 +39,25 @@ class Record:
 
     @classmethod
     def unpack_all(cls, buffer: bytearray) -> Iterator[Self]:
-        """The whole records at the buffer's beginning, which are removed from it."""
+        """Remove all complete records from the start of the buffer and yield them."""
         size = cls.LAYOUT.size
-        whole = len(buffer) // size * size
-        received = bytes(buffer[:whole])
-        del buffer[:whole]
+        complete = len(buffer) // size * size
+        received = bytes(buffer[:complete])
+        del buffer[:complete]
         for values in cls.LAYOUT.iter_unpack(received):
             yield cls(*values)
 
 
 @dataclass(frozen=True, slots=True)
 class Request(Record):
-    """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; only then is its slot free."""
+    """Front end to engine. Every RUN gets exactly one Reply, also when cancelled; the slot is free only then.
+
+    Attributes:
+        model: number of the model.
+        height, width: of the image in the slot, in pixels.
+        preprocessed: 1: the image is the network's input; 0: it has yet to be resized and cropped.
+        deadline: monotonic time in seconds; 0: none.
+    """
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QIIIIBBBBd")
     id: int
@@ -51,19 +65,22 @@ class Request(Record):
     model: int
     height: int
     width: int
-    """Of the pixels in the slot."""
-    ready: int
-    """1: they are what the network sees; 0: they are still to be resized and cropped."""
+    preprocessed: int
     kind: int
     priority: int
     task: int
     deadline: float
-    """Of the system's monotonic clock; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply(Record):
-    """Engine to front end. Times in seconds; `size` bytes of the request's slot are the result."""
+    """Engine to front end.
+
+    Attributes:
+        id: of the request.
+        size: bytes of the request's slot that hold the result or the error message.
+        queue_seconds, inference_seconds: time waiting for the model and time in the model call.
+    """
 
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<QBxHIff")
     id: int

@@ -94,12 +94,12 @@ class Process:
         """Whether it has said that everything is ready: until then a front end may be silent for longer."""
         return any("ready: open" in line for line in list(self.said))
 
-    def members(self, kind: str) -> list[int]:
+    def children(self, kind: str) -> list[int]:
         """Process ids of the `engine`s or `frontend`s started so far, oldest first."""
         return [
             int(found[1])
             for line in list(self.said)
-            if (found := re.search(rf"{kind} \d+ \(process (\d+)\) started", line))
+            if (found := re.search(rf"{kind} \d+ \(pid (\d+)\) started", line))
         ]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -64,7 +64,7 @@ def test_a_server_is_ready_stands_still_and_takes_its_children_with_it(
 
 
 def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path: Path) -> None:
-    said = 'print("engine 0 (process 11) started\\nengine 0 (process 12) started", flush=True)'
+    said = 'print("engine 0 (pid 11) started\\nengine 0 (pid 12) started", flush=True)'
     with all_ready([started := server(tmp_path, SERVER.replace("class Handler", f"{said}\nclass Handler"))]):
         assert started.engine_processes() == [11, 12]
         child = int(started.said().split()[1])

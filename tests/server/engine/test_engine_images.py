@@ -20,7 +20,7 @@ from tessella.server.engine.tasks import Task
 from tessella.server.engine.worker import Inference, Worker
 from tessella.server.errors import RequestTooLarge
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
-from tessella.server.processes.engine_endpoint import EngineLink
+from tessella.server.processes.engine_endpoint import EngineEndpoint
 from tessella.server.shared_memory import Ring, memory_file
 
 from ...support import pictures
@@ -142,7 +142,7 @@ def test_images_of_several_sizes_cross_a_socket_into_one_batch() -> None:
         rings = [Ring(descriptor, 8, slot_bytes) for descriptor in (os.dup(memory), memory)]
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
-        link, _ = await loop.connect_accepted_socket(partial(EngineLink, rings[0], {0: worker}), far)
+        link, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], {0: worker}), far)
         _, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
         model = RemoteModel("resizing", runner.info, 8)
         model.attach(0, connection, 0)
@@ -157,7 +157,7 @@ def test_images_of_several_sizes_cross_a_socket_into_one_batch() -> None:
             await asyncio.sleep(0.001)
         runner.gate.set()
         answers = await asyncio.gather(first, *others)
-        connection.retire()
+        connection.drain()
         while not link.is_closing():
             await asyncio.sleep(0.001)
         return answers

@@ -30,7 +30,7 @@ from tessella.server.engine.tasks import Task, results_of
 from tessella.server.engine.worker import Worker
 from tessella.server.errors import TaskNotGiven
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
-from tessella.server.processes.engine_endpoint import EngineLink
+from tessella.server.processes.engine_endpoint import EngineEndpoint
 from tessella.server.shared_memory import Ring, memory_file
 
 from ...support import pictures
@@ -89,7 +89,7 @@ def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(worker
     async def main() -> None:
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(partial(EngineLink, rings[0], dict(enumerate(workers))), far)
+        await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], dict(enumerate(workers))), far)
         transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
         wanted, runs = [], []
         for index, worker in enumerate(workers):

@@ -118,7 +118,7 @@ def test_counters_of_all_processes_survive_the_death_of_one() -> None:
             assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
         wait_for(process.url, "nv_inference_request_success", 20)
         wait_for(process.url, "nv_inference_count", 20)
-        os.kill(process.members("engine")[-1], signal.SIGKILL)
+        os.kill(process.children("engine")[-1], signal.SIGKILL)
         while httpx.post(f"{process.url}/classify", content=PNG).status_code != 200:
             time.sleep(0.1)
         wait_for(process.url, "nv_inference_count", 21)

@@ -46,12 +46,12 @@ def test_one_job_for_all_front_ends_that_an_engine_measures() -> None:
         httpx.delete(f"{url}/{long}")
         eventually(lambda: states(process.url, long) == {"cancelled"})
         last = httpx.post(url, json=LONG, timeout=60).json()["id"]
-        os.kill(process.members("engine")[0], signal.SIGKILL)
+        os.kill(process.children("engine")[0], signal.SIGKILL)
         eventually(lambda: states(process.url, last) == {"failed"})
         assert "died" in httpx.get(f"{url}/{last}").json()["error"]
         eventually(lambda: httpx.get(f"{process.url}/readyz").status_code == 200)
-        os.kill(process.members("frontend")[0], signal.SIGKILL)
-        eventually(lambda: len(process.members("frontend")) == 3)
+        os.kill(process.children("frontend")[0], signal.SIGKILL)
+        eventually(lambda: len(process.children("frontend")) == 3)
         eventually(lambda: httpx.get(f"{process.url}/readyz").status_code == 200)
         eventually(lambda: states(process.url, last) == {"failed"})
     finally:

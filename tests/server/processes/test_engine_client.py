@@ -13,7 +13,7 @@ import pytest
 from tessella.models.preprocessing.images import Frame
 from tessella.server.errors import DeadlineExceeded, NotReady
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
-from tessella.server.processes.engine_endpoint import EngineLink
+from tessella.server.processes.engine_endpoint import EngineEndpoint
 from tessella.server.shared_memory import Ring, memory_file
 
 from ...support.gated_runner import SIDE, GatedRunner
@@ -38,7 +38,7 @@ def play(scenario: Scenario) -> list[int]:
         rings = [Ring(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
-        link, _ = await loop.connect_accepted_socket(partial(EngineLink, rings[0], {NUMBER: worker}), far)
+        link, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], {NUMBER: worker}), far)
         links.append(link)
         _, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
         connections.append(connection)
@@ -49,7 +49,7 @@ def play(scenario: Scenario) -> list[int]:
         async with asyncio.timeout(60):
             await scenario(runner, model, connect)
             for connection in connections:
-                connection.retire()
+                connection.drain()
             while not all(link.is_closing() for link in links):  # the other ends notice
                 await asyncio.sleep(0.001)
 
@@ -63,7 +63,7 @@ def test_an_image_whose_time_is_over_costs_no_batch_on_the_engine() -> None:
     async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
         model.attach(0, await connect(), NUMBER)
         late = model.submit(Frame(IMAGE), deadline=time.monotonic() - 1)
-        with pytest.raises(DeadlineExceeded, match="before its turn"):
+        with pytest.raises(DeadlineExceeded, match="before the image was put into a batch"):
             await asyncio.wrap_future(late)
         for deadline in (None, time.monotonic() + 60):
             answer = await asyncio.wrap_future(model.submit(Frame(IMAGE), deadline=deadline))
@@ -79,7 +79,7 @@ def test_a_connection_that_is_replaced_answers_what_it_has_and_ends() -> None:
         runner.gate.clear()
         first = asyncio.wrap_future(model.submit(Frame(IMAGE)))
         model.attach(0, new, NUMBER)
-        old.retire()
+        old.drain()
         second = asyncio.wrap_future(model.submit(Frame(IMAGE)))
         assert (old.in_flight, new.in_flight) == (1, 1)
         runner.gate.set()

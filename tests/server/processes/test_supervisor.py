@@ -179,7 +179,7 @@ def test_killing_the_engine_is_503_at_worst_and_it_comes_back(process: Process) 
     async def visit(client: httpx.AsyncClient, number: int) -> None:
         for turn in range(400):
             if number == 0 and turn == 5:
-                os.kill(process.members("engine")[-1], signal.SIGKILL)
+                os.kill(process.children("engine")[-1], signal.SIGKILL)
             response = await ask(client, number * 31 + turn, expected, outcome)
             if number == 0 and response is not None and response.status_code == 200 and outcome.statuses[503]:
                 finished.set()
@@ -193,34 +193,34 @@ def test_killing_the_engine_is_503_at_worst_and_it_comes_back(process: Process) 
     assert not outcome.unanswered
     assert not outcome.wrong
     assert set(outcome.statuses) == {200, 503}
-    assert len(process.members("engine")) == 2
+    assert len(process.children("engine")) == 2
     process.ready()
 
 
 @pytest.mark.parametrize("process", [("--hang-timeout", "5")], indirect=True)
 def test_a_hanging_engine_is_noticed_killed_and_replaced(process: Process) -> None:
-    os.kill(process.members("engine")[-1], signal.SIGSTOP)
+    os.kill(process.children("engine")[-1], signal.SIGSTOP)
     response = httpx.post(f"{process.url}/classify", content=IMAGES[0], timeout=60)
     assert (response.status_code, response.json()["error_type"]) == (503, "not_ready")
     process.ready()
-    assert len(process.members("engine")) == 2
+    assert len(process.children("engine")) == 2
 
 
 @pytest.mark.parametrize("process", [("--hang-timeout", "3")], indirect=True)
 def test_a_hanging_front_end_is_noticed_killed_and_replaced_while_the_other_serves(process: Process) -> None:
     process.until(lambda: process.is_open)
-    victim, other = process.members("frontend")
+    victim, other = process.children("frontend")
     os.kill(victim, signal.SIGSTOP)
     answered, deadline = 0, time.monotonic() + 60
-    while len(process.members("frontend")) < 3:
+    while len(process.children("frontend")) < 3:
         assert time.monotonic() < deadline, "".join(process.said)
         with suppress(httpx.TransportError):  # the kernel deals some connections to the one that hangs
             answered += httpx.post(f"{process.url}/classify", content=IMAGES[0], timeout=2).status_code == 200
         time.sleep(0.1)
     assert answered > 0
-    assert f"(process {victim}) hangs" in "".join(process.said)
+    assert f"(pid {victim}) hangs" in "".join(process.said)
     os.kill(other, 0)  # raises where it has ended
-    assert len(process.members("engine")) == 1
+    assert len(process.children("engine")) == 1
     process.ready()
     assert {httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code for _ in range(8)} == {200}
 
@@ -235,14 +235,14 @@ def test_a_model_on_two_devices_uses_both_and_lives_on_with_one(process: Process
 
     crowd(process.url, visit)
     assert (dict(outcome.statuses), outcome.wrong, outcome.unanswered) == ({200: 4 * CLIENTS}, [], [])
-    first, second = process.members("engine")
+    first, second = process.children("engine")
     deadline = time.monotonic() + 30
     while not all(f'process="{engine}"' in ran(process) for engine in (first, second)):
         assert time.monotonic() < deadline, ran(process)
         time.sleep(0.1)
     os.kill(first, signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while len(process.members("engine")) == 2:
+    while len(process.children("engine")) == 2:
         assert time.monotonic() < deadline
         assert httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code in (200, 503)
     assert {httpx.post(f"{process.url}/classify", content=IMAGES[0]).status_code for _ in range(20)} == {200}
@@ -258,12 +258,12 @@ def ran(process: Process) -> str:
 def test_a_dead_front_end_is_replaced_and_the_other_serves_on(process: Process) -> None:
     expected = right_answers(process.url)
     with httpx.Client(base_url=process.url) as client:
-        for victim in process.members("frontend"):
+        for victim in process.children("frontend"):
             os.kill(victim, signal.SIGKILL)
             for number in range(20):
                 answers = (post_again(client, IMAGES[number]) for _ in range(3))
                 assert all(abs(score(answer) - expected[number]) < 1e-4 for answer in answers)
-    assert len(process.members("frontend")) >= 3
+    assert len(process.children("frontend")) >= 3
 
 
 def post_again(client: httpx.Client, image: bytes) -> httpx.Response:
@@ -296,7 +296,7 @@ def test_overload_is_429_and_every_accepted_request_is_answered(process: Process
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(process: Process) -> None:
-    members = process.members("engine") + process.members("frontend")
+    members = process.children("engine") + process.children("frontend")
     assert len(members) == 3
     process.process.kill()
     process.until(lambda: not any(map(alive, members)), within=30)

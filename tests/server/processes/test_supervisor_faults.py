@@ -18,7 +18,7 @@ PNG = pictures.encode(pictures.gradient())
 
 
 def everyone(process: Process) -> list[int]:
-    return [process.process.pid, *process.members("engine"), *process.members("frontend")]
+    return [process.process.pid, *process.children("engine"), *process.children("frontend")]
 
 
 def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: Path) -> None:
@@ -31,8 +31,8 @@ def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: 
     try:
         (tmp_path / "tessella.toml").write_text("port = \n")
         (tmp_path / "keys").unlink()
-        os.kill(process.members("frontend")[0], signal.SIGKILL)
-        process.until(lambda: len(process.members("frontend")) == 2)
+        os.kill(process.children("frontend")[0], signal.SIGKILL)
+        process.until(lambda: len(process.children("frontend")) == 2)
         process.ready()
         answers = [
             httpx.post(f"{process.url}/classify", content=PNG, headers={"x-api-key": key}) for key in ("blue", "")
@@ -78,8 +78,8 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
         assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
         assert len(everyone(process)) == 3
         assert "hangs" not in "".join(process.said)
-        os.kill(process.members("engine")[0], signal.SIGSTOP)  # it still notices
-        process.until(lambda: len(process.members("engine")) == 2)
+        os.kill(process.children("engine")[0], signal.SIGSTOP)  # it still notices
+        process.until(lambda: len(process.children("engine")) == 2)
     finally:
         process.stop()
 
@@ -114,10 +114,10 @@ def test_a_process_that_cannot_be_started_is_tried_again() -> None:
     before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     try:
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (1, before[1]))
-        os.kill(process.members("frontend")[0], signal.SIGKILL)
+        os.kill(process.children("frontend")[0], signal.SIGKILL)
         process.until(lambda: any("could not be started" in line for line in list(process.said)))
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
-        process.until(lambda: len(process.members("frontend")) == 2)
+        process.until(lambda: len(process.children("frontend")) == 2)
         process.ready()
     finally:
         process.stop()

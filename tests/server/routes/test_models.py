@@ -164,10 +164,10 @@ def test_processes_that_are_started_again_have_what_is_served_now() -> None:
         again(url, lambda: {0, 1} == {int(n) for n in re.findall(r"number (\d) has left", "".join(process.said))})
         expected = {"cats": "tnt", "birds": "unloaded", "dogs": "tnt"}
         assert families(url) == expected
-        os.kill(process.members("engine")[-1], signal.SIGKILL)
+        os.kill(process.children("engine")[-1], signal.SIGKILL)
         again(url, lambda: httpx.post(f"{url}/classify?model=dogs", content=PNG).status_code == 200)
         assert families(url) == expected
-        os.kill(process.members("frontend")[-1], signal.SIGKILL)
+        os.kill(process.children("frontend")[-1], signal.SIGKILL)
         again(url, lambda: httpx.get(f"{url}/readyz").status_code == 200)
         assert families(url) == expected
         assert httpx.post(f"{url}/classify?model=best", content=PNG).json()["model"] == "dogs"
@@ -194,7 +194,7 @@ def test_a_load_that_never_ends_is_given_up_and_others_go_on(tmp_path: Path, fro
         assert "was not there after 2 s and was given up" in failed.json()["error"]
         assert change(url, "load", "dogs", source="digits-tnt")["family"] == "tnt"
         assert families(url) == {"cats": "vit", "dogs": "tnt"}
-        assert process.members("engine") == process.members("engine")[:1]
+        assert process.children("engine") == process.children("engine")[:1]
     finally:
         assert process.stop() == 0
 
@@ -203,7 +203,7 @@ def test_an_engine_that_dies_while_it_loads_fails_the_load_only() -> None:
     process = Process("--model", "cats=digits-vit", "--frontends", "1").ready()
     try:
         url, failed = process.url, threading.Event()
-        victim = process.members("engine")[-1]
+        victim = process.children("engine")[-1]
 
         def load() -> None:
             os.kill(victim, signal.SIGSTOP)
