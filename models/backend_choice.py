@@ -1,6 +1,6 @@
-"""Which backend runs a network fastest on this CPU, and whether batches gain: not asked where it hardly matters.
+"""Backend choice on a CPU: the fastest one and its batch size, measured only for large networks.
 
-Knows no torch until a checkpoint, which needs it anyway, is measured.
+No torch at import; only a checkpoint, which needs it anyway, imports it.
 """
 
 import logging
@@ -22,20 +22,20 @@ from .packages import installed
 from .preprocessing.images import Pixels
 
 SMALL_MACS = 100_000_000
-"""Multiplications of a network that any backend runs in a few milliseconds: it is not worth a second of measuring."""
+"""Multiply-accumulates below which a network is not measured, as any backend runs it in a few milliseconds."""
 SMALL_BYTES = 8 * 2**20
-"""The same of an .onnx file, whose arithmetic is not known before it is loaded."""
-_WRITERS = ("onnx", "onnxscript", "onnxruntime")
+"""Size of an .onnx file below which it is not measured, as its arithmetic is not known before it is loaded."""
+_EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _log = logging.getLogger(__name__)
 
 
 def choose_checkpoint_backend(source: str, *, device: str, dtype: str, **overrides: Unpack[Overrides]) -> BackendChoice:
-    """For a checkpoint. Where it is not on a CPU, small, or torch is alone here: torch, at once.
+    """Backend for a checkpoint: measured for a large network on a CPU if it can be exported, else `auto` at once.
 
     Raises:
-        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded.
+        CheckpointError, ModelNotFoundError, ValueError: the checkpoint cannot be loaded.
     """
-    if device not in ("auto", "cpu") or _has_gpu(device) or not _others():
+    if device not in ("auto", "cpu") or _has_gpu(device) or not _can_export():
         return BackendChoice("auto", "")
     if (subject := _large_checkpoint(source, overrides)) is None:
         return BackendChoice("auto", "")
@@ -46,10 +46,10 @@ def choose_checkpoint_backend(source: str, *, device: str, dtype: str, **overrid
 
 
 def choose_onnx_backend(path: Path, *, device: str, dtype: str) -> BackendChoice:
-    """For an .onnx file: onnxruntime, unless it is large, OpenVINO is here too, and that measured faster.
+    """Backend for an .onnx file: onnxruntime, unless OpenVINO is installed too and measured faster on a large file.
 
     Raises:
-        CheckpointError, ValueError: neither of them loads it and computes in `dtype`.
+        CheckpointError, ValueError: neither runtime loads the file and computes in `dtype`.
     """
     if device not in ("auto", "cpu") or not installed("onnxruntime"):
         return BackendChoice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
@@ -63,10 +63,11 @@ def choose_onnx_backend(path: Path, *, device: str, dtype: str) -> BackendChoice
 def choose_checkpoint_batch_size(
     source: str, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str, **overrides: Unpack[Overrides]
 ) -> BackendChoice:
-    """Whether batches gain in the one backend that there is for a checkpoint, or that was asked for.
+    """Batch size of a checkpoint in a given backend, as `preferred_batch`; not measured for a small network.
 
     Args:
-        run: takes uint8 pixels (B, size, size, 3).
+        run: function of uint8 pixels (B, size, size, 3).
+        size: side of the input in pixels.
     """
     if (subject := _large_checkpoint(source, overrides)) is None:
         return BackendChoice(backend, "")
@@ -77,7 +78,7 @@ def choose_checkpoint_batch_size(
 def choose_onnx_batch_size(
     path: Path, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str
 ) -> BackendChoice:
-    """As `choose_checkpoint_batch_size`, for an .onnx file."""
+    """Batch size of an .onnx file in a given backend; as `choose_checkpoint_batch_size`."""
     if _is_small(path):
         return BackendChoice(backend, "")
     return load_or_measure(
@@ -86,7 +87,7 @@ def choose_onnx_batch_size(
 
 
 def _large_checkpoint(source: str, overrides: Overrides) -> tuple[dict[str, Any], str] | None:
-    """Its configuration and name, where it is worth measuring: what it costs is known without loading it."""
+    """Configuration and name of a classifier that is large enough to be measured, else None; weights are not loaded."""
     from .registry import describe
 
     description = describe(source, **overrides)
@@ -97,7 +98,7 @@ def _large_checkpoint(source: str, overrides: Overrides) -> tuple[dict[str, Any]
 
 
 def _checkpoint_runs(source: str, dtype: str, overrides: Overrides) -> dict[str, RunBatch]:
-    """A run of each backend that is installed and computes in `dtype`."""
+    """Runs of a checkpoint by backend: those that are installed and compute in `dtype`."""
     from .execution.dtype import limit_threads
     from .registry import load_model
 
@@ -108,33 +109,33 @@ def _checkpoint_runs(source: str, dtype: str, overrides: Overrides) -> dict[str,
         return runs | open_exported(source, lambda path: _file_runs(path, dtype), **overrides)
     except CacheError:
         raise
-    except (ValueError, RuntimeError) as error:  # a network that cannot be exported is served by torch
-        _log.warning("%s is left to torch: %s", source, error)
+    except (ValueError, RuntimeError) as error:
+        _log.warning("%s cannot be exported to ONNX, so torch runs it: %s", source, error)
     return runs
 
 
 def _file_runs(path: Path, dtype: str) -> dict[str, RunBatch]:
-    """Of each runtime that loads the file and computes in `dtype`.
+    """Runs of an .onnx file by runtime: those that load the file and compute in `dtype`.
 
     Raises:
-        CheckpointError, ValueError: none does; what the first one says.
+        CheckpointError, ValueError: none does; the first runtime's error.
     """
     from .onnx.onnxruntime_model import OnnxSession
 
     models: list[OnnxModel] = []
-    refusal: ValueError | None = None
+    first_error: ValueError | None = None
     loaders: list[Callable[[], OnnxModel | None]]
     loaders = [lambda: OnnxSession(path, device="cpu"), lambda: _openvino(path, dtype)]
     for load in loaders:
         try:
             models += filter(None, [load()])
         except ValueError as error:
-            _log.info("%s is not measured in each runtime: %s", path, error)
-            refusal = refusal or error
-    computing = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
-    if not computing and refusal:
-        raise refusal
-    return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in computing}
+            _log.info("%s is not measured in every runtime: %s", path, error)
+            first_error = first_error or error
+    supported = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
+    if not supported and first_error:
+        raise first_error
+    return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in supported}
 
 
 def _openvino(path: Path, dtype: str) -> OnnxModel | None:
@@ -153,12 +154,13 @@ def _is_small(path: Path) -> bool:
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
+    """Path, size and modification time, which identify a file's content."""
     return str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns
 
 
-def _others() -> bool:
-    """Whether a checkpoint has a choice: it can be exported, and there is a runtime for it."""
-    return all(map(installed, _WRITERS))
+def _can_export() -> bool:
+    """True if a checkpoint can be exported to ONNX and run there."""
+    return all(map(installed, _EXPORT_PACKAGES))
 
 
 def _has_gpu(device: str) -> bool:

@@ -1,4 +1,4 @@
-"""Cache folders: results that cost time, kept between runs in the platform's cache folder of this user."""
+"""Cache folders: exports, backend choices and compiled kernels, kept between runs. No torch."""
 
 import os
 import tempfile
@@ -8,35 +8,35 @@ from platformdirs import user_cache_path
 
 
 class CacheError(ValueError):
-    """A folder that must keep something cannot be written; the message says how to give it another place."""
+    """Cache folder that cannot be written; the message names the variable that moves it."""
 
 
 def cache_folder(kind: str) -> Path:
-    """The cache folder `tessella/<kind>` below `$XDG_CACHE_HOME`, an absolute path, or by default `~/.cache`.
+    """Cache folder `tessella/<kind>` below `$XDG_CACHE_HOME`, an absolute path, or by default `~/.cache`.
 
-    On macOS the default is `~/Library/Caches`. The folder is not made yet.
+    On macOS the default is `~/Library/Caches`. The folder is not created.
 
     Raises:
-        CacheError: this user has no home, and the variable is not set.
+        CacheError: this user has no home folder and the variable is not set.
     """
-    message = "there is no place for the cache, as this user has no home: set XDG_CACHE_HOME to an absolute path"
+    message = "there is no cache folder, as this user has no home: set XDG_CACHE_HOME to an absolute path"
     try:
         folder = user_cache_path("tessella")
     except RuntimeError as error:
         raise CacheError(message) from error
-    if not folder.is_absolute():  # of a platformdirs that raises no error
+    if not folder.is_absolute():  # some versions of platformdirs return a relative path instead of raising
         raise CacheError(message)
     return folder / kind
 
 
 def make_cache_folder(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
-    """The folder, made where it was not there, and sure to take files.
+    """Create a cache folder if it does not exist, check that it is writable, and return it.
 
     Args:
-        variable: the one that moves it.
+        variable: the environment variable that moves it, for the message.
 
     Raises:
-        CacheError: nothing can be written into it.
+        CacheError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def make_cache_folder(folder: Path, variable: str = "XDG_CACHE_HOME") -> Path:
 
 
 def make_kernel_cache() -> Path:
-    """Where triton keeps compiled kernels, by its own variables.
+    """Create triton's cache of compiled kernels, at the path that its own variables give, and return it.
 
     Raises:
-        CacheError: nothing can be written into it: each start would compile them again, or fail.
+        CacheError: it cannot be written, so each start would compile again, or fail.
     """
     home = Path(os.environ.get("TRITON_HOME") or Path.home())
     return make_cache_folder(Path(os.environ.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"), "TRITON_CACHE_DIR")

@@ -1,4 +1,4 @@
-"""What can be named as a model on this machine: shipped and cached checkpoints, architectures. Knows no torch."""
+"""Model catalog: shipped checkpoints, those in the hub's cache, and known architectures. No torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +18,13 @@ Kind = Literal["architecture", "shipped", "cached"]
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One line of `tessella models`.
+    """One row of `tessella models`.
 
-    `name`: what `--model` takes (for an architecture: what `architecture` takes). `parameters`: a count. `gmacs`: 10⁹
-    multiply-accumulates for one image, as published tables count.
+    Attributes:
+        name: value for `--model` (for an architecture: for `--architecture`).
+        image_size: side of the input in pixels.
+        parameters: number of parameters.
+        gmacs: 10⁹ multiply-accumulates per image, as published tables count them.
     """
 
     kind: Kind
@@ -33,20 +36,21 @@ class CatalogEntry:
     gmacs: float
 
     @classmethod
-    def of(cls, kind: Kind, name: str, config: Config) -> "CatalogEntry":
+    def from_config(cls, kind: Kind, name: str, config: Config) -> "CatalogEntry":
+        """Entry for a network configuration, with its parameters and GMACs counted."""
         family: Literal["ViT", "TNT"] = "TNT" if isinstance(config, TNTConfig) else "ViT"
         return cls(kind, name, family, config.image_size, config.num_classes, parameters(config), gmacs(config))
 
 
 def list_models() -> list[CatalogEntry]:
-    """Shipped checkpoints, then cached ones, then the known architectures. Asks no network and loads no weights."""
-    entries = [CatalogEntry.of("shipped", name, describe(name).config) for name in shipped()]
-    entries += [CatalogEntry.of("cached", name, config) for name, config in _cached()]
-    return entries + [CatalogEntry.of("architecture", name, config) for name, config in VARIANTS.items()]
+    """Catalog entries: shipped checkpoints, cached ones, architectures. No network access; weights are not loaded."""
+    entries = [CatalogEntry.from_config("shipped", name, describe(name).config) for name in shipped()]
+    entries += [CatalogEntry.from_config("cached", name, config) for name, config in _cached()]
+    return entries + [CatalogEntry.from_config("architecture", name, config) for name, config in VARIANTS.items()]
 
 
 def _cached() -> Iterator[tuple[str, Config]]:
-    """Those of the cache's repositories that can be served as they lie there."""
+    """Names and configurations of the cached repositories that can be served."""
     for name, folder in hub.cached():
         if (config := _config(folder)) is not None:
             yield name, config

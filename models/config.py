@@ -1,4 +1,4 @@
-"""What a network is made of: two frozen configurations. Knows no torch and no weights."""
+"""Network configurations: frozen dataclasses for ViT (with DeiT) and TNT. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,10 +13,17 @@ SubPatchEmbedding = Literal["linear", "convolution", "image_convolution"]
 class ViTConfig:
     """A Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) or DeiT (Touvron et al., arXiv 2012.12877).
 
-    Sizes are in pixels, `dim` and `mlp_dim` in channels. `num_classes` 0 means no head: the network returns features.
-    `position_prefix`: the position table has rows for the class, distillation and register tokens too, as in the paper.
-    `pooling`: the class token, the mean of the patch tokens, or both side by side (DINOv2's linear classifiers).
-    `norm_after_pooling`: the last LayerNorm acts on the pooled vector (timm's `fc_norm`) and not on every token.
+    Sizes are in pixels, `dim` and `mlp_dim` in channels.
+
+    Attributes:
+        num_classes: 0 for no head; the network then returns features.
+        position_prefix: the position table also has rows for class, distillation and register tokens, as in the paper.
+        pooling: the class token, the mean of the patch tokens, or both concatenated (DINOv2's linear classifiers).
+        norm_after_pooling: the last LayerNorm acts on the pooled vector (timm's `fc_norm`), not on every token.
+        pre_norm: a LayerNorm before the first block (CLIP).
+
+    Raises:
+        ValueError: sizes do not divide, or the pooling needs tokens that the network does not have.
     """
 
     image_size: int = 224
@@ -63,6 +70,7 @@ class ViTConfig:
 
     @property
     def tokens(self) -> int:
+        """Length of the token sequence: prefix and patches."""
         return self.prefix_tokens + self.grid**2
 
     @property
@@ -76,10 +84,16 @@ class TNTConfig:
     """A Transformer in Transformer (Han et al., arXiv 2103.00112).
 
     A patch of `patch_size` pixels is a sentence of (patch_size / sub_patch_size)² words of `inner_dim` channels.
-    `sub_patch_embedding`: `linear` projects each word's pixels (the paper's unfold), `convolution` runs a 7×7
-    convolution over every patch in isolation (official weights), `image_convolution` runs it over the whole image
-    (timm's legacy form). `normalise_projection`: the inner-to-outer projection stands between two LayerNorms and has no
-    bias (official weights); False is timm's legacy form: one LayerNorm per word before it, a bias, none after it.
+
+    Attributes:
+        sub_patch_embedding: `linear` projects each word's pixels (the paper's unfold), `convolution` runs a 7×7
+            convolution over every patch in isolation (official weights), `image_convolution` runs it over the whole
+            image (timm's legacy form).
+        normalise_projection: the inner-to-outer projection has a LayerNorm before and after it and no bias (official
+            weights); False is timm's legacy form: one LayerNorm per word before it, a bias, none after it.
+
+    Raises:
+        ValueError: sizes do not divide.
     """
 
     image_size: int = 224
@@ -113,11 +127,12 @@ class TNTConfig:
 
     @property
     def words(self) -> int:
-        """Sub-patches of one patch."""
+        """Words (sub-patches) of one patch."""
         return (self.patch_size // self.sub_patch_size) ** 2
 
     @property
     def tokens(self) -> int:
+        """Length of the outer token sequence: class token and patches."""
         return 1 + self.grid**2
 
     @property

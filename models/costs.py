@@ -1,23 +1,24 @@
-"""What a network costs: parameters and multiply-accumulates, counted from its configuration. Knows no torch."""
+"""Network costs: parameters and multiply-accumulates, counted from the configuration. No torch."""
 
 from .config import Config, TNTConfig, ViTConfig
 
 CHANNELS = 3
-CONVOLUTION_SIZE = 7  # of TNT's convolution
+CONVOLUTION_SIZE = 7
+"""Side of TNT's sub-patch convolution, in pixels."""
 
 
 def parameters(config: Config) -> int:
-    """How many numbers the checkpoint holds; equal to the sum over the network's parameters."""
+    """Number of parameters, equal to the sum over `network.parameters()`."""
     return _vit_parameters(config) if isinstance(config, ViTConfig) else _tnt_parameters(config)
 
 
 def macs(config: Config) -> int:
-    """Multiply-accumulates of the matrix products in one image's forward pass, attention's two included."""
+    """Multiply-accumulates of the matrix products in one image's forward pass, including the two of attention."""
     return _vit_macs(config) if isinstance(config, ViTConfig) else _tnt_macs(config)
 
 
 def gmacs(config: Config) -> float:
-    """The figure in timm's tables, in 10⁹: fvcore's count, which adds five operations per normalised number."""
+    """GMACs as in timm's tables: fvcore's count in 10⁹, which adds five operations per normalised number."""
     normalised = _vit_normalised(config) if isinstance(config, ViTConfig) else _tnt_normalised(config)
     return (macs(config) + 5 * normalised) / 1e9
 

@@ -1,4 +1,4 @@
-"""What this machine's CPU offers a model: cores, bfloat16, its name. Knows no torch."""
+"""CPU properties: usable cores, bfloat16 instructions, name. No torch."""
 
 import math
 import os
@@ -10,19 +10,19 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether the CPU multiplies bfloat16 itself: AVX512-BF16, AMX or Arm's BF16. Without Linux's `cpuinfo`: no."""
+    """True if the CPU has bfloat16 products: AVX512-BF16, AMX or Arm's BF16. False without Linux's `cpuinfo`."""
     flags = next((line for line in _lines(cpuinfo) if line.lower().startswith(("flags", "features"))), "")
     return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
 
 
 def name(cpuinfo: Path = CPUINFO) -> str:
-    """As the vendor calls it, or the architecture where that is not known."""
+    """CPU model name, or the architecture if that is unknown."""
     models = (line.partition(":")[2].strip() for line in _lines(cpuinfo) if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
 
 
 def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores in this process's affinity, or in its control group's quota (cgroup v2) where that is less."""
+    """Cores in this process's affinity, limited by the quota of its control group (cgroup v2)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         limit, period = quota.read_text().split()

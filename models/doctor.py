@@ -1,4 +1,4 @@
-"""`tessella doctor`: what this machine has, and what the shipped models get on it."""
+"""Diagnosis for `tessella doctor`: hardware, packages, and the backends chosen for the shipped models."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", 
 
 
 def diagnose() -> list[tuple[str, str]]:
-    """Findings as (what, found) in the order to read them. Loads and measures the shipped models."""
+    """Findings as (subject, finding), in display order. Loads and measures the shipped models."""
     findings = [
         ("tessella", version("tessella")),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -22,7 +22,7 @@ def diagnose() -> list[tuple[str, str]]:
         *((package, _version(package)) for package in PACKAGES),
         *((name, _choice(name)) for name in shipped()),
     ]
-    return findings + [("remembered", choice) for choice in recorded_choices()]
+    return findings + [("measured", choice) for choice in recorded_choices()]
 
 
 def _choice(name: str) -> str:
@@ -36,17 +36,17 @@ def _choice(name: str) -> str:
 
 def _cpu_arithmetic() -> str:
     if has_bfloat16():
-        return "multiplies bfloat16 (AVX512-BF16, AMX or Arm BF16)"
-    return "has no bfloat16 instructions, so float32 it is"
+        return "bfloat16 instructions (AVX512-BF16, AMX or Arm BF16)"
+    return "no bfloat16 instructions, so models run in float32"
 
 
 def _gpus() -> str:
     if not installed("torch"):
-        return "not looked for, as torch is not installed"
+        return "unknown, as torch is not installed"
     import torch
 
     if not (count := torch.cuda.device_count()):
-        return "none that torch can use"
+        return "none available to torch"
     return ", ".join(f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count))
 
 

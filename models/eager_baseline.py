@@ -1,4 +1,4 @@
-"""What a served model is measured against: the published network in eager PyTorch, and the machine's matrix rate."""
+"""Eager baseline of a benchmark: the published network in eager PyTorch, and the machine's matrix rate."""
 
 import time
 from collections.abc import Callable
@@ -14,21 +14,23 @@ from .networks.build import NormalizedNetwork
 from .registry import describe, load_network
 
 _SIDES = {"cpu": (512,) * 12 + (1024,) * 4 + (2048,), "cuda": (8192,) * 8}
-"""Of the matrices. A short product on a CPU gets through between other work, a large one keeps many cores busy."""
+"""Sides of the matrices: on a CPU small products fit between other work, large ones keep many cores busy."""
 
 
 def load_eager_baseline(source: str, *, device: str, dtype: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a checkpoint as its authors published it: uint8 (B, H, W, 3) -> float32 (B, classes).
+    """Eager network of a checkpoint, as published: uint8 (B, H, W, 3) -> float32 logits (B, classes).
 
     Args:
-        dtype: the served one; a dtype that PyTorch does not multiply here, such as int8, is compared in float32.
+        dtype: the served dtype; float32 replaces one that PyTorch does not multiply here, such as int8.
 
     Raises:
         LookupError, ValueError: as `load_model`.
     """
-    kind = DTYPES.get(dtype, torch.float32)
-    recipe = describe(source).preprocessing
-    network = NormalizedNetwork(load_network(source).to(device=device, dtype=kind), recipe.mean, recipe.std)
+    compute_dtype = DTYPES.get(dtype, torch.float32)
+    preprocessing = describe(source).preprocessing
+    network = NormalizedNetwork(
+        load_network(source).to(device=device, dtype=compute_dtype), preprocessing.mean, preprocessing.std
+    )
 
     @torch.inference_mode()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -39,25 +41,25 @@ def load_eager_baseline(source: str, *, device: str, dtype: str) -> Callable[[ND
 
 
 def matrix_multiplications(*, device: str, dtype: str) -> list[tuple[Callable[[], None], int]]:
-    """Products of square matrices, and how many operations each takes: two per multiply-accumulate.
+    """Products of square matrices, each with its number of operations (two per multiply-accumulate).
 
-    The rate of the quickest is what the machine reaches.
+    The highest rate among them is the machine's matrix rate.
     """
-    place = torch.device(device)
-    sides = _SIDES.get(place.type, _SIDES["cpu"])
-    matrices = {side: torch.randn(side, side, device=place).to(DTYPES.get(dtype, torch.float32)) for side in sides}
+    target = torch.device(device)
+    sides = _SIDES.get(target.type, _SIDES["cpu"])
+    matrices = {side: torch.randn(side, side, device=target).to(DTYPES.get(dtype, torch.float32)) for side in sides}
     return [(partial(_square, matrices[side]), 2 * side**3) for side in sides]
 
 
 def measure_matrix_rate(*, device: str, dtype: str) -> float:
-    """Operations per second that the machine reaches, measured in this thread."""
+    """Matrix rate of the device in operations per second, measured in this thread."""
     products = matrix_multiplications(device=device, dtype=dtype)
     return max(operations / _seconds(multiply) for multiply, operations in products)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(multiply: Callable[[], None]) -> float:
     started = time.perf_counter()
-    work()
+    multiply()
     return time.perf_counter() - started
 
 
@@ -68,6 +70,6 @@ def _square(matrix: Tensor) -> None:
 
 
 def release_cached_memory(device: str) -> None:
-    """Memory that what was dropped here had taken goes back to the device."""
+    """Release unused memory of PyTorch's caching allocator to the device."""
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()

@@ -1,21 +1,21 @@
-"""Errors of models and images: raised here, mapped to responses by the service."""
+"""Error classes of models and images, which the server maps to responses. No torch."""
 
 
 class ModelNotFoundError(LookupError):
-    """Nothing lies under the name, path or hub id; the message says where was looked and what would be found."""
+    """Unknown model name, path or hub id; the message says where it was looked for and what is valid."""
 
 
 class CheckpointError(ValueError):
-    """What lies there is not a checkpoint that this version can serve; the message says what was found and expected."""
+    """Unsupported or damaged checkpoint; the message says what it contains and what was expected."""
 
 
 class OperatorError(CheckpointError):
-    """The runtime has no implementation of an operator in the file, or not in its dtype; another one may have."""
+    """Operator that the runtime does not implement, or not in this dtype; another runtime may."""
 
 
 class ImageDecodeError(ValueError):
-    """The bytes are not an image that can be decoded; the message says what is wrong with them."""
+    """Undecodable image bytes; the message says what is wrong with them."""
 
 
 class ImageTooLargeError(ImageDecodeError):
-    """The image has more pixels than the caller accepts; nothing was decoded."""
+    """Image with more pixels than the caller accepts; it was not decoded."""

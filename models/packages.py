@@ -1,4 +1,4 @@
-"""Optional packages: whether they are installed and in which version, without importing them; which extra has them."""
+"""Optional packages: presence and version without importing them, and the extra that installs them."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -6,25 +6,26 @@ from contextlib import contextmanager
 
 from ..kernels.versions import installed_version
 
-_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
-"""Distributions that bring the same package."""
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")}
+"""Distributions that provide the same package."""
 
 
 def installed(package: str) -> bool:
+    """True if the package can be imported; it is not imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def version(package: str) -> str:
-    """Of an installed package; `unknown` where its distribution is called otherwise."""
-    return next(filter(None, map(installed_version, _BUILDS.get(package, (package,)))), "unknown")
+    """Version of an installed package; `unknown` if its distribution has another name."""
+    return next(filter(None, map(installed_version, _DISTRIBUTIONS.get(package, (package,)))), "unknown")
 
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Around imports that only this extra makes possible.
+    """Context manager for imports that need an extra.
 
     Raises:
-        ValueError: one of them is not installed.
+        ValueError: a package is not installed; the message names the extra.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The published architectures by their timm names, as data; their parameters and multiplications. Knows no torch."""
+"""Published architectures: network configurations by timm name. No torch."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ WIDTHS: dict[str, dict[str, int]] = {
     "giant": {"dim": 1408, "depth": 40, "heads": 16, "mlp_dim": 6144},
     "gigantic": {"dim": 1664, "depth": 48, "heads": 16, "mlp_dim": 8192},
 }
-"""Scaled sizes: the paper's Ti to H, "Scaling Vision Transformers" (arXiv 2106.04560) g and G, timm's in between."""
+"""Model sizes: the papers' Ti to H, g and G of "Scaling Vision Transformers" (arXiv 2106.04560), and timm's."""
 
 _GIANT_DINOV2 = {"dim": 1536, "depth": 40, "heads": 24, "mlp_dim": 8192, "feedforward": "swiglu"}
 _CLIP = {"pre_norm": True, "patch_bias": False, "norm_eps": 1e-5}
@@ -37,7 +37,7 @@ _GAP_SCALED = _GAP | {"layer_scale": True, "qkv_bias": False}
 
 
 def _family(template: str, *rows: str, **options: Any) -> dict[str, Config]:
-    """Rows `width patch size,size…` -> configurations by the name that `template` makes of them."""
+    """Configurations by name, from rows `width patch size,size…` and a template of the name."""
     family: dict[str, Config] = {}
     for row in rows:
         width, patch, sizes = row.split()
@@ -131,5 +131,5 @@ VARIANTS: dict[str, Config] = {
 
 
 def find_variant(architecture: str) -> Config | None:
-    """The configuration under a timm name, with or without a pretraining tag (`….augreg_in1k`), or None."""
+    """Configuration for a timm name, with or without a pretraining tag (`….augreg_in1k`), or None."""
     return VARIANTS.get(architecture.partition(".")[0])

@@ -1,4 +1,4 @@
-"""The fastest backend of a CPU: measured once, remembered by what decides it, and not measured where it is idle."""
+"""Backend choice on a CPU: measured once per network, dtype and machine, cached, and skipped for small networks."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def file(tmp_path: Path) -> Path:
     return write_sidecar(write_foreign(tmp_path / "m.onnx"))
 
 
-def test_small_ones_are_not_measured(source: str, file: Path, cache: Path) -> None:
+def test_small_networks_are_not_measured(source: str, file: Path, cache: Path) -> None:
     def run(_: object) -> None:
         pytest.fail("measured")
 
@@ -74,8 +74,8 @@ def test_a_large_checkpoint_is_measured_once(source: str, tmp_path: Path, monkey
     monkeypatch.setattr(backend_choice, "_checkpoint_runs", lambda *_: pytest.fail("measured again"))
     assert choose_checkpoint_backend(source, **ON_CPU) == measured
     assert recorded_choices() == [f"v: {measured.reason}"]
-    assert ("remembered", f"v: {measured.reason}") in diagnose()
-    with pytest.raises(pytest.fail.Exception):  # another dtype is another question
+    assert ("measured", f"v: {measured.reason}") in diagnose()
+    with pytest.raises(pytest.fail.Exception):  # another dtype is measured again
         choose_checkpoint_backend(source, device="cpu", dtype="float32")
 
 
@@ -88,7 +88,7 @@ def test_a_file_is_measured_only_where_there_is_a_choice(file: Path, monkeypatch
 
 @pytest.mark.usefixtures("small_is_large")
 def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -> None:
-    """Where a backend was asked for, or is alone: each is a question of its own."""
+    """A requested or only backend is measured on its own."""
     sizes: list[int] = []
     for backend in ("torch", "torch", "openvino"):
         choice = choose_checkpoint_batch_size(
@@ -101,16 +101,15 @@ def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_which_backend_and_whether_batches_gain_are_two_questions(file: Path) -> None:
-    """One that was asked for says nothing of the others, and is not told what was measured of another."""
-    asked: Any = {"size": 8, "backend": "onnxruntime", "dtype": "auto"}
-    alone = choose_onnx_batch_size(file, lambda pixels: None, **asked)
+def test_backend_and_batch_size_are_cached_separately(file: Path) -> None:
+    requested: Any = {"size": 8, "backend": "onnxruntime", "dtype": "auto"}
+    alone = choose_onnx_batch_size(file, lambda pixels: None, **requested)
     assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
-    assert choose_onnx_batch_size(file, lambda pixels: pytest.fail("measured again"), **asked) == alone
+    assert choose_onnx_batch_size(file, lambda pixels: pytest.fail("measured again"), **requested) == alone
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) -> None:
+def test_the_other_runtime_runs_a_file_that_one_cannot_load(file: Path) -> None:
     model = onnx.load(file)
     model.graph.node.pop()
     model.graph.node.append(
@@ -135,20 +134,20 @@ def test_a_runtime_that_does_not_load_a_file_leaves_it_to_the_other(file: Path) 
         '{"network": "m", "backend": "openvino", "reason": "", "rates": {}, "preferred_batch": 1, "later": 1}',
     ],
 )
-def test_an_old_or_damaged_memory_is_measured_anew(damage: str, file: Path, cache: Path) -> None:
+def test_an_old_or_damaged_cache_file_is_measured_again(damage: str, file: Path, cache: Path) -> None:
     choose_onnx_backend(file, **ON_CPU)
-    (memory,) = cache.iterdir()
-    memory.write_text(damage)
+    (cached,) = cache.iterdir()
+    cached.write_text(damage)
     assert recorded_choices() == []
     assert choose_onnx_backend(file, **ON_CPU).rates
-    document = json.loads(memory.read_text())
+    document = json.loads(cached.read_text())
     assert document["network"] == "m"
     assert document["preferred_batch"] in (1, 8)
-    assert list(cache.iterdir()) == [memory], "no drafts are left"
+    assert list(cache.iterdir()) == [cached], "no drafts are left"
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_cache_that_cannot_be_written_stops_no_start(
+def test_an_unwritable_cache_is_no_error(
     source: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (blocked := tmp_path / "blocked").touch()  # root may write anywhere, but not below a file
@@ -164,10 +163,10 @@ def test_a_cache_that_cannot_be_written_stops_no_start(
 
 @pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize("failure", [CheckpointError("no"), RuntimeError("no"), CacheError("full")], ids=type)
-def test_what_cannot_be_exported_is_torchs(
+def test_torch_runs_a_network_that_cannot_be_exported(
     failure: Exception, source: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For good; but a disk that is full may be emptied, and is not remembered."""
+    """The choice is cached, but not after a cache error, which may be temporary."""
 
     def fail(*_: object, **__: object) -> None:
         raise failure
@@ -181,7 +180,7 @@ def test_what_cannot_be_exported_is_torchs(
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_disk_that_is_full_forgets(
+def test_a_full_disk_is_logged(
     file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> int:
@@ -189,11 +188,11 @@ def test_a_disk_that_is_full_forgets(
 
     monkeypatch.setattr(Path, "write_text", full)
     assert choose_onnx_backend(file, **ON_CPU).rates
-    assert "not remembered: [Errno 28] No space left" in caplog.text
+    assert "cannot be cached: [Errno 28] No space left" in caplog.text
     assert list(cache.iterdir()) == []
 
 
-def test_without_a_home_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: int) -> NoReturn:
         raise KeyError("uid not found")
 

@@ -1,4 +1,4 @@
-"""Rates of backends: one choice for single images and batches, which run only where they gain. No clock is read."""
+"""Backend timings with a simulated clock: the choice of backend, batch size and rounds."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tessella.models.backend_timings import RunBatch, batch_size, choose_fastest
 
 
 class Clock:
-    """Time passes only in calls: `seconds` for one image, `batched` for eight."""
+    """Simulated clock that advances in calls only: by `seconds` for one image, by `batched` for eight."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_single_images_and_batches_are_weighed_alike(clock: Clock) -> None:
+def test_single_images_and_batches_have_equal_weight(clock: Clock) -> None:
     choice = choose_fastest({"torch": clock.run("torch", 0.100, 0.8), "openvino": clock.run("openvino", 0.105, 0.5)})
     assert choice.backend == "openvino"
     assert choice.preferred_batch == 8
@@ -44,13 +44,13 @@ def test_single_images_and_batches_are_weighed_alike(clock: Clock) -> None:
     assert {count for _, count in clock.calls} == {1, 8}
 
 
-def test_a_loss_in_batches_costs_nothing_as_none_are_made(clock: Clock) -> None:
+def test_a_loss_in_batches_does_not_count_as_none_are_used(clock: Clock) -> None:
     choice = choose_fastest({"torch": clock.run("torch", 0.1, 1.6), "openvino": clock.run("openvino", 0.11, 0.85)})
     assert (choice.backend, choice.preferred_batch) == ("torch", 1)
-    assert choice.reason.endswith("batches gain nothing (-50%)")
+    assert choice.reason.endswith("batches of 8 gain nothing (-50%)")
 
 
-def test_what_is_far_behind_is_not_asked_for_batches(clock: Clock) -> None:
+def test_a_much_slower_backend_is_not_measured_in_batches(clock: Clock) -> None:
     choice = choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "onnxruntime": clock.run("onnxruntime", 0.2, 0.1)})
     assert choice.backend == "torch"
     assert ("onnxruntime", 8) not in clock.calls
@@ -58,7 +58,7 @@ def test_what_is_far_behind_is_not_asked_for_batches(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("batched", "preferred"), [(0.77, 1), (0.75, 8)])
-def test_a_gain_must_be_worth_waiting_for(batched: float, preferred: int, clock: Clock) -> None:
+def test_batching_needs_a_minimum_gain(batched: float, preferred: int, clock: Clock) -> None:
     choice = choose_fastest({"torch": clock.run("torch", 0.1, batched)})
     assert choice.preferred_batch == preferred
     assert choice.reason.startswith("measured here: torch 100.0 ms")
@@ -72,8 +72,7 @@ def test_slow_networks_get_fewer_rounds(clock: Clock) -> None:
     assert clock.calls.count(("torch", 8)) == 9
 
 
-def test_two_images_go_before_each_call_that_counts(clock: Clock) -> None:
-    """Threads of the backend that ran before spin for a while."""
+def test_two_warmup_images_precede_each_timed_call(clock: Clock) -> None:
     choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "openvino": clock.run("openvino", 0.1, 0.8)})
     for index, (name, count) in enumerate(clock.calls):
         if count > 1:
@@ -81,6 +80,6 @@ def test_two_images_go_before_each_call_that_counts(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("cores", "size"), [(1, 8), (8, 8), (12, 12), (64, 32)])
-def test_a_batch_has_an_image_for_each_core(cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_has_an_image_per_core(cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "usable_cores", lambda: cores)
     assert batch_size() == size

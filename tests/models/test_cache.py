@@ -1,4 +1,4 @@
-"""Caches: where they lie, and a clear word where they cannot be written, before anything was computed for them."""
+"""Cache folders: their paths, and an early error if they cannot be written."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from tessella.models.cache import CacheError, cache_folder, make_cache_folder, m
 from tessella.models.onnx.export_cache import exported
 
 
-def test_a_cache_is_made_and_holds_nothing(tmp_path: Path) -> None:
+def test_a_cache_folder_is_created_empty(tmp_path: Path) -> None:
     assert make_cache_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
@@ -24,9 +24,7 @@ def test_the_cache_folder_follows_the_platform(tmp_path: Path, monkeypatch: pyte
         assert cache_folder("onnx") == default
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_a_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_for_an_unwritable_cache_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file := tmp_path / "file").touch()  # root may write anywhere, but not below a file
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     with pytest.raises(CacheError, match=r"file/tessella/onnx/\S+ cannot be written: Not a directory.*XDG_CACHE_HOME"):

@@ -1,4 +1,4 @@
-"""`tessella models`: architectures with their costs, what ships, and what of the hub's cache can be served."""
+"""Catalog: shipped checkpoints, servable ones in the hub's cache, and architectures with their costs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ..support.references import timm_network, write_timm
 
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two repositories in the cache: a ViT, and something else."""
+    """Cache with two repositories: a ViT, and a damaged one."""
     served = write_timm(timm_network("vit_tiny_patch16_224", depth=1, img_size=80), tmp_path / "served")
     other = tmp_path / "other"
     other.mkdir()
@@ -23,7 +23,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cached")
-def test_everything_that_can_be_named() -> None:
+def test_the_catalog_lists_every_kind() -> None:
     names = {kind: [entry.name for entry in list_models() if entry.kind == kind] for kind in ("shipped", "cached")}
     assert names == {"shipped": shipped(), "cached": ["me/vit@v1"]}
     architectures = {entry.name: entry for entry in list_models() if entry.kind == "architecture"}

@@ -1,4 +1,4 @@
-"""Parameters and multiplications equal the published figures, and the network's own count."""
+"""Costs: parameters and multiply-accumulates equal published figures and those that torch counts."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ PUBLISHED = {
     "tnt_s_patch16_224": (23.77, 5.25),
     "tnt_b_patch16_224": (65.43, 14.10),
 }
-"""Millions and billions, from timm's tables and the papers."""
+"""Parameters in millions and GMACs, from timm's tables and the papers."""
 
 SMALL = ViTConfig(image_size=32, patch_size=8, dim=24, depth=2, heads=3, mlp_dim=64, num_classes=7)
 SMALL_TNT = TNTConfig(

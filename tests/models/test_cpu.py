@@ -1,4 +1,4 @@
-"""What the CPU offers: bfloat16, and cores within a container's quota."""
+"""CPU properties: bfloat16 instructions, and cores within a container's quota."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tessella.models.cpu import has_bfloat16, usable_cores
         ("", False),
     ],
 )
-def test_what_the_cpu_says_of_itself(flags: str, has: bool, tmp_path: Path) -> None:
+def test_bfloat16_is_read_from_cpuinfo(flags: str, has: bool, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
     assert has_bfloat16(tmp_path / "cpuinfo") is has
     assert has_bfloat16(tmp_path / "absent") is False

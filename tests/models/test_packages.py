@@ -1,5 +1,6 @@
-"""Optional packages are asked for by the name they are imported under."""
+"""Optional packages: presence and version by import name, and errors that name the extra."""
 
+import importlib
 import importlib.metadata
 
 import pytest
@@ -22,3 +23,9 @@ def test_another_build_of_onnxruntime_counts(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert packages.version("onnxruntime") == "9.9"
+
+
+def test_a_missing_package_is_an_error_that_names_its_extra() -> None:
+    message = r"no_such_package is not installed: pip install 'tessella\[bench\]'"
+    with pytest.raises(ValueError, match=message), packages.require_extra("bench"):
+        importlib.import_module("no_such_package")

@@ -1,4 +1,4 @@
-"""Models by name: what `load_model`, `load_network` and `describe` promise, for every kind of source."""
+"""Model loading: classifiers, plain networks and descriptions from every kind of source."""
 
 import subprocess
 import sys
@@ -31,24 +31,24 @@ def tensors() -> dict[str, Tensor]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """As timm writes it."""
+    """Folder in timm's layout."""
     return write_timm(timm_network("vit_tiny_patch16_224", depth=1, img_size=80, num_classes=3), tmp_path / "tiny")
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """One of tessella's own files."""
+    """Checkpoint in our own layout."""
     from safetensors.torch import save_file
 
     config = ViTConfig(image_size=32, patch_size=8, dim=64, depth=1, heads=2, mlp_dim=128, num_classes=3)
-    recipe = Preprocessing(size=32, resize=40)
-    description = Description(name="own", config=config, preprocessing=recipe, labels=LABELS)
+    preprocessing = Preprocessing(size=32, resize=40)
+    description = Description(name="own", config=config, preprocessing=preprocessing, labels=LABELS)
     file = tmp_path / "own.safetensors"
     save_file(build(config).state_dict(), file, metadata={HEADER_KEY: description.to_json()})
     return file
 
 
-def test_a_folder_of_timms_is_a_classifier_with_its_recipe(folder: Path) -> None:
+def test_a_folder_in_timms_layout_is_a_classifier_with_its_preprocessing(folder: Path) -> None:
     model = load_model(str(folder), device="cpu", dtype="float32")
     pixels = model.preprocess(Image.new("RGB", (100, 90), "red"))
     assert (model.name, model.backend, model.dtype) == ("tiny", "torch", torch.float32)
@@ -68,7 +68,7 @@ def test_network_and_classifier_give_the_same_logits(folder: Path) -> None:
         assert torch.allclose(model.logits(torch.from_numpy(pixels)), network(floats), atol=1e-5)
 
 
-def test_bare_weights_load_with_a_warning_of_what_was_assumed(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_bare_weights_load_with_a_warning_of_inferred_settings(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save({"model": tensors}, tmp_path / "bare.pth")
     with pytest.warns(
         UserWarning, match=r"bare lacks settings, which were inferred.*heads 3.*preprocessing is not given"
@@ -86,7 +86,7 @@ def test_an_architecture_beside_bare_weights_is_enough(tensors: dict[str, Tensor
     assert "preprocessing" in assumption
 
 
-def test_labels_are_the_checkpoints_own(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_labels_come_from_the_checkpoint(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     file = write_weights(tensors, tmp_path / "model.safetensors")
     write_json(
         {"architecture": "vit_tiny_patch16_224", "label_names": ["a", "b", "c"], "label_descriptions": {"b": "bee"}},
@@ -95,7 +95,7 @@ def test_labels_are_the_checkpoints_own(tensors: dict[str, Tensor], tmp_path: Pa
     assert describe(str(file)).labels == ("a", "bee", "c")
 
 
-def test_hugging_faces_sidecars_are_read(tmp_path: Path) -> None:
+def test_hugging_faces_config_files_are_read(tmp_path: Path) -> None:
     import transformers
 
     options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
@@ -110,18 +110,18 @@ def test_hugging_faces_sidecars_are_read(tmp_path: Path) -> None:
     assert description.notes["inferred"] == []
 
 
-def test_dinov2_runs_at_the_size_of_its_processor(tmp_path: Path) -> None:
+def test_dinov2_runs_at_the_size_of_its_preprocessor(tmp_path: Path) -> None:
     import transformers
 
     options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
     transformers.Dinov2Model(transformers.Dinov2Config(**options, image_size=70)).save_pretrained(tmp_path)
-    recipe = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 64}, "crop_size": 56}
-    write_json(recipe, tmp_path / "preprocessor_config.json")
+    processor = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 64}, "crop_size": 56}
+    write_json(processor, tmp_path / "preprocessor_config.json")
     assert describe(str(tmp_path)).config.image_size == 56
     assert load_network(str(tmp_path))(torch.zeros(1, 3, 56, 56)).shape == (1, 32)
 
 
-def test_our_own_files_carry_everything(own: Path) -> None:
+def test_our_own_files_are_complete(own: Path) -> None:
     model = load_model(str(own))
     assert (model.name, model.labels, model.preprocessing) == ("own", LABELS, Preprocessing(size=32, resize=40))
     assert load_model(f"mine={own}").name == "mine"
@@ -133,7 +133,7 @@ def test_our_own_files_at_another_size(own: Path) -> None:
     assert load_network(str(own), image_size=64)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
-def test_a_header_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_a_header_of_another_version_is_a_checkpoint_error(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "new.safetensors", metadata={HEADER_KEY: '{"family": "swin"}'})
@@ -141,7 +141,7 @@ def test_a_header_of_another_version_is_refused(tmp_path: Path) -> None:
         describe(str(tmp_path / "new.safetensors"))
 
 
-def test_our_own_file_with_a_tensor_missing_is_refused(own: Path) -> None:
+def test_our_own_file_with_a_missing_tensor_is_rejected(own: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     rest = load_file(own)
@@ -167,7 +167,7 @@ def test_an_explicit_dtype_is_honoured_and_logits_stay_float32(dtype: str, folde
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         ({"backend": "tensorrt"}, r"backend 'tensorrt' is not one of auto, torch"),
         ({"dtype": "int4"}, r"dtype 'int4' is not one of auto, float32"),
@@ -175,8 +175,8 @@ def test_an_explicit_dtype_is_honoured_and_logits_stay_float32(dtype: str, folde
         ({"image_size": 90}, r"patch_size \(16\) must be positive and divide image_size \(90\)"),
     ],
 )
-def test_arguments_that_cannot_be_served(arguments: dict[str, Any], complaint: str, folder: Path) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_invalid_arguments_are_rejected(arguments: dict[str, Any], message: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=message):
         load_model(str(folder), **arguments)
 
 
@@ -190,25 +190,25 @@ def test_arguments_that_cannot_be_served(arguments: dict[str, Any], complaint: s
     ],
     ids=["no batch", "channels first", "another size", "floats"],
 )
-def test_pixels_of_another_form_are_refused(pixels: Any, folder: Path) -> None:
+def test_pixels_of_another_shape_or_dtype_are_rejected(pixels: Any, folder: Path) -> None:
     with pytest.raises(ValueError, match=r"expected uint8 pixels \(B, 80, 80, 3\), got"):
         load_model(str(folder)).logits(pixels)
 
 
-def test_read_only_pixels_are_taken(folder: Path) -> None:
+def test_read_only_pixels_are_accepted(folder: Path) -> None:
     pixels = np.zeros((1, 80, 80, 3), np.uint8)
     pixels.flags.writeable = False
     assert load_model(str(folder)).logits(pixels).shape == (1, 3)
 
 
-def test_what_is_nowhere(tmp_path: Path) -> None:
-    for source, complaint in {
+def test_unknown_sources_are_errors(tmp_path: Path) -> None:
+    for source, message in {
         "digits-vlt": r"'digits-vlt' is no file or folder, no hub id",
         str(tmp_path / "absent.pth"): r"there is no file or folder '.*absent\.pth'",
         "vit_base_patch16_224": r"is an architecture, not a checkpoint",
         str(tmp_path): r"holds no checkpoint: none of model\.safetensors",
     }.items():
-        with pytest.raises(ModelNotFoundError, match=complaint):
+        with pytest.raises(ModelNotFoundError, match=message):
             describe(source)
 
 
