@@ -116,11 +116,11 @@ def serve(**options: Any) -> None:
 
     Every option is also an environment variable (TESSELLA_PORT=9000) and a key in tessella.toml (port = 9000).
     """
-    from .server.observability.logs import configure
+    from .server.observability.logs import configure_logging
     from .server.serve import serve as run
 
     settings = Settings(**{name: value for name, value in options.items() if value is not None})
-    configure(settings.log_format)
+    configure_logging(settings.log_format)
     for name in unknown_variables():
         logging.warning("environment variable %s is ignored: there is no such setting", name)
     raise typer.Exit(run(settings))

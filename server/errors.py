@@ -28,7 +28,7 @@ class Forbidden(ServiceError):
     error_type = "forbidden"
 
 
-class ModelNotServed(ServiceError):
+class ModelNotFound(ServiceError):
     """No model of that name is served."""
 
     error_type = "model_not_found"
@@ -40,7 +40,7 @@ class LoadFailed(ServiceError):
     error_type = "load_failed"
 
 
-class TaskNotGiven(ServiceError):
+class TaskNotSupported(ServiceError):
     """The model as it is served cannot do what was asked of it."""
 
     error_type = "not_supported"
@@ -111,7 +111,7 @@ def image_error(error: ImageDecodeError) -> ServiceError:
     return (RequestTooLarge if isinstance(error, ImageTooLargeError) else ImageError)(str(error))
 
 
-def raise_first(results: Sequence[object]) -> None:
+def raise_first_error(results: Sequence[object]) -> None:
     """Raises the error of the first image that has one, with its place among several."""
     for place, result in enumerate(results):
         if isinstance(result, ServiceError):

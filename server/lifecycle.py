@@ -19,7 +19,7 @@ _GIVEN_UP = "given up"
 _log = logging.getLogger(__name__)
 
 
-async def apart(work: Callable[[], T], late: Callable[[T], object]) -> T:
+async def run_in_thread(work: Callable[[], T], late: Callable[[T], object]) -> T:
     """What `work` returns or raises. It takes no thread from others; given up, it does not hold up the end.
 
     Args:
@@ -75,7 +75,7 @@ class TaskSet:
         await asyncio.gather(*self._tasks)
 
 
-async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
+async def abandon_after(seconds: float | None, work: Awaitable[T]) -> T:
     """What `work` returns or raises.
 
     Raises:
@@ -93,7 +93,7 @@ async def given_up_after(seconds: float | None, work: Awaitable[T]) -> T:
     raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout")
 
 
-def end_within(seconds: float) -> None:
+def force_exit_after(seconds: float) -> None:
     """Ends this process in so many seconds and what `settle` may take, whatever still runs: a model call that never
     returns would keep it, and its device's memory, for ever.
     """
@@ -108,7 +108,7 @@ def end_within(seconds: float) -> None:
 
 
 @atexit.register
-def settle() -> None:
+def wait_for_threads() -> None:
     """Waits a while for what is under way: a process that ends under a thread which computes may crash.
 
     To be called before the interpreter begins to end: what is imported meanwhile (torch) has callbacks for that end.
@@ -118,7 +118,7 @@ def settle() -> None:
         thread.join(max(0.0, end - time.monotonic()))
 
 
-def spare_what_is_here() -> None:
+def freeze_gc() -> None:
     """Collects once; from then on full collections pass over everything that is here now.
 
     A process that has imported torch holds some hundred thousand objects. A full collection that looks at all of them

@@ -71,7 +71,7 @@ def _as_versions(value: Any) -> Any:
 Versions = Annotated[tuple[Version, ...], Field(min_length=1), BeforeValidator(_as_versions)]
 
 
-def model_specs(
+def parse_model_specs(
     specifications: Sequence[str], models: Mapping[str, Sequence[Version]], aliases: Mapping[str, str]
 ) -> list[ModelSpec]:
     """What is to be served, in order.
@@ -111,7 +111,7 @@ def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], M
             )
 
 
-def check_name(name: str) -> None:
+def validate_name(name: str) -> None:
     """Raises BadRequest where a client's name for a model, or for an alias, cannot be one."""
     if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
         raise BadRequest("a model's name is 1 to 200 printable characters")

@@ -17,8 +17,8 @@ from ray import serve
 from .app import create_app
 from .engine.model_loader import DEFAULT_MAX_BATCH_SIZE
 from .http.service import Service
-from .lifecycle import spare_what_is_here
-from .observability.logs import configure
+from .lifecycle import freeze_gc
+from .observability.logs import configure_logging
 from .observability.metrics import Metrics
 from .repository import ModelRepository
 from .served_model import local_loader
@@ -47,13 +47,13 @@ class Replica:
     """All served models in one actor. Ray calls it ready once they are loaded."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
-        configure(settings.log_format)
+        configure_logging(settings.log_format)
         metrics = Metrics()
         repository = ModelRepository(settings, local_loader(settings, metrics))
         await repository.start()
         if repository.failures:
             raise RuntimeError("; ".join(repository.failures))
-        spare_what_is_here()
+        freeze_gc()
         self._service = Service(settings, repository, metrics)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

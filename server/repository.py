@@ -6,39 +6,39 @@ import time
 from collections.abc import Mapping, Sequence
 
 from .engine.engine import AsyncEngine
-from .errors import BadRequest, LoadFailed, ModelNotServed, NotReady
-from .lifecycle import given_up_after
-from .model_names import DEFAULT_ALIAS, ModelSpec, check_name, model_specs, split_version
-from .served_model import Changes, Loader, ServedModel, State
+from .errors import BadRequest, LoadFailed, ModelNotFound, NotReady
+from .lifecycle import abandon_after
+from .model_names import DEFAULT_ALIAS, ModelSpec, parse_model_specs, split_version, validate_name
+from .served_model import Loader, ModelControl, ServedModel, State
 from .settings import Settings
 
 GRACE_SECONDS = 2.0
-"""Time for a request that got hold of the engine just before, and has not handed in its images yet."""
+"""Grace period for a request that already holds the engine and has not submitted its images yet."""
 
 
-class Retirement:
-    """All engines of one process that answer no new requests."""
+class EngineDrainer:
+    """Draining engines of one process: they accept no new requests."""
 
     def __init__(self) -> None:
-        self._retiring: dict[AsyncEngine, asyncio.Task[None]] = {}
+        self._draining: dict[AsyncEngine, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
-    def of(self, engine: AsyncEngine) -> None:
-        """Ends an engine when it is idle."""
-        task = asyncio.create_task(self._retire(engine))
-        self._retiring[engine] = task
-        task.add_done_callback(lambda _: self._retiring.pop(engine, None))
+    def drain(self, engine: AsyncEngine) -> None:
+        """Close the engine after in-flight requests finish."""
+        task = asyncio.create_task(self._drain(engine))
+        self._draining[engine] = task
+        task.add_done_callback(lambda _: self._draining.pop(engine, None))
 
-    async def ended(self) -> None:
-        """Returns when all that retire now have ended."""
-        await asyncio.gather(*self._retiring.values())
+    async def join(self) -> None:
+        """Wait until every engine that drains now is closed."""
+        await asyncio.gather(*self._draining.values())
 
     async def close(self) -> None:
-        """Ends all of them, without the grace."""
+        """Close all draining engines, without the grace period."""
         self._closing.set()
-        await self.ended()
+        await self.join()
 
-    async def _retire(self, engine: AsyncEngine) -> None:
+    async def _drain(self, engine: AsyncEngine) -> None:
         try:
             async with asyncio.timeout(GRACE_SECONDS):
                 await self._closing.wait()
@@ -69,7 +69,7 @@ class ModelRepository:
         *,
         served: Sequence[ServedModel] | None = None,
         aliases: Mapping[str, str] | None = None,
-        changes: Changes | None = None,
+        changes: ModelControl | None = None,
     ) -> None:
         self._load_engine = load
         self._load_timeout = settings.load_timeout
@@ -78,12 +78,12 @@ class ModelRepository:
         """Seconds of the last load."""
         self._changes = changes
         self.aliases = dict(settings.aliases if aliases is None else aliases)
-        found = model_specs(settings.model, settings.models, settings.aliases)
+        found = parse_model_specs(settings.model, settings.models, settings.aliases)
         models = [ServedModel(spec) for spec in found] if served is None else served
         self._models = {model.spec.key: model for model in models}
         self._first = found[0].name
         self._changing = asyncio.Lock()
-        self.retirement = Retirement()
+        self.drainer = EngineDrainer()
 
     @property
     def versions(self) -> list[ServedModel]:
@@ -114,7 +114,7 @@ class ModelRepository:
         """The model that a name, an alias or `name:version` means, whatever its state; None: the default one.
 
         Raises:
-            ModelNotServed: there is none of that name.
+            ModelNotFound: there is none of that name.
         """
         asked = self.aliases.get(DEFAULT_ALIAS, self._first) if name is None else name
         asked = self.aliases.get(asked, asked)
@@ -123,7 +123,7 @@ class ModelRepository:
         base, version = split_version(asked)
         model = self._models.get((self.aliases.get(base, base), version or 0))
         if model is None:
-            raise ModelNotServed(f"no model {asked!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
+            raise ModelNotFound(f"no model {asked!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
         return model
 
     def engine(self, name: str | None) -> AsyncEngine:
@@ -132,19 +132,19 @@ class ModelRepository:
         Ask again after every `await`: another engine may have taken its place, and this one soon refuses.
 
         Raises:
-            ModelNotServed: no model has that name.
+            ModelNotFound: no model has that name.
             NotReady: it is still loading, or could not be loaded.
         """
         model = self.find(name)
         if model.unloaded:
-            raise ModelNotServed(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
+            raise ModelNotFound(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
         if model.engine is None:
             message = f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}"
             left = None if self._took is None else self._took - (time.monotonic() - self._loading_since)
             raise NotReady(message, left)
         return model.engine
 
-    def refuse_if_full(self) -> None:
+    def reject_if_full(self) -> None:
         """For a request whose body is not read yet and may name any model: refused where all of them are full.
 
         Raises:
@@ -153,7 +153,7 @@ class ModelRepository:
         engines = [model.engine for model in self.versions if model.engine]
         if engines and all(engine.admission.full for engine in engines):
             engine = self.find(None).engine or engines[0]
-            engine.admission.refuse_if_full()
+            engine.admission.reject_if_full()
 
     async def start(self) -> None:
         """Loads every model that is not there yet, one after the other. One that fails takes no other with it."""
@@ -165,7 +165,7 @@ class ModelRepository:
                     model.reason = str(error) or repr(error)
                     _log.error("model %s could not be loaded: %s", model.name, model.reason)
                 if model.engine and self._models[model.spec.key] is not model:  # replaced since
-                    self.retirement.of(model.engine)
+                    self.drainer.drain(model.engine)
 
     async def load(self, name: str, source: str | None = None, version: int | None = None) -> ServedModel:
         """Loads a model beside the others and warms it; only then it answers for its name, or in its old form's place.
@@ -189,7 +189,7 @@ class ModelRepository:
         async with self._changing:
             model = ServedModel(spec)
             try:
-                model.engine = await given_up_after(self._load_timeout, self._timed_load(model))
+                model.engine = await abandon_after(self._load_timeout, self._timed_load(model))
             except Exception as error:
                 _log.error("model %s could not be loaded: %s", spec, error)
                 raise LoadFailed(f"model {spec} could not be loaded: {error or repr(error)}") from error
@@ -200,7 +200,7 @@ class ModelRepository:
         """All versions of a model, or the one that `name:version` names, answer no longer. They can be loaded again.
 
         Raises:
-            ModelNotServed: there is none of that name.
+            ModelNotFound: there is none of that name.
         """
         asked = self.find(name)
         every = self.aliases.get(name, name) == asked.name
@@ -211,25 +211,25 @@ class ModelRepository:
         async with self._changing:
             return [self.remove(*model.spec.key) for model in gone]
 
-    async def name(self, alias: str, target: str | None) -> dict[str, str]:
+    async def set_alias(self, alias: str, target: str | None) -> dict[str, str]:
         """From now on `alias` means `target`, a served name or `name:version`; None: nothing. Returns all aliases.
 
         Raises:
             BadRequest: it cannot be an alias.
-            ModelNotServed: there is no such target, or no such alias to take away.
+            ModelNotFound: there is no such target, or no such alias to take away.
             NotReady: the target is loading, or has just gone.
         """
         if target is None and alias not in self.aliases:
-            raise ModelNotServed(f"there is no alias {alias!r}; there is: {', '.join(self.aliases) or 'none'}")
+            raise ModelNotFound(f"there is no alias {alias!r}; there is: {', '.join(self.aliases) or 'none'}")
         if target is not None:
-            check_name(alias)
+            validate_name(alias)
             if alias in self.models or split_version(alias)[1]:
                 raise BadRequest(f"{alias!r} is the name of a model, or of a version, and cannot be an alias as well")
             self.engine(target)
             target = self.aliases.get(target, target)
             target = target if target in self.models else str(self.find(target).spec)
         if self._changes is not None:
-            await self._changes.name(alias, target)
+            await self._changes.set_alias(alias, target)
         elif target is None:
             del self.aliases[alias]
         else:
@@ -242,7 +242,7 @@ class ModelRepository:
         self._models[model.spec.key] = model
         _log.info("model %s is %s", model.spec, "replaced" if old and old.engine else "loaded")
         if old and old.engine:
-            self.retirement.of(old.engine)
+            self.drainer.drain(old.engine)
 
     def remove(self, name: str, version: int) -> ServedModel:
         """From now on this model does not answer; its engine is freed once it has answered everything."""
@@ -250,13 +250,13 @@ class ModelRepository:
         self._models[name, version] = gone = ServedModel(old.spec, unloaded=True)
         _log.info("model %s is unloaded", old.spec)
         if old.engine:
-            self.retirement.of(old.engine)
+            self.drainer.drain(old.engine)
         return gone
 
     async def close(self) -> None:
         """Answers what was accepted, then ends every engine."""
         await asyncio.gather(*(model.engine.close() for model in self.versions if model.engine))
-        await self.retirement.close()
+        await self.drainer.close()
 
     async def _timed_load(self, model: ServedModel) -> AsyncEngine:
         self._loading_since = time.monotonic()
@@ -274,10 +274,10 @@ class ModelRepository:
     def _spec(self, name: str, source: str | None, version: int | None) -> ModelSpec:
         try:
             known = self.find(name)
-        except ModelNotServed:
+        except ModelNotFound:
             base, named = split_version(name)
             base = self.aliases.get(base, base)
-            check_name(base)
+            validate_name(base)
             if named and not source:
                 raise BadRequest(f"version {named} of {base!r} is new: say its source") from None
             return ModelSpec(base, version or named or 1, source or base)

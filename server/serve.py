@@ -16,7 +16,7 @@ from .app import create_app
 from .http.auth import read_api_keys
 from .http.service import Service
 from .http.uvicorn_config import Server, server_config
-from .lifecycle import end_within, run, settle, spare_what_is_here
+from .lifecycle import force_exit_after, freeze_gc, run, wait_for_threads
 from .observability.metrics import Metrics
 from .observability.tracing import require_tracing
 from .processes.supervisor import READY, Supervisor
@@ -134,14 +134,14 @@ def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> i
         if repository.failures:
             server.should_exit = True
         else:
-            spare_what_is_here()
+            freeze_gc()
             _log.info(READY, address)
 
     _log.info("listening on %s; loading %s", address, ", ".join(repository.models))
     server = Server(server_config(create_app(service, on_loaded), settings))
     _handle_signals(server, service)
     server.run(sockets=[listener])
-    settle()
+    wait_for_threads()
     return 1 if repository.failures else 0
 
 
@@ -156,7 +156,7 @@ def _handle_signals(server: Server, service: Service) -> None:
     def on_signal(number: int, _: FrameType | None) -> None:
         again, service.draining = service.draining, True
         if not again:
-            end_within(delay + service.settings.drain_timeout)
+            force_exit_after(delay + service.settings.drain_timeout)
         if again or not delay or not (loop := _running_loop()):
             stop(number)
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .engine.engine import AsyncEngine
-from .engine.model_loader import choices_of, limits_of
+from .engine.model_loader import engine_limits, model_options
 from .model_names import ModelSpec
 from .observability.metrics import Metrics
 from .settings import Settings
@@ -45,7 +45,7 @@ class ServedModel:
 Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
 
 
-class Changes(Protocol):
+class ModelControl(Protocol):
     """Who loads and unloads while the service runs, where this process is not the one that owns the models."""
 
     async def load(self, spec: ModelSpec) -> None:
@@ -56,7 +56,7 @@ class Changes(Protocol):
         """Returns once no request that comes now gets them."""
         ...
 
-    async def name(self, alias: str, target: str | None) -> None:
+    async def set_alias(self, alias: str, target: str | None) -> None:
         """Returns once the alias means that for every request that comes now. NotReady: the target has just gone."""
         ...
 
@@ -73,10 +73,10 @@ def local_loader(settings: Settings, metrics: Metrics) -> Loader:
             model.spec.source,
             name=model.name,
             version=model.version,
-            **choices_of(settings),
+            **model_options(settings),
             max_batch_size=settings.max_batch_size,
             max_delay=settings.max_queue_delay_ms / 1e3,
-            **limits_of(settings, metrics, settings.max_queue),
+            **engine_limits(settings, metrics, settings.max_queue),
         )
         _log.info("model %s is ready after %.1f s", model.name, time.perf_counter() - started)
         return engine

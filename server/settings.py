@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from ..models.preprocessing.decode import DEFAULT_MAX_PIXELS
-from ..models.preprocessing.images import DEFAULT_GPU_RESIZE_PIXELS
+from ..models.preprocessing.images import DEFAULT_MAX_GPU_RESIZE_PIXELS
 from .model_names import Versions
 from .observability.logs import LogFormat
 
@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     scaled_decode: bool = Field(
         default=False, description="decode large JPEGs at a half, a quarter or an eighth: quicker, other pixels"
     )
-    gpu_resize_pixels: int = Field(
-        default=DEFAULT_GPU_RESIZE_PIXELS,
+    max_gpu_resize_pixels: int = Field(
+        default=DEFAULT_MAX_GPU_RESIZE_PIXELS,
         ge=0,
         description="largest image, in pixels, that backend triton resizes on its device; 0: none",
     )
@@ -171,6 +171,6 @@ def unknown_variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
 
 
-def share(settings: Settings) -> int:
+def frontend_queue_size(settings: Settings) -> int:
     """Images that one front end accepts at once."""
     return -(-settings.max_queue // max(1, settings.frontends or 1))

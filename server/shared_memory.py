@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def memory_file(size: int) -> int:
+def create_memory_file(size: int) -> int:
     """The descriptor of `size` zero bytes in memory. Pages cost nothing until they are written.
 
     A memory file has no name to leak, no size limit of a container's /dev/shm, and is gone with the last process.
@@ -17,7 +17,7 @@ def memory_file(size: int) -> int:
     return descriptor
 
 
-class Ring:
+class SlotMemory:
     """`slots` pieces of `slot_bytes` bytes each, in a memory file that several processes map.
 
     Args:

@@ -19,7 +19,7 @@ class Frame(NamedTuple):
     ready: bool = True
 
 
-DEFAULT_GPU_RESIZE_PIXELS = 400_000
+DEFAULT_MAX_GPU_RESIZE_PIXELS = 400_000
 """Largest image, in pixels, that is handed over unready where nobody says otherwise."""
 LARGEST_SIDE = 65_535
 LARGEST_BYTES = 250_000_000

@@ -47,7 +47,7 @@ class Admission:
         rate = sum(count for _, count in recent) / max(now - recent[0][0], 1e-3)
         return self._held / rate
 
-    def refuse_if_full(self) -> None:
+    def reject_if_full(self) -> None:
         """Before the images are even read.
 
         Raises:
@@ -60,7 +60,7 @@ class Admission:
             raise
 
     @contextmanager
-    def of(self, count: int) -> Iterator[None]:
+    def reserve(self, count: int) -> Iterator[None]:
         """So many images are in the engine inside.
 
         Raises:

@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     input_seconds: float = 0.0
 
 
-class Decoders:
+class DecodePool:
     """The decoding threads of one model.
 
     Args:

@@ -7,20 +7,20 @@ from functools import partial
 from typing import Self, TypeVar, Unpack
 
 from ...models.preprocessing.decode import DEFAULT_MAX_PIXELS
-from ...models.preprocessing.images import DEFAULT_GPU_RESIZE_PIXELS, Frame, Pixels
-from ..errors import DeadlineExceeded, NotReady, ServiceError, TaskNotGiven, raise_first
-from ..lifecycle import apart
+from ...models.preprocessing.images import DEFAULT_MAX_GPU_RESIZE_PIXELS, Frame, Pixels
+from ..errors import DeadlineExceeded, NotReady, ServiceError, TaskNotSupported, raise_first_error
+from ..lifecycle import run_in_thread
 from ..observability.metrics import Metrics
 from ..observability.tracing import record_stages
 from .admission import Admission
-from .decode_pool import Decoders
-from .model_loader import Limits, start_worker
+from .decode_pool import DecodePool
+from .model_loader import EngineLimits, start_worker
 from .request_metrics import RequestRecorder
-from .results import Answer, Classification, Explanation, Function, Output
+from .results import Classification, Explanation, ImageResult, Output, ScoreFunction
 from .tasks import Task
-from .worker import Inference, ModelPort, Worker
+from .worker import Inference, ModelInstance, Worker
 
-A = TypeVar("A", bound=Answer)
+A = TypeVar("A", bound=ImageResult)
 E = TypeVar("E")
 
 
@@ -28,19 +28,19 @@ class AsyncEngine:
     """One model behind a batching queue, for use from one event loop.
 
     Args:
-        port: where pixels are handed in; `start`ed.
+        instance: where pixels are handed in; `start`ed.
         name: what clients call the model; `version` tells it from others of that name.
         max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
         max_pixels: largest image, in pixels, that is decoded.
         scaled_decode: large JPEGs are decoded at a fraction of their size: quicker, and pixels differ a little.
-        gpu_resize_pixels: largest image that a model which can resizes itself; larger ones are resized in the threads.
+        max_gpu_resize_pixels: largest image, in pixels, that the model resizes itself, if it can; 0: none.
         metrics: where requests are counted; default: nowhere that anybody sees.
     """
 
     def __init__(
         self,
-        port: ModelPort,
+        instance: ModelInstance,
         *,
         name: str,
         version: int = 1,
@@ -48,19 +48,19 @@ class AsyncEngine:
         decode_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         scaled_decode: bool = False,
-        gpu_resize_pixels: int = DEFAULT_GPU_RESIZE_PIXELS,
+        max_gpu_resize_pixels: int = DEFAULT_MAX_GPU_RESIZE_PIXELS,
         metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self.version = version
-        self.info = port.info
-        self.max_batch_size = port.max_batch_size
+        self.info = instance.info
+        self.max_batch_size = instance.max_batch_size
         self.max_queue = max_queue
-        self._port = port
+        self._instance = instance
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
-        left = gpu_resize_pixels if port.info.resizes else 0
-        self._decoders = Decoders(
-            port.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode, left=left
+        left = max_gpu_resize_pixels if instance.info.resizes else 0
+        self._decoders = DecodePool(
+            instance.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode, left=left
         )
         self.admission = Admission(name, max_queue, self._recorder)
 
@@ -79,7 +79,7 @@ class AsyncEngine:
         image_size: int | None = None,
         max_batch_size: int | None = None,
         max_delay: float = 0.0,
-        **limits: Unpack[Limits],
+        **limits: Unpack[EngineLimits],
     ) -> Self:
         """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
 
@@ -104,29 +104,29 @@ class AsyncEngine:
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )
-        worker = await apart(load, Worker.close)
+        worker = await run_in_thread(load, Worker.close)
         return cls(worker, name=name, version=version, **limits)
 
     async def close(self) -> None:
         """Refuses new images, answers those it has, ends its threads."""
         await self.admission.close()
-        await asyncio.to_thread(self._port.close)
+        await asyncio.to_thread(self._instance.close)
         self._decoders.close()
 
     @property
     def available(self) -> bool:
         """False while the process that runs the model is being restarted."""
-        return self._port.available
+        return self._instance.available
 
     @property
-    def port(self) -> ModelPort:
+    def instance(self) -> ModelInstance:
         """Where it hands in pixels."""
-        return self._port
+        return self._instance
 
     @property
     def waiting(self) -> int:
         """Images that are decoded and wait for the model."""
-        return self._port.waiting
+        return self._instance.waiting
 
     async def classify(
         self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0
@@ -154,7 +154,7 @@ class AsyncEngine:
         top_k: int = 5,
         timeout: float | None = None,
         priority: int = 0,
-        function: Function = "softmax",
+        function: ScoreFunction = "softmax",
         explain: Task | None = None,
     ) -> list[Classification | ServiceError]:
         """As `classify` for several images; results in their order. An image that fails takes no other with it.
@@ -165,7 +165,7 @@ class AsyncEngine:
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
-            TaskNotGiven: the model has no classes, or does not tell what it attends to.
+            TaskNotSupported: the model has no classes, or does not tell what it attends to.
         """
         deadline = _deadline(timeout)
 
@@ -189,7 +189,7 @@ class AsyncEngine:
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
-            TaskNotGiven: the model does not do this.
+            TaskNotSupported: the model does not do this.
         """
         self.require(task)
         return await self._answer(images, partial(self._output_of, task, priority, _deadline(timeout)), timeout)
@@ -209,10 +209,10 @@ class AsyncEngine:
         return [result for result in results if not isinstance(result, ServiceError)]
 
     def require(self, task: Task) -> None:
-        """Raises TaskNotGiven where the model does not do this."""
+        """Raises TaskNotSupported where the model does not do this."""
         if task in self.info.results:
             return
-        error = TaskNotGiven(
+        error = TaskNotSupported(
             f"model {self.name!r} gives no {task}: with backend {self.info.backend} it gives "
             f"{', '.join(map(str, self.info.results))}"
         )
@@ -229,13 +229,13 @@ class AsyncEngine:
     ) -> list[A | ServiceError]:
         started = time.perf_counter()
         try:
-            with self.admission.of(len(images)):
+            with self.admission.reserve(len(images)):
                 async with asyncio.timeout(timeout):
                     results = await asyncio.gather(*map(one, images))
                 if any(isinstance(result, DeadlineExceeded) for result in results):
                     raise TimeoutError
             if whole or all(isinstance(result, NotReady) for result in results):  # its engine has died: ask again
-                raise_first(results)
+                raise_first_error(results)
         except TimeoutError as error:
             late = DeadlineExceeded(f"no answer within {timeout} s")
             self._recorder.failed(late, time.perf_counter() - started)
@@ -269,7 +269,7 @@ class AsyncEngine:
         )
 
     async def _infer(self, frame: Frame, task: Task, priority: int, deadline: float | None) -> Inference:
-        return await asyncio.wrap_future(self._port.submit(frame, priority=priority, task=task, deadline=deadline))
+        return await asyncio.wrap_future(self._instance.submit(frame, priority=priority, task=task, deadline=deadline))
 
     async def _output_of(
         self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels

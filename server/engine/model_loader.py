@@ -25,30 +25,30 @@ from ..observability.metrics import Metrics
 from ..settings import Settings
 from .onnx_runner import BACKENDS, OnnxRunner, open_onnx
 from .runner import Runner
-from .tasks import results_of
+from .tasks import result_shapes
 from .torch_runner import TorchRunner
 from .worker import Worker
 
 
-class Limits(TypedDict, total=False):
+class EngineLimits(TypedDict, total=False):
     """What an engine may take on; see AsyncEngine."""
 
     max_queue: int
     decode_threads: int | None
     max_pixels: int
     scaled_decode: bool
-    gpu_resize_pixels: int
+    max_gpu_resize_pixels: int
     metrics: Metrics | None
 
 
-def limits_of(settings: Settings, metrics: Metrics, max_queue: int) -> Limits:
+def engine_limits(settings: Settings, metrics: Metrics, max_queue: int) -> EngineLimits:
     """What the service's settings say of it, wherever an engine's model runs."""
     return {
         "max_queue": max_queue,
         "decode_threads": settings.decode_threads,
         "max_pixels": settings.max_pixels,
         "scaled_decode": settings.scaled_decode,
-        "gpu_resize_pixels": settings.gpu_resize_pixels,
+        "max_gpu_resize_pixels": settings.max_gpu_resize_pixels,
         "metrics": metrics,
     }
 
@@ -57,7 +57,7 @@ DEFAULT_MAX_BATCH_SIZE = 32
 _log = logging.getLogger(__name__)
 
 
-class Choices(TypedDict, total=False):
+class ModelOptions(TypedDict, total=False):
     """What a user may choose of how a model runs; as in `tessella serve`."""
 
     device: str
@@ -68,7 +68,7 @@ class Choices(TypedDict, total=False):
     image_size: int | None
 
 
-def choices_of(settings: Settings) -> Choices:
+def model_options(settings: Settings) -> ModelOptions:
     """What the service's settings say of it, the same wherever a model is loaded."""
     return {
         "device": settings.device,
@@ -162,7 +162,7 @@ def _exported(
     plain = partial(
         TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **overrides
     )
-    return OnnxRunner(model, plain=plain, results=results_of(describe(source, **overrides).config)), choice
+    return OnnxRunner(model, plain=plain, results=result_shapes(describe(source, **overrides).config)), choice
 
 
 def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
@@ -212,7 +212,7 @@ def start_worker(
     version: int = 1,
     max_delay: float = 0.0,
     metrics: Metrics | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[ModelOptions],
 ) -> Worker:
     """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
 from ..observability.metrics import Metrics
-from .results import Answer
+from .results import ImageResult
 
 _REASONS: dict[type[ServiceError], str] = {
     Overloaded: "REJECTED",
@@ -30,14 +30,14 @@ class RequestRecorder:
         """A request that got an error as a whole, after so many seconds."""
         reason = _REASONS.get(type(error), "OTHER")
         self._metrics.count("nv_inference_request_failure", reason=reason, **self._labels)
-        self._metrics.count("tessella_request_failure_duration_us", round(seconds * 1e6), **self._labels)
+        self._metrics.count("tessella_request_failure_seconds_total", seconds, **self._labels)
 
-    def answered(self, results: Sequence[Answer | ServiceError], seconds: float) -> None:
+    def answered(self, results: Sequence[ImageResult | ServiceError], seconds: float) -> None:
         """A request whose images each have their result. One without any answer counts as failed."""
-        done = [result for result in results if isinstance(result, Answer)]
+        done = [result for result in results if isinstance(result, ImageResult)]
         errors = [result for result in results if isinstance(result, ServiceError)]
         for error in errors:
-            self._metrics.count("tessella_images_failed", error_type=error.error_type, **self._labels)
+            self._metrics.count("tessella_images_failed_total", error_type=error.error_type, **self._labels)
         if not done:
             self.failed(errors[0], seconds)
             return
@@ -66,12 +66,12 @@ class BatchRecorder:
     def ran(self, batch_size: int, seconds: float, reason: str) -> None:
         self._metrics.count("nv_inference_exec_count", **self._labels)
         self._metrics.count("nv_inference_count", batch_size, **self._labels)
-        self._metrics.count("tessella_batches", reason=reason, **self._labels)
+        self._metrics.count("tessella_batches_total", reason=reason, **self._labels)
         self._metrics.observe("tessella_batch_size", batch_size, **self._labels)
         self._metrics.observe("tessella_inference_seconds", seconds, **self._labels)
         size = str(batch_size)
-        self._metrics.count("tessella_batch_executions", **self._labels, batch_size=size)
-        self._metrics.count("tessella_batch_duration_us", round(seconds * 1e6), **self._labels, batch_size=size)
+        self._metrics.count("tessella_batch_executions_total", **self._labels, batch_size=size)
+        self._metrics.count("tessella_batch_seconds_total", seconds, **self._labels, batch_size=size)
         self._metrics.set(
             "tessella_last_inference_timestamp_seconds", time.time(), **self._labels, process=str(os.getpid())
         )
@@ -81,4 +81,4 @@ class BatchRecorder:
 
     def dropped(self, reason: str) -> None:
         """An image that reached no batch."""
-        self._metrics.count("tessella_images_dropped", reason=reason, **self._labels)
+        self._metrics.count("tessella_images_dropped_total", reason=reason, **self._labels)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .tasks import Task
 
-LEAST_SIDE = 224
+MIN_SIDE = 224
 """Pixels: smaller images are enlarged by a whole factor before they are drawn over."""
 OPACITY = 0.65
 _VIRIDIS = "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725"
@@ -35,7 +35,7 @@ class Explanation:
 
 def overlay(pixels: NDArray[np.uint8], shares: NDArray[np.float32]) -> bytes:
     """A PNG file of a map (h, w) over the image (S, S, 3), from its least (dark) to its greatest value (bright)."""
-    side = len(pixels) * -(-LEAST_SIDE // len(pixels)) if len(pixels) < LEAST_SIDE else len(pixels)
+    side = len(pixels) * -(-MIN_SIDE // len(pixels)) if len(pixels) < MIN_SIDE else len(pixels)
     grey = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.NEAREST).convert("RGB")
     colours = Image.fromarray(colour(shares)).resize((side, side), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
@@ -52,7 +52,7 @@ def colour(shares: NDArray[np.float32]) -> NDArray[np.uint8]:
     return mixed.round().astype(np.uint8)
 
 
-Function = Literal["softmax", "sigmoid", "none"]
+ScoreFunction = Literal["softmax", "sigmoid", "none"]
 """What makes scores of logits."""
 
 
@@ -66,7 +66,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ImageResult:
     """What one image's way through the model took. Times in seconds."""
 
     batch_size: int
@@ -91,13 +91,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification(Answer):
+class Classification(ImageResult):
     """An image's classes; `predictions` most likely first."""
 
     predictions: tuple[Prediction, ...]
 
     @classmethod
-    def of(cls, output: "Output", labels: Sequence[str], top_k: int, function: Function) -> Self:
+    def of(cls, output: "Output", labels: Sequence[str], top_k: int, function: ScoreFunction) -> Self:
         """From logits."""
         started = time.perf_counter()
         predictions = top_predictions(output.values, labels, top_k, function)
@@ -114,7 +114,7 @@ class Classification(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output(Answer):
+class Output(ImageResult):
     """What the model gave for an image, as it is: of the shape that `RunnerInfo.results` has for the task."""
 
     values: NDArray[np.float32]
@@ -128,7 +128,7 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def top_predictions(
-    logits: NDArray[np.float32], labels: Sequence[str], top_k: int, function: Function = "softmax"
+    logits: NDArray[np.float32], labels: Sequence[str], top_k: int, function: ScoreFunction = "softmax"
 ) -> tuple[Prediction, ...]:
     """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""
     scores = _scores(logits, function)
@@ -136,7 +136,7 @@ def top_predictions(
     return tuple(Prediction(labels[index], int(index), float(scores[index])) for index in best)
 
 
-def _scores(logits: NDArray[np.float32], function: Function) -> NDArray[np.float64]:
+def _scores(logits: NDArray[np.float32], function: ScoreFunction) -> NDArray[np.float64]:
     if function == "none":
         return logits.astype(np.float64)
     if function == "sigmoid":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...models.preprocessing.images import Frames
 from ...models.preprocessing.preprocess import Preprocessing
-from .tasks import Shape, Task, result_bytes
+from .tasks import Shape, Task, max_result_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,9 @@ class RunnerInfo:
             largest: image, in pixels, that is left to the runner to resize, if it does.
         """
         pixels = max(self.preprocessing.size**2, largest if self.resizes else 0)
-        return max(pixels * 3, result_bytes(self.results))
+        return max(pixels * 3, max_result_bytes(self.results))
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         named = {
             "results": {task.name: shape for task, shape in self.results.items()},
@@ -59,7 +59,7 @@ class RunnerInfo:
         return asdict(self) | named
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
+    def from_dict(cls, document: dict[str, Any]) -> Self:
         recipe = document["preprocessing"]
         preprocessing = Preprocessing(**recipe | {"mean": tuple(recipe["mean"]), "std": tuple(recipe["std"])})
         results = {Task[name]: tuple(shape) for name, shape in document["results"].items()}
@@ -106,7 +106,7 @@ class PipelinedRunner(Runner, Protocol):
         ...
 
 
-class Direct:
+class SynchronousRunner:
     """Any runner as one that has a batch under way at a time: it is done when `start` returns."""
 
     depth = 1

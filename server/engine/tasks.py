@@ -27,7 +27,7 @@ class Task(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-def results_of(config: Config) -> dict[Task, Shape]:
+def result_shapes(config: Config) -> dict[Task, Shape]:
     """The tasks of a network of this form on PyTorch, each with the shape of one image's result."""
     results: dict[Task, Shape] = {Task.LOGITS: (config.num_classes,)} if config.num_classes else {}
     results[Task.FEATURES] = (config.feature_dim,)
@@ -37,6 +37,6 @@ def results_of(config: Config) -> dict[Task, Shape]:
     return results | dict.fromkeys((Task.ATTENTION, Task.ROLLOUT), (config.depth, config.grid, config.grid))
 
 
-def result_bytes(results: dict[Task, Shape]) -> int:
+def max_result_bytes(results: dict[Task, Shape]) -> int:
     """Size of the largest result of one image."""
     return max((4 * prod(shape) for shape in results.values()), default=0)

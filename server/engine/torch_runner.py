@@ -13,7 +13,7 @@ from ...models.execution.compile_events import watch_triton
 from ...models.packages import installed
 from ...models.preprocessing.images import Frames
 from .runner import RunnerInfo
-from .tasks import Task, results_of
+from .tasks import Task, result_shapes
 
 
 class TorchRunner:
@@ -53,7 +53,7 @@ class TorchRunner:
             device=str(self._model.device),
             dtype=str(self._model.dtype).removeprefix("torch."),
             choice=self._model.choice,
-            results=results_of(self._model.config),
+            results=result_shapes(self._model.config),
             buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
             resizes=self._model.resizes,
         )

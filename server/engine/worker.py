@@ -18,7 +18,7 @@ from ..errors import InferenceFailed
 from ..observability.metrics import Metrics
 from .batcher import Batch, Batcher, Entry
 from .request_metrics import BatchRecorder
-from .runner import Direct, PipelinedRunner, Runner, RunnerInfo
+from .runner import PipelinedRunner, Runner, RunnerInfo, SynchronousRunner
 from .tasks import Task
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Inference:
     inference_seconds: float
 
 
-class ModelPort(Protocol):
+class ModelInstance(Protocol):
     """Where an engine hands in images: a worker of this process, or one behind a socket."""
 
     info: RunnerInfo
@@ -102,7 +102,7 @@ class Worker:
         self.busy_since: float | None = None
         """When the model call that is running began (`time.monotonic`), None between calls."""
         self._unwrapped = runner
-        self._runner = runner if isinstance(runner, PipelinedRunner) else Direct(runner)
+        self._runner = runner if isinstance(runner, PipelinedRunner) else SynchronousRunner(runner)
         self._ended = 0.0
         self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name, version)
@@ -134,10 +134,10 @@ class Worker:
     def submit(
         self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """As ModelPort; InferenceFailed where the model call raised."""
+        """As ModelInstance; InferenceFailed where the model call raised."""
         return self._batcher.submit(frame, priority=priority, group=task, deadline=deadline)
 
-    def errand(self, work: Callable[[Runner], T]) -> "Future[T]":
+    def run_exclusive(self, work: Callable[[Runner], T]) -> "Future[T]":
         """Runs `work` in the model's thread, in its turn between two batches: it waits for the images before it and
         those after wait for it. What it raises is the future's exception.
 

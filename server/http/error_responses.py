@@ -15,10 +15,10 @@ from .schemas import ErrorResponse, OpenAIErrorResponse
 STATUS_CODES: dict[type[errors.ServiceError], int] = {
     errors.BadRequest: 400,
     errors.Forbidden: 403,
-    errors.ModelNotServed: 404,
+    errors.ModelNotFound: 404,
     errors.BenchmarkNotFound: 404,
     errors.BenchmarkRunning: 409,
-    errors.TaskNotGiven: 400,
+    errors.TaskNotSupported: 400,
     errors.RequestTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ImageError: 422,

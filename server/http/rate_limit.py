@@ -5,7 +5,7 @@ import mmap
 import struct
 import time
 
-from ..shared_memory import memory_file
+from ..shared_memory import create_memory_file
 
 _TIME = struct.Struct("d")
 
@@ -47,4 +47,4 @@ class RateLimiter:
 
 def create_rate_limit_file(keys: int) -> int:
     """Descriptor of a new memory file with the rate limiter's state of `keys` keys."""
-    return memory_file(keys * _TIME.size)
+    return create_memory_file(keys * _TIME.size)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..engine.results import Answer
+from ..engine.results import ImageResult
 from ..observability.logs import log_access
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class RequestContext:
     body_bytes: int = 0
     """Bytes that the request has reserved from the service's body budget."""
 
-    def record_timings(self, results: Sequence[Answer]) -> None:
+    def record_timings(self, results: Sequence[ImageResult]) -> None:
         """Record queue time, inference time and batch size: of several images, the maximum of each."""
         self.queue_seconds = max((result.queue_seconds for result in results), default=0.0)
         self.inference_seconds = max((result.inference_seconds for result in results), default=0.0)
@@ -104,7 +104,7 @@ def _log_access(scope: Scope, status: int, context: RequestContext) -> None:
 def _count_response(scope: Scope, status: int) -> None:
     """Count a response by its route rather than its path, which would let clients create any number of time series."""
     route = getattr(scope.get("route"), "path", "none")
-    scope["app"].state.service.metrics.count("tessella_responses", route=route, status=str(status))
+    scope["app"].state.service.metrics.count("tessella_responses_total", route=route, status=str(status))
 
 
 def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:

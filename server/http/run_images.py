@@ -8,10 +8,10 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from ..engine.results import Answer
-from ..errors import ServiceError, raise_first
+from ..engine.results import ImageResult
+from ..errors import ServiceError, raise_first_error
 
-A = TypeVar("A", bound=Answer)
+A = TypeVar("A", bound=ImageResult)
 Run = Callable[[list[bytes]], Awaitable[list[A | ServiceError]]]
 
 
@@ -25,7 +25,7 @@ async def run_images(images: Sequence[bytes | ServiceError], run: Run[A], reques
     async with cancel_on_disconnect(request):
         outputs = iter(await run(readable) if readable else [])
     results = [next(outputs) if isinstance(image, bytes) else image for image in images]
-    request.state.context.record_timings([result for result in results if isinstance(result, Answer)])
+    request.state.context.record_timings([result for result in results if isinstance(result, ImageResult)])
     return results
 
 
@@ -35,8 +35,8 @@ def require_all(results: Sequence[A | ServiceError]) -> list[A]:
     Raises:
         ServiceError: the first error among the results; of several images, its message names the image's index.
     """
-    raise_first(results)
-    return [result for result in results if isinstance(result, Answer)]
+    raise_first_error(results)
+    return [result for result in results if isinstance(result, ImageResult)]
 
 
 @asynccontextmanager

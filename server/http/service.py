@@ -6,7 +6,7 @@ from typing import cast
 
 from fastapi import Request
 
-from ..live_benchmarks.runner import Benchmarks, LocalBenchmarks
+from ..live_benchmarks.runner import BenchmarkService, LocalBenchmarks
 from ..observability.metrics import Metrics, Snapshot, merge
 from ..repository import ModelRepository
 from ..settings import Settings
@@ -29,7 +29,7 @@ class Service:
     draining: bool = False
     rate_limit_file: int | None = None
     """Descriptor of the rate limiter's memory file, if another process has created it."""
-    benchmarks: Benchmarks | None = None
+    benchmarks: BenchmarkService | None = None
     body_budget: BodyBudget = field(init=False)
     url_fetcher: UrlFetcher = field(init=False)
 

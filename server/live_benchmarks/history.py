@@ -7,7 +7,7 @@ from ..errors import BenchmarkNotFound, BenchmarkRunning
 from .schemas import Run
 
 
-class Book:
+class History:
     """Runs by id.
 
     Args:

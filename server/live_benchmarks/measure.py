@@ -170,7 +170,7 @@ class Measurement:
 
         if self._cancelled.is_set():
             raise Cancelled
-        found = self._worker.errand(timed).result()
+        found = self._worker.run_exclusive(timed).result()
         self._run = self._run.model_copy(update={"done": self._run.done + 1})
         if time.perf_counter() - self._reported > _REPORT_SECONDS:
             self._say()
@@ -212,7 +212,7 @@ class Measurement:
 
             gc.collect()
             with suppress(RuntimeError):  # the model is gone, and its memory with it
-                self._worker.errand(lambda _: release_cached_memory(self._worker.info.device))
+                self._worker.run_exclusive(lambda _: release_cached_memory(self._worker.info.device))
 
     def _compare(self, live: NDArray[np.float32], eager: NDArray[np.float32]) -> None:
         difference = float(np.sqrt(np.square(live - eager).mean() / np.square(eager).mean()))

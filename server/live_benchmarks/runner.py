@@ -13,14 +13,14 @@ from ..engine.worker import Worker
 from ..errors import BadRequest, NotReady, Overloaded
 from ..lifecycle import TaskSet
 from ..repository import ModelRepository
-from .history import Book
+from .history import History
 from .measure import Measurement
 from .schemas import BenchmarkRequest, Run
 
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 
 
-class Bench:
+class BenchmarkRunner:
     """Belongs to one event loop.
 
     Args:
@@ -76,10 +76,10 @@ async def under_load(workers: Sequence[Worker]) -> bool:
     return False
 
 
-class Benchmarks(Protocol):
-    """`book`: what is known in this process."""
+class BenchmarkService(Protocol):
+    """`history`: what is known in this process."""
 
-    book: Book
+    history: History
 
     async def start(self, run: Run, source: str) -> Run:
         """Begins, as far as the answer can tell.
@@ -107,23 +107,23 @@ class LocalBenchmarks:
     """Of models in this process."""
 
     def __init__(self, repository: ModelRepository) -> None:
-        self.book = Book()
+        self.history = History()
         self._repository = repository
-        self._bench = Bench(self.book.put)
+        self._bench = BenchmarkRunner(self.history.put)
 
     async def start(self, run: Run, source: str) -> Run:
-        """As Benchmarks."""
-        ports = {str(model.spec): model.engine.port for model in self._repository.versions if model.engine}
+        """As BenchmarkService."""
+        ports = {str(model.spec): model.engine.instance for model in self._repository.versions if model.engine}
         workers = {name: port for name, port in ports.items() if isinstance(port, Worker)}
         if run.served not in workers:
             raise NotReady(f"model {run.served!r} does not run in this process")
-        self.book.open(run)
+        self.history.open(run)
         try:
             await self._bench.start(workers[run.served], source, run, list(workers.values()))
         except Exception:
-            self.book.forget(run.id)
+            self.history.forget(run.id)
             raise
-        return self.book.get(run.id)
+        return self.history.get(run.id)
 
     def cancel(self, id: str) -> None:
         self._bench.cancel(id)
@@ -132,11 +132,11 @@ class LocalBenchmarks:
         await self._bench.close()
 
 
-def plan(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, str]:
+def plan_run(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, str]:
     """A run with an id, not begun, and the source of its model.
 
     Raises:
-        ModelNotServed, NotReady: there is no such model, or not yet.
+        ModelNotFound, NotReady: there is no such model, or not yet.
         BadRequest: the model cannot be measured so.
     """
     engine, model = repository.engine(request.model), repository.find(request.model)

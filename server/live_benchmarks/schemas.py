@@ -89,5 +89,5 @@ class Run(BaseModel):
         return self.state in ENDED
 
 
-class RunsAnswer(BaseModel):
+class BenchmarksResponse(BaseModel):
     benchmarks: Annotated[list[Run], Field(description="newest first; the oldest are forgotten")]

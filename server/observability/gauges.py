@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from .metrics import Metrics, resident_bytes
+from .metrics import Metrics, resident_memory_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -66,5 +66,5 @@ def _library() -> Any:
 
 def measure(metrics: Metrics, devices: Iterable[str]) -> None:
     """Sets the gauges of this process and of the GPUs among its `devices`."""
-    metrics.set("tessella_resident_bytes", resident_bytes(), process=str(os.getpid()))
+    metrics.set("tessella_resident_memory_bytes", resident_memory_bytes(), process=str(os.getpid()))
     sample(metrics, devices)

@@ -39,7 +39,7 @@ def _on_one_line(value: str | float) -> str:
     return text if text.isprintable() and not set(text) & {" ", '"'} else json.dumps(text)
 
 
-def configure(form: LogFormat) -> None:
+def configure_logging(form: LogFormat) -> None:
     """Sets up this process's logging, on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else _TEXT)

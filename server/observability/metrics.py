@@ -30,15 +30,15 @@ COUNTERS: Final = {
     "nv_inference_compute_input_duration_us": "Microseconds decoding and preprocessing, summed over requests",
     "nv_inference_compute_infer_duration_us": "Microseconds in the model, summed over requests",
     "nv_inference_compute_output_duration_us": "Microseconds from logits to predictions, summed over requests",
-    "tessella_request_failure_duration_us": "Microseconds from admission to an error, summed over requests",
-    "tessella_batch_executions": "Model calls by their number of images",
-    "tessella_batch_duration_us": "Microseconds in model calls by their number of images",
-    "tessella_images_failed": "Images that got an error in their own place, by kind",
-    "tessella_batches": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
-    "tessella_images_dropped": "Images that cost no batch: their client had gone, or their time was over",
+    "tessella_request_failure_seconds_total": "Microseconds from admission to an error, summed over requests",
+    "tessella_batch_executions_total": "Model calls by their number of images",
+    "tessella_batch_seconds_total": "Microseconds in model calls by their number of images",
+    "tessella_images_failed_total": "Images that got an error in their own place, by kind",
+    "tessella_batches_total": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
+    "tessella_images_dropped_total": "Images that cost no batch: their client had gone, or their time was over",
     "tessella_jit_compiles_total": "Kernels compiled and CUDA graphs captured while a request waited; stays 0",
-    "tessella_responses": "Responses by route and status; of gRPC by method and code",
-    "tessella_restarts": "Processes that were started again",
+    "tessella_responses_total": "Responses by route and status; of gRPC by method and code",
+    "tessella_restarts_total": "Processes that were started again",
 }
 HISTOGRAMS: Final = {
     "tessella_request_seconds": ("From admission to answer", _SECONDS),
@@ -52,7 +52,7 @@ HISTOGRAMS: Final = {
 GAUGES: Final = {
     "nv_inference_pending_request_count": "Images accepted and not yet answered",
     "tessella_last_inference_timestamp_seconds": "When each process last ran a model, in seconds since 1970",
-    "tessella_resident_bytes": "Memory of each process",
+    "tessella_resident_memory_bytes": "Memory of each process",
     "nv_gpu_utilization": "How busy a GPU was lately, 0 to 1",
     "nv_gpu_memory_used_bytes": "Memory of a GPU that is in use",
     "nv_gpu_memory_total_bytes": "Memory that a GPU has",
@@ -99,7 +99,7 @@ def _key(labels: dict[str, str]) -> Labels:
     return tuple(labels.items())
 
 
-def resident_bytes() -> int:
+def resident_memory_bytes() -> int:
     """Memory of this process that is in use; 0 where the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .. import errors
 from ..errors import NotReady, ServiceError
-from ..live_benchmarks.history import Book
+from ..live_benchmarks.history import History
 from ..live_benchmarks.schemas import Run
 from .children import ChildProcess, ChildProcesses
 from .control_channel import Message
@@ -26,7 +26,7 @@ class RemoteBenchmarks:
     """
 
     def __init__(self, send: Callable[[Message], None]) -> None:
-        self.book = Book()
+        self.history = History()
         self._send = send
         self._starting: dict[str, asyncio.Future[None]] = {}
 
@@ -38,7 +38,7 @@ class RemoteBenchmarks:
             await started
         finally:
             del self._starting[run.id]
-        return self.book.get(run.id)
+        return self.history.get(run.id)
 
     def cancel(self, id: str) -> None:
         self._send({"kind": CANCEL, "id": id})
@@ -49,11 +49,11 @@ class RemoteBenchmarks:
     def on_message(self, message: Message) -> None:
         """Apply an update, or the refusal of a run, from the supervisor."""
         if message["kind"] == REFUSED:
-            self.book.forget(message["id"])
+            self.history.forget(message["id"])
             self._resolve(message["id"], _ERRORS[message["error_type"]](message["error"]))
             return
         run = Run.model_validate(message["run"])
-        self.book.put(run)
+        self.history.put(run)
         if run.state != "queued":
             self._resolve(run.id, None)
 
@@ -71,7 +71,7 @@ class BenchmarkRelay:
     """The supervisor's side: passes requests on to engines and updates on to every front end."""
 
     def __init__(self, children: ChildProcesses) -> None:
-        self._history = Book()
+        self._history = History()
         self._children = children
         self._engine: ChildProcess | None = None
         """Engine of the current run."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from ..lifecycle import run, settle
+from ..lifecycle import run, wait_for_threads
 from ..model_names import NumberedSpec
-from ..observability.logs import configure
+from ..observability.logs import configure_logging
 from ..settings import Settings
 from .control_channel import Message, receive_first
 
@@ -51,10 +51,10 @@ def main() -> None:
         signal.signal(signum, signal.SIG_IGN)
     start = receive_first(control)
     settings = ReceivedSettings(**start["settings"])
-    configure(settings.log_format)
+    configure_logging(settings.log_format)
     run_child = {"engine": _run_engine, "frontend": _run_front_end}[kind]
     run(run_child(control, settings, start))
-    settle()
+    wait_for_threads()
 
 
 if __name__ == "__main__":

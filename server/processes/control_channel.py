@@ -9,7 +9,7 @@ from typing import Any
 
 from ..observability.gauges import measure
 from ..observability.metrics import Metrics
-from ..shared_memory import memory_file
+from ..shared_memory import create_memory_file
 
 Message = dict[str, Any]
 MessageHandler = Callable[[Message, list[int]], None]
@@ -114,7 +114,7 @@ def _decode(packet: bytes, descriptors: list[int]) -> Message:
 
 
 def _write_memory_file(content: bytes) -> int:
-    descriptor = memory_file(len(content))
+    descriptor = create_memory_file(len(content))
     os.pwrite(descriptor, content, 0)
     return descriptor
 

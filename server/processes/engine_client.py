@@ -13,7 +13,7 @@ from ..engine.runner import RunnerInfo
 from ..engine.tasks import Shape, Task
 from ..engine.worker import Inference
 from ..errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded, ServiceError
-from ..shared_memory import Ring, SlotPool
+from ..shared_memory import SlotMemory, SlotPool
 from .wire import Kind, Reply, Request, Status
 
 
@@ -35,7 +35,7 @@ class EngineConnection(asyncio.Protocol):
         restart_seconds: estimated time for the engine to be back if it dies; sent to clients as Retry-After.
     """
 
-    def __init__(self, slots: Ring, restart_seconds: float = 0.0) -> None:
+    def __init__(self, slots: SlotMemory, restart_seconds: float = 0.0) -> None:
         self.available = True
         """False once the connection is lost."""
         self.restart_seconds = restart_seconds
@@ -139,7 +139,7 @@ def _resolve(future: "Future[Inference]", result: Inference | ServiceError) -> N
 
 
 class RemoteModel:
-    """Client of one model on one or more engines: a ModelPort. Images go to the engine with the fewest in flight."""
+    """Client of one model on one or more engines: a ModelInstance. Images go to the engine with fewest in flight."""
 
     def __init__(self, name: str, info: RunnerInfo, max_batch_size: int) -> None:
         self.name = name
@@ -168,7 +168,7 @@ class RemoteModel:
     def submit(
         self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """As `ModelPort.submit`.
+        """As `ModelInstance.submit`.
 
         Raises:
             NotReady: no engine with the model is running.

@@ -11,7 +11,7 @@ from ...models.preprocessing.images import Frame
 from ..engine.tasks import Task
 from ..engine.worker import Inference, Worker
 from ..errors import DeadlineExceeded
-from ..shared_memory import Ring
+from ..shared_memory import SlotMemory
 from .wire import Kind, Reply, Request, Status
 
 _MAX_ERROR_BYTES = 500
@@ -25,7 +25,7 @@ class EngineEndpoint(asyncio.Protocol):
         workers: by model number, as requests name it; may change while the connection is open.
     """
 
-    def __init__(self, slots: Ring, workers: Mapping[int, Worker]) -> None:
+    def __init__(self, slots: SlotMemory, workers: Mapping[int, Worker]) -> None:
         self._slots = slots
         self._workers = workers
         self._received = bytearray()

@@ -6,16 +6,16 @@ import socket
 import time
 from functools import partial
 
-from ..engine.model_loader import choices_of, start_worker
+from ..engine.model_loader import model_options, start_worker
 from ..engine.worker import Worker
 from ..errors import NotReady, ServiceError
-from ..lifecycle import TaskSet, apart, end_within, given_up_after, spare_what_is_here
-from ..live_benchmarks.runner import Bench
+from ..lifecycle import TaskSet, abandon_after, force_exit_after, freeze_gc, run_in_thread
+from ..live_benchmarks.runner import BenchmarkRunner
 from ..live_benchmarks.schemas import Run
 from ..model_names import NumberedSpec
 from ..observability.metrics import Metrics
 from ..settings import Settings
-from ..shared_memory import Ring
+from ..shared_memory import SlotMemory
 from .benchmark_relay import CANCEL, START, refused_message, update_message
 from .control_channel import ControlChannel, Message, send_heartbeats
 from .engine_endpoint import EngineEndpoint
@@ -40,14 +40,14 @@ class EngineProcess:
         self._stopped = asyncio.Event()
         self._tasks = TaskSet()
         self._channel = ControlChannel(control, self._on_message, self._stopped.set)
-        self._bench = Bench(lambda run: self._channel.send(update_message(run)))
+        self._bench = BenchmarkRunner(lambda run: self._channel.send(update_message(run)))
 
     async def run(self) -> None:
         """Serve until the supervisor sends `stop` or exits."""
         self._tasks.start(self._load_and_unload())
         self._tasks.start(send_heartbeats(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
-        end_within(self._settings.drain_timeout)
+        force_exit_after(self._settings.drain_timeout)
         await self._bench.close()
         self._tasks.cancel()
         for worker in self._workers.values():
@@ -58,7 +58,7 @@ class EngineProcess:
         for model in self._models:
             if not await self._load(model):
                 return
-        spare_what_is_here()
+        freeze_gc()
         self._channel.send({"kind": "engine_started"})
         while True:
             request = await self._requests.get()
@@ -74,7 +74,7 @@ class EngineProcess:
         identity: Message = {"number": number, "model": f"{name}:{version}"}
         start = time.monotonic()
         try:
-            worker = await given_up_after(timeout, apart(partial(self._start_worker, model), Worker.close))
+            worker = await abandon_after(timeout, run_in_thread(partial(self._start_worker, model), Worker.close))
         except Exception as error:
             self._channel.send({"kind": "load_failed", "reason": str(error) or repr(error), **identity})
             return False
@@ -82,8 +82,8 @@ class EngineProcess:
         properties = {
             "name": name,
             "max_batch_size": worker.max_batch_size,
-            "slot_bytes": worker.info.slot_bytes(self._settings.gpu_resize_pixels),
-            "info": worker.info.to_document(),
+            "slot_bytes": worker.info.slot_bytes(self._settings.max_gpu_resize_pixels),
+            "info": worker.info.to_dict(),
             "load_seconds": time.monotonic() - start,
         }
         self._channel.send({"kind": "model_loaded", **identity, **properties})
@@ -96,7 +96,7 @@ class EngineProcess:
             model.name,
             settings.max_batch_size,
             version=model.version,
-            **choices_of(settings),
+            **model_options(settings),
             max_delay=settings.max_queue_delay_ms / 1e3,
             metrics=self._metrics,
         )
@@ -119,7 +119,7 @@ class EngineProcess:
         match message["kind"]:
             case "connect":
                 connection, memory = descriptors
-                slots = Ring(memory, message["slots"], message["slot_bytes"])
+                slots = SlotMemory(memory, message["slots"], message["slot_bytes"])
                 self._tasks.start(self._connect(socket.socket(fileno=connection), slots))
             case "load" | "unload":
                 self._requests.put_nowait(message)
@@ -139,6 +139,6 @@ class EngineProcess:
         except ServiceError as error:
             self._channel.send(refused_message(run.id, error))
 
-    async def _connect(self, connection: socket.socket, slots: Ring) -> None:
+    async def _connect(self, connection: socket.socket, slots: SlotMemory) -> None:
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: EngineEndpoint(slots, self._workers), connection)

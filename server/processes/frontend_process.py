@@ -7,11 +7,11 @@ from functools import partial
 from ..app import create_app
 from ..http.service import Service
 from ..http.uvicorn_config import Server, server_config
-from ..lifecycle import TaskSet, spare_what_is_here
+from ..lifecycle import TaskSet, freeze_gc
 from ..model_names import NumberedSpec
 from ..observability.metrics import Metrics, Snapshot
 from ..settings import Settings
-from ..shared_memory import Ring
+from ..shared_memory import SlotMemory
 from .benchmark_relay import RemoteBenchmarks
 from .control_channel import ControlChannel, Message, send_heartbeats
 from .engine_client import EngineConnection
@@ -63,7 +63,7 @@ class FrontEndProcess:
         tasks.cancel()
 
     def _on_ready(self) -> None:
-        spare_what_is_here()
+        freeze_gc()
         self._channel.send({"kind": "ready"})
 
     def _on_message(self, message: Message, descriptors: list[int]) -> None:
@@ -104,7 +104,7 @@ class FrontEndProcess:
                 await self._connect(message, *descriptors)
 
     async def _connect(self, message: Message, connection: int, memory: int) -> None:
-        slots = Ring(memory, message["slots"], message["slot_bytes"])
+        slots = SlotMemory(memory, message["slots"], message["slot_bytes"])
         restart_seconds = sum(model["load_seconds"] for model in message["models"])
         loop = asyncio.get_running_loop()
         _, engine = await loop.connect_accepted_socket(

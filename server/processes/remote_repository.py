@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
 
 from ..engine.engine import AsyncEngine
-from ..engine.model_loader import limits_of
+from ..engine.model_loader import engine_limits
 from ..engine.runner import RunnerInfo
-from ..errors import LoadFailed, ModelNotServed, NotReady
+from ..errors import LoadFailed, ModelNotFound, NotReady
 from ..lifecycle import TaskSet
 from ..model_names import ModelSpec, NumberedSpec
 from ..observability.metrics import Metrics
 from ..repository import ModelRepository
 from ..served_model import ServedModel
-from ..settings import Settings, share
+from ..settings import Settings, frontend_queue_size
 from .control_channel import Message
 from .engine_client import EngineConnection, RemoteModel
 
@@ -58,7 +58,7 @@ class RemoteRepository:
         """As `Changes.unload`."""
         await self._request({"kind": "unload", "models": [astuple(spec) for spec in models]})
 
-    async def name(self, alias: str, target: str | None) -> None:
+    async def set_alias(self, alias: str, target: str | None) -> None:
         """As `Changes.name`."""
         await self._request({"kind": "alias", "alias": alias, "target": target})
 
@@ -83,7 +83,7 @@ class RemoteRepository:
         for model in models:
             remote = self._remote[model["number"]]
             if not remote.done():
-                info = RunnerInfo.from_document(model["info"])
+                info = RunnerInfo.from_dict(model["info"])
                 remote.set_result(RemoteModel(model["name"], info, model["max_batch_size"]))
             remote.result().attach(engine, connection, model["number"])
         if previous := self._connections.get(engine):
@@ -120,11 +120,11 @@ class RemoteRepository:
         model.engine = self._engine(model, await self._remote[number])
 
     async def _release(self, revision: int, numbers: list[int]) -> None:
-        await self.repository.retirement.ended()
+        await self.repository.drainer.join()
         for number in numbers:
             remote = self._remote[number]
             if not remote.done():
-                remote.set_exception(ModelNotServed("the model was unloaded before it was ready"))
+                remote.set_exception(ModelNotFound("the model was unloaded before it was ready"))
                 remote.exception()  # marks it as retrieved: there may be no waiter
             del self._remote[number]
         self._send({"kind": "released", "revision": revision})
@@ -133,7 +133,7 @@ class RemoteRepository:
         return self._engine(model, await self._remote[self._numbers[model.spec.key]])
 
     def _engine(self, model: ServedModel, remote: RemoteModel) -> AsyncEngine:
-        limits = limits_of(self._settings, self._metrics, share(self._settings))
+        limits = engine_limits(self._settings, self._metrics, frontend_queue_size(self._settings))
         return AsyncEngine(remote, name=model.name, version=model.version, **limits)
 
     async def _request(self, message: Message) -> None:

@@ -10,10 +10,10 @@ import time
 
 from ..http.rate_limit import create_rate_limit_file
 from ..lifecycle import TaskSet
-from ..model_names import model_specs
+from ..model_names import parse_model_specs
 from ..observability.metrics import Metrics, merge, without_gauges
-from ..settings import Settings, share
-from ..shared_memory import memory_file
+from ..settings import Settings, frontend_queue_size
+from ..shared_memory import create_memory_file
 from .benchmark_relay import BenchmarkRelay
 from .children import ChildProcess, ChildProcesses, Kind
 from .control_channel import ControlChannel, Message, channel_pair
@@ -44,7 +44,7 @@ class Supervisor:
         self._address = address
         self._devices = settings.device.split(",")
         self._children = ChildProcesses()
-        specs = model_specs(settings.model, settings.models, settings.aliases)
+        specs = parse_model_specs(settings.model, settings.models, settings.aliases)
         self._rollout = ModelRollout(specs, settings.aliases, self._children, self._connect)
         self._failed_starts: dict[tuple[Kind, int], int] = {}
         self._tasks = TaskSet()
@@ -115,7 +115,7 @@ class Supervisor:
         self._exited_metrics = without_gauges(merge([self._exited_metrics, child.metrics]))
         if self._stopping.is_set():
             return
-        self._metrics.count("tessella_restarts", process=child.kind)
+        self._metrics.count("tessella_restarts_total", process=child.kind)
         await self._restart(child.kind, child.index, f"{child} exited with code {code}")
 
     async def _restart(self, kind: Kind, index: int, reason: str) -> None:
@@ -180,8 +180,8 @@ class Supervisor:
     def _connect(self, front_end: ChildProcess, engine: ChildProcess) -> None:
         """Send both processes their end of a new data connection and the memory of its slots."""
         slot_bytes = max([_MIN_SLOT_BYTES, *(model["slot_bytes"] for model in engine.models.values())])
-        slots = share(self._settings)
-        memory = memory_file(slots * slot_bytes)
+        slots = frontend_queue_size(self._settings)
+        memory = create_memory_file(slots * slot_bytes)
         ends = socket.socketpair()
         message = {"kind": "connect", "engine": engine.index, "slots": slots, "slot_bytes": slot_bytes}
         front_end.channel.send(message | {"models": list(engine.models.values())}, [ends[0].fileno(), memory])

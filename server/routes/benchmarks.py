@@ -15,9 +15,9 @@ from ..http.body import parse_json, read_body
 from ..http.error_responses import ERROR_RESPONSES
 from ..http.openapi import json_request_body
 from ..http.service import service_of
-from ..live_benchmarks.history import Book
-from ..live_benchmarks.runner import Benchmarks, plan
-from ..live_benchmarks.schemas import BenchmarkRequest, BenchmarkRow, Run, RunsAnswer
+from ..live_benchmarks.history import History
+from ..live_benchmarks.runner import BenchmarkService, plan_run
+from ..live_benchmarks.schemas import BenchmarkRequest, BenchmarkRow, BenchmarksResponse, Run
 
 router = APIRouter(tags=["benchmarks"])
 _REQUEST_BODY = json_request_body(BenchmarkRequest, quick={"batch_sizes": [1, 2], "iterations": 3, "warmup": 1})
@@ -31,8 +31,8 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-def benchmarks_of(request: Request) -> Benchmarks:
-    return cast(Benchmarks, service_of(request).benchmarks)
+def benchmarks_of(request: Request) -> BenchmarkService:
+    return cast(BenchmarkService, service_of(request).benchmarks)
 
 
 @router.post(
@@ -54,13 +54,13 @@ async def start_benchmark(request: Request) -> Response:
     options = parse_json(await read_body(request), BenchmarkRequest)
     if service.draining:
         raise NotReady("benchmark not started: the service is shutting down")
-    run = await benchmarks_of(request).start(*plan(options, service.repository))
+    run = await benchmarks_of(request).start(*plan_run(options, service.repository))
     return JSONResponse(run.model_dump(mode="json"), 202, {"location": f"/benchmarks/{run.id}"})
 
 
 @router.get("/benchmarks", summary="List the latest benchmarks")
-async def benchmarks(request: Request) -> RunsAnswer:
-    return RunsAnswer(benchmarks=benchmarks_of(request).book.runs)
+async def benchmarks(request: Request) -> BenchmarksResponse:
+    return BenchmarksResponse(benchmarks=benchmarks_of(request).history.runs)
 
 
 @router.get(
@@ -70,7 +70,7 @@ async def benchmarks(request: Request) -> RunsAnswer:
     responses=_CSV | ERROR_RESPONSES.only(404),
 )
 async def results_csv(request: Request, id: str) -> Response:
-    return _csv(benchmarks_of(request).book.get(id))
+    return _csv(benchmarks_of(request).history.get(id))
 
 
 @router.get(
@@ -81,9 +81,9 @@ async def results_csv(request: Request, id: str) -> Response:
 )
 async def benchmark_events(request: Request, id: str) -> EventStream:
     """Server-sent events: `progress` (the run without results), `result` (one row), `end` (the whole run)."""
-    service, book = service_of(request), benchmarks_of(request).book
-    book.get(id)
-    stream = events(book, id, lambda: service.draining)
+    service, history = service_of(request), benchmarks_of(request).history
+    history.get(id)
+    stream = events(history, id, lambda: service.draining)
     return EventStream(stream, headers={"cache-control": "no-store"})
 
 
@@ -92,7 +92,7 @@ async def benchmark_events(request: Request, id: str) -> EventStream:
 )
 async def benchmark(request: Request, id: str) -> Response:
     """Benchmark as JSON, or as CSV if the header `Accept` contains `text/csv`."""
-    run = benchmarks_of(request).book.get(id)
+    run = benchmarks_of(request).history.get(id)
     if "text/csv" in request.headers.get("accept", ""):
         return _csv(run)
     return JSONResponse(run.model_dump(mode="json"))
@@ -107,12 +107,12 @@ async def benchmark(request: Request, id: str) -> Response:
 async def cancel_benchmark(request: Request, id: str) -> Run:
     """End the benchmark after the current model call and keep its results. A finished benchmark is unchanged."""
     service_benchmarks = benchmarks_of(request)
-    run = service_benchmarks.book.get(id)
+    run = service_benchmarks.history.get(id)
     service_benchmarks.cancel(id)
     return run
 
 
-async def events(book: Book, id: str, stopped: Callable[[], bool]) -> AsyncIterator[str]:
+async def events(history: History, id: str, stopped: Callable[[], bool]) -> AsyncIterator[str]:
     """Server-sent events of a run: `progress` (without results), `result` (one row), and finally `end` (the whole run).
 
     Args:
@@ -122,7 +122,7 @@ async def events(book: Book, id: str, stopped: Callable[[], bool]) -> AsyncItera
     idle_polls = 0
     while not stopped():
         try:
-            run = book.get(id)
+            run = history.get(id)
         except BenchmarkNotFound:  # rejected after it was announced
             return
         if run is not seen:
@@ -133,7 +133,7 @@ async def events(book: Book, id: str, stopped: Callable[[], bool]) -> AsyncItera
         if run.ended:
             yield event("end", run.model_dump_json())
             return
-        await book.changed(_POLL_SECONDS)
+        await history.changed(_POLL_SECONDS)
         idle_polls += 1
         if idle_polls == _KEEPALIVE_POLLS:
             yield ": still running\n\n"

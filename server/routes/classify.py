@@ -73,9 +73,9 @@ async def classify(request: Request, query: Annotated[ClassifyParameters, Query(
     service = service_of(request)
     engine = service.repository.engine(query.model)  # reject an unknown model before the body is read
     if request.headers.get("content-type", "").startswith(_WITHOUT_PARAMETERS):
-        engine.admission.refuse_if_full()
+        engine.admission.reject_if_full()
     else:
-        service.repository.refuse_if_full()
+        service.repository.reject_if_full()
     parsed = await _read(request, service)
     parameters = query.model_copy(update=parsed.parameters.model_dump(exclude_unset=True))
     images = await service.url_fetcher.fetch_all(parsed.images, partial(reserve_bytes, request))

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from ..engine.results import Classification, Function
+from ..engine.results import Classification, ScoreFunction
 from ..errors import ServiceError
 from ..http.body import parse_json, read_body, reserve_bytes
 from ..http.error_responses import ERROR_RESPONSES
@@ -28,7 +28,7 @@ class TaskParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top_k: TopK = 5
-    function_to_apply: Annotated[Function, Field(description="function that turns logits into scores")] = "softmax"
+    function_to_apply: Annotated[ScoreFunction, Field(description="function that turns logits into scores")] = "softmax"
 
 
 class TaskRequest(BaseModel):
@@ -83,7 +83,7 @@ async def named_model(request: Request, name: str) -> Response:
 
 async def _classify(request: Request, model: str | None) -> Response:
     service = service_of(request)
-    service.repository.engine(model).admission.refuse_if_full()  # reject an unknown or busy model before the body
+    service.repository.engine(model).admission.reject_if_full()  # reject an unknown or busy model before the body
     body, content_type = await read_body(request), request.headers.get("content-type", "")
     parsed = await asyncio.to_thread(_parse, body, content_type, service.settings.max_images)
     images = await service.url_fetcher.fetch_all(parsed.images, partial(reserve_bytes, request))

@@ -67,7 +67,7 @@ async def unload(request: Request, name: str) -> list[ModelResponse]:
 )
 async def set_alias(request: Request, alias: str, body: AliasRequest) -> dict[str, str]:
     """Return all aliases once new requests use the new target. The alias `default` serves requests without a model."""
-    return await service_of(request).repository.name(alias, body.model)
+    return await service_of(request).repository.set_alias(alias, body.model)
 
 
 @router.delete(
@@ -78,7 +78,7 @@ async def set_alias(request: Request, alias: str, body: AliasRequest) -> dict[st
 )
 async def delete_alias(request: Request, alias: str) -> dict[str, str]:
     """Return the remaining aliases."""
-    return await service_of(request).repository.name(alias, None)
+    return await service_of(request).repository.set_alias(alias, None)
 
 
 def _describe(model: ServedModel, repository: ModelRepository) -> ModelResponse:

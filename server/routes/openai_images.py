@@ -55,7 +55,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         Overloaded: the queues of all models are full, and nothing was read; or as `read_body`.
         UnsupportedMediaType, RequestTooLarge: as `read_body`.
     """
-    service_of(request).repository.refuse_if_full()
+    service_of(request).repository.reject_if_full()
     return await asyncio.to_thread(parse_json, await read_body(request), model)
 
 

@@ -13,8 +13,8 @@ import yaml
 from tessella.server.observability.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from tessella.server.settings import Settings
 
-from ..server.observability.test_metrics import samples_of
 from ..support import pictures
+from ..support.prometheus import samples_of
 
 FOLDER = Path(__file__).parents[2] / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -113,7 +113,8 @@ def test_labels_that_panels_sum_by_are_those_of_the_service(service: str) -> Non
                 assert by <= labels[metric], expression
             else:
                 absent.add(metric)
-    assert all(name.startswith(("nv_gpu_", "tessella_restarts", "tessella_images_dropped")) for name in absent), absent
+    conditional = ("nv_gpu_", "tessella_restarts_total", "tessella_images_dropped_total")
+    assert all(name.startswith(conditional) for name in absent), absent
 
 
 def test_a_legend_names_labels_that_its_expression_keeps() -> None:

@@ -130,7 +130,7 @@ def test_what_a_client_that_has_gone_had_asked_for_costs_no_batch(
         until(lambda: pending in httpx.get(f"{live.url}/metrics").text)
         runner.gate.set()
         assert label(first.result()) == "red 255"
-        dropped = 'tessella_images_dropped{reason="cancelled",model="gated",version="1"} 1.0'
+        dropped = 'tessella_images_dropped_total{reason="cancelled",model="gated",version="1"} 1.0'
         until(lambda: dropped in httpx.get(f"{live.url}/metrics").text)
     assert runner.batches == [1]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tessella.server.engine.engine import AsyncEngine
-from tessella.server.lifecycle import TaskSet, apart, given_up_after
+from tessella.server.lifecycle import TaskSet, abandon_after, run_in_thread
 
 from ..support.live import Process
 
@@ -26,7 +26,7 @@ def fail() -> int:
 
 def ask(seconds: float | None, work: Callable[[], int]) -> int:
     async def wait() -> int:
-        return await given_up_after(seconds, apart(work, print))
+        return await abandon_after(seconds, run_in_thread(work, print))
 
     return asyncio.run(wait())
 
@@ -46,7 +46,7 @@ def test_what_comes_late_is_put_away() -> None:
         return 7
 
     async def give_up() -> None:
-        await given_up_after(0.05, apart(work, put_away.put))
+        await abandon_after(0.05, run_in_thread(work, put_away.put))
 
     with pytest.raises(TimeoutError, match=r"not there after 0\.05 s and was given up"):
         asyncio.run(give_up())
@@ -60,11 +60,11 @@ def test_the_process_waits_for_what_it_had_not_given_up(seconds: float | None, w
     """A thread that computes while the interpreter is taken down may crash it."""
     script = f"""
 import asyncio, time
-from tessella.server.lifecycle import TaskSet, apart, given_up_after
+from tessella.server.lifecycle import TaskSet, run_in_thread, abandon_after
 
 async def main():
-    work = apart(lambda: time.sleep(2) or print("loaded", flush=True), print)
-    load = asyncio.create_task(given_up_after({seconds}, work))
+    work = run_in_thread(lambda: time.sleep(2) or print("loaded", flush=True), print)
+    load = asyncio.create_task(abandon_after({seconds}, work))
     await asyncio.sleep(0.2)
     load.cancel()
 
@@ -143,8 +143,8 @@ def test_a_closed_engine_is_freed_without_the_collector(backend: str) -> None:
     async def load_and_close() -> list[weakref.ref[object]]:
         engine = await AsyncEngine.load("digits-vit", device="cpu", dtype="float32", backend=backend)
         gc.disable()
-        runner = engine.port._unwrapped  # type: ignore[attr-defined]
-        references = [weakref.ref(one) for one in (engine, engine.port, runner, runner._model)]
+        runner = engine.instance._unwrapped  # type: ignore[attr-defined]
+        references = [weakref.ref(one) for one in (engine, engine.instance, runner, runner._model)]
         await engine.close()
         return references
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tessella.server.model_names import ModelSpec, model_specs, split_version
+from tessella.server.model_names import ModelSpec, parse_model_specs, split_version
 from tessella.server.settings import Settings
 
 FILE = """
@@ -35,7 +35,7 @@ def serving(**options: Any) -> Settings:
 
 
 def wanted(settings: Settings) -> list[str]:
-    found = model_specs(settings.model, settings.models, settings.aliases)
+    found = parse_model_specs(settings.model, settings.models, settings.aliases)
     return [f"{model} = {model.source}" for model in found]
 
 

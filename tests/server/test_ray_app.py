@@ -43,7 +43,7 @@ class OnRay:
             time.sleep(0.1)  # a replica that starts needs the cores
             assert time.monotonic() < end, f"{found}: {self.log.read_text()[-3000:]}"
             text = httpx.get(f"{self.url}/metrics", timeout=60).text
-            found |= {int(number) for number in re.findall(r'resident_bytes\{process="(\d+)"', text)} - known
+            found |= {int(number) for number in re.findall(r'resident_memory_bytes\{process="(\d+)"', text)} - known
         return found
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tessella.server import repository as repositories
 from tessella.server.engine.engine import AsyncEngine
-from tessella.server.errors import BadRequest, LoadFailed, ModelNotServed, NotReady
+from tessella.server.errors import BadRequest, LoadFailed, ModelNotFound, NotReady
 from tessella.server.repository import ModelRepository
 from tessella.server.served_model import ServedModel
 from tessella.server.settings import Settings
@@ -75,14 +75,14 @@ def test_the_newest_version_answers_for_the_name_and_aliases_lead_to_it() -> Non
         assert await answers(repository, shelf, "dogs:1") == "dogs"
         assert (repository.default, repository.state) == ("cats", "ready")
         assert {name: model.version for name, model in repository.models.items()} == {"dogs": 1, "cats": 3}
-        with pytest.raises(ModelNotServed, match="'cats:2' is served; there is: dogs, cats, default, old"):
+        with pytest.raises(ModelNotFound, match="'cats:2' is served; there is: dogs, cats, default, old"):
             repository.engine("cats:2")
         await repository.load("cats", "c4", version=4)
         assert await answers(repository, shelf, "default") == "c4"
         assert [model.version for model in await repository.unload("cats:4")] == [4]
         assert await answers(repository, shelf, "default") == "c3"
         assert [model.version for model in await repository.unload("default")] == [1, 3, 4]
-        with pytest.raises(ModelNotServed, match="'cats' is not loaded; there is: dogs"):
+        with pytest.raises(ModelNotFound, match="'cats' is not loaded; there is: dogs"):
             repository.engine(None)
         assert (repository.models["cats"].state, repository.state) == ("unloaded", "ready")
         await repository.load("old")
@@ -158,7 +158,7 @@ def test_a_new_name_is_its_own_source_and_a_new_version_needs_one() -> None:
                 await repository.load(name, version=version)
         with pytest.raises(BadRequest, match="1 to 200 printable"):
             await repository.load("a\nb", "old")
-        with pytest.raises(ModelNotServed, match="no model 'dogs'"):
+        with pytest.raises(ModelNotFound, match="no model 'dogs'"):
             await repository.unload("dogs")
 
     play(scenario, serving(models={"cats": "old"}))

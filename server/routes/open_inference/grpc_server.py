@@ -104,9 +104,9 @@ class InferenceService:
 CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
     errors.BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
-    errors.ModelNotServed: grpc.StatusCode.NOT_FOUND,
+    errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.RequestTooLarge: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.TaskNotGiven: grpc.StatusCode.UNIMPLEMENTED,
+    errors.TaskNotSupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
@@ -214,7 +214,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _note(self, name: str, code: grpc.StatusCode, seconds: float) -> None:
         """Counts the response and logs it, by methods that are there: what a client can type grows no metric."""
         route = f"{SERVICE}/{name}" if name in self._handlers else SERVICE
-        self._service.metrics.count("tessella_responses", route=route, status=code.name)
+        self._service.metrics.count("tessella_responses_total", route=route, status=code.name)
         if self._service.settings.access_log:
             log_access(method="gRPC", path=route, status=code.name, total_ms=round(seconds * 1e3, 3))
 

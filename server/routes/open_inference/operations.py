@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from .... import __version__
 from ...engine.engine import AsyncEngine
-from ...errors import BadRequest, LoadFailed, ModelNotServed, NotReady, Unsupported
+from ...errors import BadRequest, LoadFailed, ModelNotFound, NotReady, Unsupported
 from ...http.service import Service
 from ...observability.metrics import Snapshot
 from ...served_model import ServedModel
@@ -36,33 +36,34 @@ def statistics(snapshot: Snapshot, models: Iterable[tuple[str, str]]) -> Statist
 
 
 def _of_model(snapshot: Snapshot, model: str, version: str) -> ModelStatistics:
-    totals: dict[str, int] = defaultdict(int)
-    batches: dict[int, dict[str, int]] = defaultdict(dict)
+    totals: dict[str, float] = defaultdict(float)
+    batches: dict[int, dict[str, float]] = defaultdict(dict)
     last = 0.0
     for name, pairs, value in snapshot["values"]:
         labels = dict(pairs)
         if (labels.get("model"), labels.get("version")) != (model, version):
             continue
         if "batch_size" in labels:
-            batches[int(labels["batch_size"])][name] = round(value)
+            batches[int(labels["batch_size"])][name] = value
         elif name == "tessella_last_inference_timestamp_seconds":
             last = max(last, value)
         else:
-            totals[name] += round(value)
-    answered = totals["nv_inference_request_success"]
+            totals[name] += value
+    answered = round(totals["nv_inference_request_success"])
 
     def spent(part: str) -> Duration:
-        return Duration(count=answered, ns=totals[f"nv_inference_{part}_duration_us"] * 1000)
+        return Duration(count=answered, ns=round(totals[f"nv_inference_{part}_duration_us"]) * 1000)
 
     failed = Duration(
-        count=totals["nv_inference_request_failure"], ns=totals["tessella_request_failure_duration_us"] * 1000
+        count=round(totals["nv_inference_request_failure"]),
+        ns=round(totals["tessella_request_failure_seconds_total"] * 1e9),
     )
     return ModelStatistics(
         name=model,
         version=version,
         last_inference=round(last * 1e3),
-        inference_count=totals["nv_inference_count"],
-        execution_count=totals["nv_inference_exec_count"],
+        inference_count=round(totals["nv_inference_count"]),
+        execution_count=round(totals["nv_inference_exec_count"]),
         inference_stats=InferStatistics(
             success=spent("request"), fail=failed, **{part: spent(part) for part in _TIMED}
         ),
@@ -70,9 +71,9 @@ def _of_model(snapshot: Snapshot, model: str, version: str) -> ModelStatistics:
     )
 
 
-def _of_batch(size: int, counted: dict[str, int]) -> BatchStatistics:
-    calls = counted.get("tessella_batch_executions", 0)
-    elapsed = Duration(count=calls, ns=counted.get("tessella_batch_duration_us", 0) * 1000)
+def _of_batch(size: int, counted: dict[str, float]) -> BatchStatistics:
+    calls = round(counted.get("tessella_batch_executions_total", 0))
+    elapsed = Duration(count=calls, ns=round(counted.get("tessella_batch_seconds_total", 0) * 1e9))
     outside = Duration(count=calls)
     return BatchStatistics(batch_size=size, compute_input=outside, compute_infer=elapsed, compute_output=outside)
 
@@ -101,14 +102,14 @@ def model_of(service: Service, name: str, version: str = "") -> ServedModel:
     """The model of a name or an alias; of several versions the one given, or the newest.
 
     Raises:
-        ModelNotServed: there is none.
+        ModelNotFound: there is none.
     """
     model = service.repository.find(name)
     if version in ("", str(model.version)):
         return model
     versions = {str(known.version): known for known in _versions(service, model)}
     if version not in versions:
-        raise ModelNotServed(f"model {name!r} has no version {version!r}; it has {', '.join(versions)}")
+        raise ModelNotFound(f"model {name!r} has no version {version!r}; it has {', '.join(versions)}")
     return versions[version]
 
 
@@ -116,7 +117,7 @@ def engine_of(service: Service, name: str, version: str = "") -> AsyncEngine:
     """The engine of that model.
 
     Raises:
-        ModelNotServed: as `model_of`; or it is not loaded.
+        ModelNotFound: as `model_of`; or it is not loaded.
         NotReady: it is loading, or could not be loaded.
     """
     return service.repository.engine(str(model_of(service, name, version).spec))
@@ -133,7 +134,7 @@ async def count(service: Service, name: str = "", version: str = "") -> Statisti
     """The statistics of a version, of a model, or of all.
 
     Raises:
-        ModelNotServed: as `model_of`.
+        ModelNotFound: as `model_of`.
     """
     models = service.repository.versions
     if name:
@@ -178,7 +179,7 @@ async def unload(service: Service, name: str) -> None:
     """All versions of a model answer no longer; what they have accepted they finish.
 
     Raises:
-        ModelNotServed: there is none of that name.
+        ModelNotFound: there is none of that name.
     """
     await service.repository.unload(name)
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import from_json
 
 from ...engine.engine import AsyncEngine
-from ...errors import BadRequest, ModelNotServed, Unsupported
+from ...errors import BadRequest, ModelNotFound, Unsupported
 from ...http.auth import require_admin
 from ...http.body import decompress, read_body, read_raw_body, reserve_bytes
 from ...http.error_responses import ERROR_RESPONSES
@@ -76,7 +76,7 @@ async def model_metadata(request: Request) -> ModelMetadata:
 async def model_ready(request: Request) -> JSONResponse:
     model = shared.model_of(service_of(request), **request.path_params)
     if model.unloaded:
-        raise ModelNotServed(f"model {model.name!r} is not loaded")
+        raise ModelNotFound(f"model {model.name!r} is not loaded")
     is_ready = model.state == "ready"
     return JSONResponse({"name": model.name, "ready": is_ready}, 200 if is_ready else 503)
 
@@ -102,7 +102,7 @@ async def model_infer(request: Request) -> Response:
     """Exactly one of the inputs `image` (BYTES: encoded files of any size), `pixels` (UINT8, what the network sees) and
     `pixel_values` (FP32 or FP16, normalised); outputs `logits` and `probabilities`."""
     service, find = service_of(request), partial(_engine, request)
-    find().admission.refuse_if_full()  # and an unknown model, before megabytes are read
+    find().admission.reject_if_full()  # and an unknown model, before megabytes are read
     asked = await _read(request, service)
     async with cancel_on_disconnect(request):
         answer = await infer(asked, find, service.settings)

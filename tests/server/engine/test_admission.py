@@ -26,7 +26,7 @@ async def make() -> Admission:
 
 def refused(held: Admission) -> Overloaded:
     with pytest.raises(Overloaded, match="10 images are in the queue, at most 10") as caught:
-        held.refuse_if_full()
+        held.reject_if_full()
     return caught.value
 
 
@@ -34,13 +34,13 @@ def test_a_refusal_says_when_what_waits_will_have_left(monkeypatch: pytest.Monke
     clock = Clock()
     monkeypatch.setattr(admission, "time", clock)
     held = asyncio.run(make())
-    with held.of(10):
+    with held.reserve(10):
         assert held.full
         assert refused(held).retry_after is None, "nothing has left yet"
     for _ in range(8):
-        with held.of(1):
+        with held.reserve(1):
             clock.now += 0.5
-    with held.of(10):
+    with held.reserve(10):
         assert refused(held).retry_after == pytest.approx(10 / (18 / 4), rel=0.01)
         clock.now += 60
         assert refused(held).retry_after is None, "what left a minute ago tells nothing"

@@ -143,7 +143,7 @@ def test_a_request_whose_engine_died_is_not_ready_as_a_whole(monkeypatch: pytest
         def died(*_: object, **__: object) -> None:
             raise NotReady("the engine has died", 7.0)
 
-        monkeypatch.setattr(engine.port, "submit", died)
+        monkeypatch.setattr(engine.instance, "submit", died)
         with pytest.raises(NotReady, match="has died") as caught:
             await engine.classify_many([red(1), red(2)])
         assert caught.value.retry_after == 7.0

@@ -14,14 +14,14 @@ from PIL import Image
 from tessella.models.preprocessing.decode import decode
 from tessella.models.preprocessing.images import LARGEST_SIDE, Frame, Frames
 from tessella.models.preprocessing.preprocess import Preprocessing
-from tessella.server.engine.decode_pool import Decoders
+from tessella.server.engine.decode_pool import DecodePool
 from tessella.server.engine.engine import AsyncEngine
 from tessella.server.engine.tasks import Task
 from tessella.server.engine.worker import Inference, Worker
 from tessella.server.errors import RequestTooLarge
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
 from tessella.server.processes.engine_endpoint import EngineEndpoint
-from tessella.server.shared_memory import Ring, memory_file
+from tessella.server.shared_memory import SlotMemory, create_memory_file
 
 from ...support import pictures
 from ...support.gated_runner import SIDE, GatedRunner
@@ -60,7 +60,7 @@ def answer(worker: Worker, image: bytes | NDArray[np.uint8], most: int) -> NDArr
     """By an engine in the worker's process; ends both."""
 
     async def ask() -> NDArray[np.float32]:
-        engine = AsyncEngine(worker, name="resizing", gpu_resize_pixels=most)
+        engine = AsyncEngine(worker, name="resizing", max_gpu_resize_pixels=most)
         (output,) = await engine.run_all([image], Task.LOGITS)
         await engine.close()
         return output.values
@@ -117,7 +117,7 @@ def test_an_image_whose_resize_would_be_huge_is_refused_before_it_is_handed_over
 
 def test_nothing_is_left_to_the_model_where_its_view_is_to_be_drawn() -> None:
     async def ask() -> None:
-        decoders = Decoders(RECIPE, "resizing", 1, MOST, left=MOST)
+        decoders = DecodePool(RECIPE, "resizing", 1, MOST, left=MOST)
         frames = [(await decoders.frame(SMALL_PNG, ready=ready)).frame for ready in (False, True)]
         decoders.close()
         assert [(frame.pixels.shape, frame.ready) for frame in frames] == [
@@ -138,8 +138,8 @@ def test_images_of_several_sizes_cross_a_socket_into_one_batch() -> None:
     frames = [Frame(np.asarray(image), ready=False) for image in images] + [Frame(RECIPE(images[0]))]
 
     async def ask() -> list[Inference]:
-        memory = memory_file(8 * slot_bytes)
-        rings = [Ring(descriptor, 8, slot_bytes) for descriptor in (os.dup(memory), memory)]
+        memory = create_memory_file(8 * slot_bytes)
+        rings = [SlotMemory(descriptor, 8, slot_bytes) for descriptor in (os.dup(memory), memory)]
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
         link, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], {0: worker}), far)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from tessella.server.engine.results import LEAST_SIDE, Explanation, colour, overlay
+from tessella.server.engine.results import MIN_SIDE, Explanation, colour, overlay
 from tessella.server.engine.tasks import Task
 
 
@@ -31,16 +31,16 @@ def test_the_brightest_place_is_where_the_most_attention_is() -> None:
 
 
 def test_the_image_shows_through_and_a_large_one_keeps_its_size() -> None:
-    pixels = np.zeros((LEAST_SIDE + 8, LEAST_SIDE + 8, 3), np.uint8)
+    pixels = np.zeros((MIN_SIDE + 8, MIN_SIDE + 8, 3), np.uint8)
     pixels[:, :100] = 255
     picture = np.asarray(Image.open(io.BytesIO(overlay(pixels, np.ones((4, 4), np.float32)))).convert("L")).astype(int)
-    assert picture.shape == (LEAST_SIDE + 8, LEAST_SIDE + 8)
+    assert picture.shape == (MIN_SIDE + 8, MIN_SIDE + 8)
     assert (picture[:, :100] > picture[:, 100:].max()).all()
 
 
 def test_the_last_layer_is_drawn() -> None:
     values = np.random.default_rng(0).random((3, 4, 4), np.float32)
-    pixels = np.zeros((LEAST_SIDE, LEAST_SIDE, 3), np.uint8)
+    pixels = np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8)
     explanation = Explanation.of(Task.ROLLOUT, pixels, values)
     assert explanation.overlay == overlay(pixels, values[2])
     assert explanation.overlay not in (overlay(pixels, values[0]), overlay(pixels, values[2].T))

@@ -26,12 +26,12 @@ from tessella.server.engine.engine import AsyncEngine
 from tessella.server.engine.model_loader import start_worker
 from tessella.server.engine.results import Output
 from tessella.server.engine.runner import RunnerInfo
-from tessella.server.engine.tasks import Task, results_of
+from tessella.server.engine.tasks import Task, result_shapes
 from tessella.server.engine.worker import Worker
-from tessella.server.errors import TaskNotGiven
+from tessella.server.errors import TaskNotSupported
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
 from tessella.server.processes.engine_endpoint import EngineEndpoint
-from tessella.server.shared_memory import Ring, memory_file
+from tessella.server.shared_memory import SlotMemory, create_memory_file
 
 from ...support import pictures
 
@@ -83,8 +83,8 @@ def test_an_engine_gives_what_the_model_gives(workers: list[Worker], index: int,
 
 def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(workers: list[Worker]) -> None:
     slot_bytes = max(worker.info.slot_bytes(0) for worker in workers)
-    memory = memory_file(SLOTS * slot_bytes)
-    rings = [Ring(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
+    memory = create_memory_file(SLOTS * slot_bytes)
+    rings = [SlotMemory(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
 
     async def main() -> None:
         near, far = socket.socketpair()
@@ -93,7 +93,7 @@ def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(worker
         transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
         wanted, runs = [], []
         for index, worker in enumerate(workers):
-            port = RemoteModel(MODELS[index], RunnerInfo.from_document(worker.info.to_document()), 8)
+            port = RemoteModel(MODELS[index], RunnerInfo.from_dict(worker.info.to_dict()), 8)
             port.attach(0, connection, index)
             engine = AsyncEngine(port, name=MODELS[index])
             wanted += [(MODELS[index], task) for task in engine.info.results]
@@ -112,7 +112,7 @@ def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_p
 
     async def main() -> None:
         engine = AsyncEngine(worker, name="digits.onnx")
-        with pytest.raises(TaskNotGiven, match=r"'digits.onnx' gives no features: .* onnxruntime it gives logits"):
+        with pytest.raises(TaskNotSupported, match=r"'digits.onnx' gives no features: .* onnxruntime it gives logits"):
             await engine.run_many([b"no image"], Task.FEATURES)
 
     asyncio.run(main())
@@ -126,21 +126,21 @@ def test_a_checkpoint_that_runs_as_a_file_still_gives_features() -> None:
 
 
 def test_a_network_announces_what_it_has() -> None:
-    plain = results_of(ViTConfig())
+    plain = result_shapes(ViTConfig())
     assert plain[Task.LOGITS] == (1000,)
     assert {plain[task] for task in POOLINGS} == {(768,)}
-    assert Task.CLS_FEATURES not in results_of(ViTConfig(class_token=False, pooling="mean"))
-    assert Task.LOGITS not in results_of(ViTConfig(num_classes=0))
-    assert results_of(ViTConfig(pooling="token_mean"))[Task.FEATURES] == (1536,)
-    assert results_of(TNTConfig())[Task.MEAN_FEATURES] == (384,)
+    assert Task.CLS_FEATURES not in result_shapes(ViTConfig(class_token=False, pooling="mean"))
+    assert Task.LOGITS not in result_shapes(ViTConfig(num_classes=0))
+    assert result_shapes(ViTConfig(pooling="token_mean"))[Task.FEATURES] == (1536,)
+    assert result_shapes(TNTConfig())[Task.MEAN_FEATURES] == (384,)
 
 
 def test_what_is_announced_crosses_a_socket_whole(workers: list[Worker]) -> None:
     info = replace(workers[0].info, resizes=True)
-    assert RunnerInfo.from_document(json.loads(json.dumps(info.to_document()))) == info
+    assert RunnerInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
 
 def test_a_slot_fits_the_largest_result(workers: list[Worker]) -> None:
-    info = RunnerInfo.from_document(workers[0].info.to_document() | {"results": {"ATTENTION": (12, 64, 64)}})
+    info = RunnerInfo.from_dict(workers[0].info.to_dict() | {"results": {"ATTENTION": (12, 64, 64)}})
     assert info.slot_bytes(0) == 12 * 64 * 64 * 4
     assert workers[0].info.slot_bytes(0) == info.preprocessing.size**2 * 3

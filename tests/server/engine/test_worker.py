@@ -28,7 +28,7 @@ def test_an_errand_waits_for_the_images_before_it_and_not_for_those_after() -> N
     running = worker.submit(Frame(image))
     assert runner.begun.acquire(timeout=30)
     before = [worker.submit(Frame(image)), worker.submit(Frame(image))]
-    errand = worker.errand(shape_of_a_call)
+    errand = worker.run_exclusive(shape_of_a_call)
     after = worker.submit(Frame(image))
     runner.gate.set()
     assert errand.result(30) == (3, 256)
@@ -39,14 +39,14 @@ def test_an_errand_waits_for_the_images_before_it_and_not_for_those_after() -> N
 
 def test_an_errand_that_fails_takes_no_image_with_it() -> None:
     worker = GatedRunner().worker(8)
-    errand = worker.errand(lambda _: 1 // 0)
+    errand = worker.run_exclusive(lambda _: 1 // 0)
     answer = worker.submit(Frame(np.full((SIDE, SIDE, 3), 7, np.uint8)))
     with pytest.raises(ZeroDivisionError):
         errand.result(30)
     assert answer.result(30).values.argmax() == 7
     worker.close()
     with pytest.raises(RuntimeError, match="closed"):
-        worker.errand(shape_of_a_call)
+        worker.run_exclusive(shape_of_a_call)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_is_not_full_waits_for_its_turn_and_an_errand_for_all_before_it(wor
     first = worker.submit(Frame(image(0)))
     assert runner.begun.acquire(timeout=30)
     second = worker.submit(Frame(image(1)))
-    errand = worker.errand(lambda _: list(runner.history))
+    errand = worker.run_exclusive(lambda _: list(runner.history))
     after = [worker.submit(Frame(image(value))) for value in (2, 3)]
     runner.gate.set()
     assert errand.result(30) == ["+0", "-0", "+1", "-1"]

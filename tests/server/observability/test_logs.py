@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tessella.server.observability.logs import JsonFormatter, configure, log_access
+from tessella.server.observability.logs import JsonFormatter, configure_logging, log_access
 from tessella.server.settings import Settings
 
 from ...support import pictures
@@ -37,7 +37,7 @@ def test_every_line_is_one_json_object() -> None:
 def test_urls_that_are_fetched_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)  # it would take pytest's handlers away
     monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
-    configure("text")
+    configure_logging("text")
     assert logging.getLogger("httpx").level == logging.WARNING
 
 

@@ -15,15 +15,9 @@ from tessella.server.settings import Settings
 from ...support import pictures
 from ...support.gated_runner import GatedRunner
 from ...support.live import Process, gated
+from ...support.prometheus import samples_of
 
 PNG = pictures.encode(pictures.gradient())
-
-
-def samples_of(text: str) -> list[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each sample, by Prometheus' own parser, which adds `_total` to counters' names."""
-    families = text_string_to_metric_families(text)
-    samples = (sample for family in families for sample in family.samples)
-    return [(sample.name.removesuffix("_total"), sample.labels, sample.value) for sample in samples]
 
 
 def parsed(text: str) -> dict[str, float]:
@@ -63,8 +57,8 @@ def test_processes_add_up_and_the_ended_leave_their_counters() -> None:
 
 def test_hostile_label_values_are_escaped() -> None:
     metrics = Metrics()
-    metrics.count("tessella_restarts", process='a"b\\c\nd')
-    assert parsed(render(metrics.snapshot())) == {"tessella_restarts" + str([("process", 'a"b\\c\nd')]): 1}
+    metrics.count("tessella_restarts_total", process='a"b\\c\nd')
+    assert parsed(render(metrics.snapshot())) == {"tessella_restarts_total" + str([("process", 'a"b\\c\nd')]): 1}
 
 
 def test_every_name_has_a_type_and_a_meaning() -> None:
@@ -103,11 +97,11 @@ def test_requests_and_batches_are_counted() -> None:
         assert {name: value(live.url, name) for name in expected} == expected
         assert value(live.url, "nv_inference_request_failure", reason="REJECTED") == 1
         assert value(live.url, "nv_inference_request_failure", reason="OTHER") == 1
-        assert value(live.url, "tessella_images_failed", error_type="invalid_image") == 1
-        assert value(live.url, "tessella_batches", reason="full") == 1
-        assert value(live.url, "tessella_batches", reason="idle") == 2
-        assert value(live.url, "tessella_responses", route="/classify", status="200") == 6
-        assert value(live.url, "tessella_responses", route="none", status="404") == 1
+        assert value(live.url, "tessella_images_failed_total", error_type="invalid_image") == 1
+        assert value(live.url, "tessella_batches_total", reason="full") == 1
+        assert value(live.url, "tessella_batches_total", reason="idle") == 2
+        assert value(live.url, "tessella_responses_total", route="/classify", status="200") == 6
+        assert value(live.url, "tessella_responses_total", route="none", status="404") == 1
         assert value(live.url, "nv_inference_queue_duration_us") > 0
 
 
@@ -122,9 +116,9 @@ def test_counters_of_all_processes_survive_the_death_of_one() -> None:
         while httpx.post(f"{process.url}/classify", content=PNG).status_code != 200:
             time.sleep(0.1)
         wait_for(process.url, "nv_inference_count", 21)
-        assert value(process.url, "tessella_restarts", process="engine") == 1
-        told = samples_of(httpx.get(f"{process.url}/metrics").text)
-        assert [count for name, _, count in told if name == "tessella_jit_compiles"] == [0]
+        assert value(process.url, "tessella_restarts_total", process="engine") == 1
+        samples = samples_of(httpx.get(f"{process.url}/metrics").text)
+        assert [count for name, _, count in samples if name == "tessella_jit_compiles_total"] == [0]
     finally:
         process.stop()
 

@@ -14,7 +14,7 @@ from tessella.models.preprocessing.images import Frame
 from tessella.server.errors import DeadlineExceeded, NotReady
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
 from tessella.server.processes.engine_endpoint import EngineEndpoint
-from tessella.server.shared_memory import Ring, memory_file
+from tessella.server.shared_memory import SlotMemory, create_memory_file
 
 from ...support.gated_runner import SIDE, GatedRunner
 
@@ -34,8 +34,8 @@ def play(scenario: Scenario) -> list[int]:
     links: list[asyncio.BaseTransport] = []
 
     async def connect() -> EngineConnection:
-        memory = memory_file(SLOTS * SLOT_BYTES)
-        rings = [Ring(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
+        memory = create_memory_file(SLOTS * SLOT_BYTES)
+        rings = [SlotMemory(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
         link, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], {NUMBER: worker}), far)

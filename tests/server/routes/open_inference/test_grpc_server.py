@@ -228,7 +228,7 @@ def test_a_client_that_retries_waits_for_as_long_as_it_is_told() -> None:
         for _ in range(6):
             stub.ServerMetadata(service_pb2.ServerMetadataRequest(), metadata=tuple(KEY.items()), timeout=30)
         counts = httpx.get(f"{locked.url}/metrics", headers=KEY).text
-    assert re.search(r'tessella_responses\{.*ServerMetadata",status="RESOURCE_EXHAUSTED"\} [1-9]', counts)
+    assert re.search(r'tessella_responses_total\{.*ServerMetadata",status="RESOURCE_EXHAUSTED"\} [1-9]', counts)
 
 
 def test_a_call_that_was_accepted_is_answered_while_the_service_ends() -> None:
@@ -261,7 +261,7 @@ def test_calls_are_counted_by_method_and_code(server: Server, stub: Any) -> None
         stub.ModelConfig(service_pb2.ModelConfigRequest(name="counted"))
     text = httpx.get(f"{server.url}/metrics").text
     route = "inference.GRPCInferenceService/ModelConfig"
-    assert f'tessella_responses{{route="{route}",status="NOT_FOUND"}} 1' in text
+    assert f'tessella_responses_total{{route="{route}",status="NOT_FOUND"}} 1' in text
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
