@@ -130,7 +130,7 @@ def test_wrong_arguments_are_named(picture: Path, tmp_path: Path) -> None:
     assert_refused(run("serve", "--port", "99999"), "port")
     assert_refused(run("serve", "--model", "digits-vit", "--model", "digits-vit"), "two models", "digits-vit")
     assert_refused(run("serve", TESSELLA_MAX_QUEUE="many"), "max_queue")
-    assert_refused(run("serve", "--rate-limit", "5"), "error: rate_limit holds for each API key")
+    assert_refused(run("serve", "--rate-limit", "5"), "error: rate_limit applies to each API key")
 
 
 def test_a_certificate_that_is_none_is_an_error_and_names_the_file(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_wrong_file_stops_the_start(tmp_path: Path, file: str, named: str) -> 
 def test_an_empty_key_stops_the_start(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would match every request that carries none."""
     monkeypatch.setenv("TESSELLA_API_KEY", keys)
-    with pytest.raises(ValueError, match="an empty key would let in everybody"):
+    with pytest.raises(ValueError, match="an empty API key would admit everyone"):
         Settings()
 
 
