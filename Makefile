@@ -59,7 +59,7 @@ format: $(VENV)/test.installed ## let ruff fix and format
 proto: $(VENV)/test.installed ## generate the modules of gRPC's messages from their .proto
 	$(BIN)/python -m protoc --proto_path=$(PROTO) --python_out=$(PROTO) --pyi_out=$(PROTO) $(PROTO)/*.proto
 
-readme: $(VENV)/test.installed ## write the README's tables from the code and from what was measured
+readme: $(VENV)/test.installed ## write the tables of docs/ from the code and from measurements
 	$(BIN)/python -m tests.support.readme_tables
 
 train: $(VENV)/test.installed ## train the checkpoints that ship again

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from .support.architecture_tables import ROOT, file_tables, title
+from .support.architecture_tables import FOLDERS, ROOT, file_tables, title
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-FILE = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.(?:py|js|html|css|proto))`")
+FILE = re.compile(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.[a-z]+|[a-z_0-9]+\.(?:py|js|css|proto))`")
 
 
 def test_the_page_has_a_table_for_every_folder_with_modules_and_no_other() -> None:
@@ -17,15 +17,16 @@ def test_the_page_has_a_table_for_every_folder_with_modules_and_no_other() -> No
 
 def test_a_table_lists_every_module_of_its_folder() -> None:
     listed = re.findall(r"^\| \[`[^`]+`\]\(\.\./(.+?)\) \|", PAGE, re.MULTILINE)
-    modules = [*(ROOT / "server").rglob("*.py"), *(ROOT / "models").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
+    modules = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     assert len(listed) == len(set(listed))
     assert {str(path.relative_to(ROOT)) for path in modules if not path.name.endswith("_pb2.py")} <= set(listed)
     assert all((ROOT / name).is_file() for name in listed)
 
 
-def test_every_file_that_the_text_names_exists() -> None:
-    names = {path.name for path in ROOT.glob("[a-z]*/**/*") if path.is_file()} | {"cli.py"}
-    for name in FILE.findall(PAGE):
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    names = {path.name for pattern in ("*.py", "[a-z]*/**/*.*") for path in ROOT.glob(pattern)}
+    for name in FILE.findall((ROOT / page).read_text("utf-8")):
         assert (ROOT / name).is_file() if "/" in name else name in names, name
 
 
