@@ -60,7 +60,7 @@ def load_model(
     from .cache import make_kernel_cache
     from .execution.classifier import Classifier
     from .execution.dtype import DTYPES, choose_dtype
-    from .execution.executor import choose_backend, fused
+    from .execution.executor import choose_backend, make_executor
 
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
@@ -81,7 +81,7 @@ def load_model(
     preprocessing = description.preprocessing
     mixed = backend == "auto" and taken == "triton" and not batch_invariant
     options = Options("auto" if mixed else taken, batch_invariant=batch_invariant)
-    folded = fused(network, preprocessing.mean, preprocessing.std, dtype=chosen, device=target, options=options)
+    folded = make_executor(network, preprocessing.mean, preprocessing.std, dtype=chosen, device=target, options=options)
     if folded is None and taken == "triton":
         if backend == "triton" or batch_invariant:
             raise ValueError(
@@ -91,7 +91,7 @@ def load_model(
     if taken == "triton":
         why = f"{why}, {tables.describe_tuning(gpu_of(target))}"
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {target}; {why}; {reason}."
-    return Classifier(network, description, device=target, dtype=chosen, backend=taken, fused=folded, choice=choice)
+    return Classifier(network, description, device=target, dtype=chosen, backend=taken, executor=folded, choice=choice)
 
 
 def _torch_device(device: str, *, needs_gpu: bool) -> torch.device:
@@ -167,7 +167,7 @@ def _preprocessing(
     if source.config is not None and preprocessor_configs.is_timm(source.config):
         return preprocessor_configs.from_timm(source.config, image_size), ()
     named = architecture or (source.config or {}).get("architecture", "")
-    assumed = preprocessor_configs.assumed(named, image_size or native_size)
+    assumed = preprocessor_configs.default_preprocessing(named, image_size or native_size)
     return assumed, (f"preprocessing is not given beside the weights; assumed: {assumed}",)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...models.checkpoints.convert import translate
 from ...models.checkpoints.description import Description
 from ...models.execution.cuda_graphs import Forward
-from ...models.execution.executor import fused
+from ...models.execution.executor import make_executor
 from ...models.networks.build import NormalizedNetwork, build
 from ...models.networks.tnt import TNT
 from ...models.networks.vit import ViT
@@ -81,7 +81,7 @@ def _described(architecture: str, network: ViT | TNT) -> Description:
 def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Forward]:
     name = dtype_name(dtype)
     made = {f"timm eager {name}": _eager(theirs, dtype, device)}
-    folded = fused(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
+    folded = make_executor(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
     if folded is not None:
         made[f"tessella folded {name}"] = _float_logits(folded)
     return made

@@ -18,7 +18,7 @@ from ...kernels.options import Implementation, Options, Workspace
 from ...kernels.tuning import tables
 from ...models.config import Config
 from ...models.execution.cuda_graphs import Forward
-from ...models.execution.executor import uncaptured
+from ...models.execution.executor import make_factory
 from ...models.networks.build import NormalizedNetwork, build
 from ...models.networks.tnt import TNT
 from ...models.networks.vit import ViT
@@ -114,7 +114,7 @@ def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -
     """Makers of forward passes over uint8 (B, H, W, 3), all with the same weights."""
 
     def folded(implementation: Implementation) -> Forward:
-        made = uncaptured(network, MEAN, STD, dtype=dtype, device=device, options=Options(implementation))
+        made = make_factory(network, MEAN, STD, dtype=dtype, device=device, options=Options(implementation))
         assert made is not None
         run, options = made
         return run(replace(options, workspace=Workspace()))

@@ -19,7 +19,7 @@ from ...kernels.options import Options, Workspace
 from ...kernels.weights import InnerWeights
 from ...models.config import TNTConfig
 from ...models.execution.dtype import DTYPES, limit_threads
-from ...models.execution.executor import fused
+from ...models.execution.executor import make_executor
 from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.build import build
 from ...models.networks.tnt import TNT, TNTBlock
@@ -142,7 +142,7 @@ def _beside(architecture: str, ours: TNT) -> dict[str, ViT | TNT]:
 
 
 def _whole(network: ViT | TNT, batch_size: int, words: Tensor) -> Call:
-    run = fused(network, HALF, HALF, dtype=words.dtype, device=words.device)
+    run = make_executor(network, HALF, HALF, dtype=words.dtype, device=words.device)
     assert run is not None
     size = network.config.image_size
     pixels = torch.randint(0, 256, (batch_size, size, size, 3), dtype=torch.uint8, device=words.device)

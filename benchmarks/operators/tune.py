@@ -17,7 +17,7 @@ from ...kernels.tuning import tables
 from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.tuning.tables import Table
 from ...models.config import TNTConfig
-from ...models.execution.folded_tnt import WORDS, FusedTNT
+from ...models.execution.folded_tnt import ORDER_KEY, FusedTNT
 from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.tnt import TNT
 from . import cuda_timer
@@ -108,7 +108,7 @@ def _right(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> b
 
 
 def _quicker(question: Question, dtype: torch.dtype, device: torch.device, clock: Clock) -> str:
-    make_ways = _orders if question.composite == WORDS else _implementations
+    make_ways = _orders if question.composite == ORDER_KEY else _implementations
     with torch.inference_mode():
         taken = {name: clock([run]) for name, run in make_ways(question, dtype, device).items()}
     return min(taken, key=lambda name: taken[name])

@@ -16,7 +16,7 @@ from ...kernels.tuning import heuristics, tables, tnt_heuristics
 from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.weights import LinearWeights
 from ...models.config import Config, TNTConfig, ViTConfig
-from ...models.execution.folded_tnt import WORDS
+from ...models.execution.folded_tnt import ORDER_KEY
 from ...models.folding.fold_tnt import fold_tnt, outer_config
 from ...models.folding.graph import FoldedTNT
 from ...models.networks.tnt import TNT
@@ -73,7 +73,7 @@ def questions(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[
     seen = set()
     for architecture in architectures:
         config = config_of(architecture)
-        composites = (*COMPOSITES, WORDS) if isinstance(config, TNTConfig) else COMPOSITES
+        composites = (*COMPOSITES, ORDER_KEY) if isinstance(config, TNTConfig) else COMPOSITES
         for batch, composite in product(batches, composites):
             if (shape := (composite, batch * config.tokens, config.dim)) not in seen:
                 seen.add(shape)

@@ -1,6 +1,6 @@
-"""What is compiled, or captured as a CUDA graph, while a thread serves: a request waits for it, so somebody is told.
+"""Compile events: a listener per thread for kernels compiled and CUDA graphs captured while the thread serves.
 
-Every size of batch is warmed before a model is ready; what is compiled after that is a gap in the warm-up.
+Every batch size is warmed up before a model is ready; a later event is a gap in the warm-up and delays a request.
 """
 
 import threading
@@ -9,41 +9,39 @@ from contextlib import contextmanager
 from typing import Any
 
 Listener = Callable[[str], None]
-_here = threading.local()
-_watching: list[Any] = []
+_thread = threading.local()
+_installed_hook: list[Any] = []
 
 
 @contextmanager
-def told(listener: Listener) -> Iterator[None]:
-    """Calls `listener` with the name of all that is compiled inside, in this thread."""
-    before = getattr(_here, "listener", None)
-    _here.listener = listener
+def on_compile(listener: Listener) -> Iterator[None]:
+    """Context manager: call `listener` with the name of everything that is compiled in this thread."""
+    previous = getattr(_thread, "listener", None)
+    _thread.listener = listener
     try:
         yield
     finally:
-        _here.listener = before
+        _thread.listener = previous
 
 
-def compiled(what: str) -> None:
-    """Something was compiled in this thread."""
-    listener: Listener | None = getattr(_here, "listener", None)
+def notify_compiled(name: str) -> None:
+    """Report a compilation in this thread to its listener, if it has one."""
+    listener: Listener | None = getattr(_thread, "listener", None)
     if listener is not None:
-        listener(what)
+        listener(name)
 
 
 def watch_triton() -> None:
-    """From now on kernels that Triton compiles, or loads from its cache, are told as well. Whoever listened before
-    still does.
-    """
+    """Install a hook for kernels that Triton compiles or loads from its cache; hooks installed before still run."""
     from triton import knobs
 
-    if _watching and knobs.runtime.jit_post_compile_hook is _watching[-1]:
+    if _installed_hook and knobs.runtime.jit_post_compile_hook is _installed_hook[-1]:
         return
-    before = knobs.runtime.jit_post_compile_hook
+    previous = knobs.runtime.jit_post_compile_hook
 
     def hook(**compilation: Any) -> Any:
-        compiled(f"kernel {compilation['fn'].name}")
-        return before(**compilation) if before is not None else None
+        notify_compiled(f"kernel {compilation['fn'].name}")
+        return previous(**compilation) if previous is not None else None
 
-    _watching[:] = [hook]
+    _installed_hook[:] = [hook]
     knobs.runtime.jit_post_compile_hook = hook

@@ -1,4 +1,4 @@
-"""A network captured as CUDA graphs, one per size of batch: a replay costs one launch. Knows no network."""
+"""CUDA graphs of a forward pass, one for each batch bucket: a replay costs one launch."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .compile_events import compiled
+from .compile_events import notify_compiled
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Where the GPU's table names no others: no batch is filled up to twice its size."""
+"""Default buckets, for GPUs whose table lists none: padding less than doubles a batch."""
 _WARM_UP_PASSES = 2
 
 Forward = Callable[[Tensor], Tensor]
 
 
 def bucket_of(batch: int, buckets: tuple[int, ...] = BUCKETS) -> int:
-    """The smallest bucket that holds a batch; the batch itself where none does."""
+    """Smallest bucket that holds a batch; the batch size itself if none does."""
     index = bisect_left(buckets, batch)
     return buckets[index] if index < len(buckets) else batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Capture:
-    """A graph with the buffers it reads and writes, and whatever else must live as long."""
+class CapturedGraph:
+    """A graph with its static input and output, and the forward pass whose buffers it uses."""
 
     graph: torch.cuda.CUDAGraph
     pixels: Tensor
@@ -32,51 +32,53 @@ class Capture:
     forward: Forward
 
 
-class Graphs:
-    """Runs batches by replaying the graph of their bucket; a bucket is captured when it is first needed.
+class CudaGraphs:
+    """Forward passes by replaying the graph of the batch's bucket, captured on first use. Not thread-safe.
 
     Args:
-        make: a forward pass with buffers of its own for each bucket: uint8 (B, H, W, 3) -> (B, …).
-        image_size: of the square images.
-        buckets: ascending; larger batches run as many graphs as they take.
-
-    One thread at a time.
+        make_forward: a forward pass with buffers of its own, for each bucket: uint8 (B, H, W, 3) -> (B, …).
+        image_size: side of the square images, in pixels.
+        buckets: ascending; batches beyond the last are split.
     """
 
     def __init__(
-        self, make: Callable[[], Forward], image_size: int, device: torch.device, buckets: tuple[int, ...] = BUCKETS
+        self,
+        make_forward: Callable[[], Forward],
+        image_size: int,
+        device: torch.device,
+        buckets: tuple[int, ...] = BUCKETS,
     ) -> None:
-        self._make = make
+        self._make_forward = make_forward
         self._image_size = image_size
         self._device = device
         self.buckets = buckets
-        self._captures: dict[int, Capture] = {}
+        self._graphs: dict[int, CapturedGraph] = {}
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3), here or on the host -> a new tensor of results."""
+        """uint8 (B, H, W, 3), on the GPU or the host -> a new tensor (B, …)."""
         return torch.cat([self._replay(part) for part in pixels.split(self.buckets[-1])])
 
     def prepare(self, batches: Iterable[int]) -> None:
-        """Captures what these batches need, so that no request waits for it."""
+        """Capture the graphs of these batch sizes ahead of the first request."""
         for batch in batches:
-            self._captured(bucket_of(min(batch, self.buckets[-1]), self.buckets))
+            self._graph_of(bucket_of(min(batch, self.buckets[-1]), self.buckets))
 
     def _replay(self, pixels: Tensor) -> Tensor:
-        capture = self._captured(bucket_of(len(pixels), self.buckets))
-        capture.pixels[: len(pixels)].copy_(pixels, non_blocking=True)
-        capture.graph.replay()
-        return capture.result[: len(pixels)].clone()
+        captured = self._graph_of(bucket_of(len(pixels), self.buckets))
+        captured.pixels[: len(pixels)].copy_(pixels, non_blocking=True)
+        captured.graph.replay()
+        return captured.result[: len(pixels)].clone()
 
-    def _captured(self, bucket: int) -> Capture:
-        if bucket not in self._captures:
-            self._captures[bucket] = self._capture(bucket)
-            compiled(f"CUDA graph of batch {bucket}")
-        return self._captures[bucket]
+    def _graph_of(self, bucket: int) -> CapturedGraph:
+        if bucket not in self._graphs:
+            self._graphs[bucket] = self._capture(bucket)
+            notify_compiled(f"CUDA graph of batch {bucket}")
+        return self._graphs[bucket]
 
-    def _capture(self, bucket: int) -> Capture:
+    def _capture(self, bucket: int) -> CapturedGraph:
         shape = (bucket, self._image_size, self._image_size, 3)
         pixels = torch.zeros(shape, dtype=torch.uint8, device=self._device)
-        forward = self._make()
+        forward = self._make_forward()
         stream = torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
@@ -84,7 +86,7 @@ class Graphs:
                 forward(pixels)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # the stream says which GPU captures; other models run on meanwhile
+        # the stream selects the GPU; thread_local lets other models run during the capture
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = forward(pixels)
-        return Capture(graph, pixels, result, forward)
+        return CapturedGraph(graph, pixels, result, forward)

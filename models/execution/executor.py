@@ -1,4 +1,4 @@
-"""How a network that was loaded runs: folded where its family has a folded graph here, as published otherwise."""
+"""Executor of a loaded network: the folded graph on a device, in CUDA graphs on a GPU; and the backend's choice."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,75 +14,34 @@ from ..folding.fold_tnt import fold_tnt
 from ..folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
-from .cuda_graphs import BUCKETS, Graphs
+from .cuda_graphs import BUCKETS, CudaGraphs
 from .folded_tnt import FusedTNT
 from .folded_vit import FusedViT
 
 
 class Executor(Protocol):
-    """Runs a network over uint8 pixels (B, H, W, 3)."""
+    """Forward passes over uint8 pixels (B, H, W, 3)."""
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """-> logits (B, classes), or features where the network has no head."""
+        """Logits (B, classes), or features if the network has no head."""
 
     def features(self, pixels: Tensor) -> Tensor:
-        """-> (B, dim), what the head reads."""
+        """Input of the head, (B, dim)."""
 
 
-def fused(
-    network: ViT | TNT,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    options: Options = DEFAULT,
-) -> Executor | None:
-    """The folded network on its device, with the savings that pay there; None where the published one is to run.
+class ExecutorFactory(Protocol):
+    """Folded weights on a device; makes an executor for given options."""
 
-    On a GPU every size of batch is one CUDA graph, with buffers of its own. With implementation `auto` each half of a
-    block runs as this GPU's table says it is quickest, with `triton` all of it in our kernels.
-
-    Args:
-        network: not changed.
-        mean, std: of the three channels, in units of the pixel range 0..1.
-        dtype: of the matrices.
-    """
-    made = uncaptured(network, mean, std, dtype=dtype, device=device, options=options)
-    if made is None:
-        return None
-    run, options = made
-    return Captured(run, options, network.config.image_size, device) if device.type == "cuda" else run(options)
+    def __call__(self, options: Options) -> FusedViT: ...
 
 
-def uncaptured(
-    network: ViT | TNT,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    options: Options = DEFAULT,
-) -> "tuple[Folded, Options] | None":
-    """What `fused` runs, and with which options, before it is captured: for those who capture themselves."""
-    if isinstance(network, ViT) and network.config.pooling == "token_mean":
-        return None
-    kernels = options.implementation == "triton" or (
-        options.implementation == "auto" and device.type == "cuda" and unavailable_reason(device, dtype) is None
-    )
-    mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
-    options = replace(options, implementation="triton" if kernels else "torch")
-    steps = (ALL_STEPS, CPU_STEPS) if mixed else (ALL_STEPS,) if kernels else (CPU_STEPS,)
-    return _folded(network, mean, std, steps, dtype=dtype, device=device), options
+class CudaGraphExecutor:
+    """Executor that replays CUDA graphs. Not thread-safe."""
 
-
-class Captured:
-    """An executor whose passes are CUDA graphs: one thread at a time."""
-
-    def __init__(self, run: "Folded", options: Options, image_size: int, device: torch.device) -> None:
+    def __init__(self, factory: ExecutorFactory, options: Options, image_size: int, device: torch.device) -> None:
         buckets = tables.batch_buckets(gpu_of(device)) or BUCKETS
-        self._logits = Graphs(lambda: run(_with_buffers(options)), image_size, device, buckets)
-        self._features = Graphs(lambda: run(_with_buffers(options)).features, image_size, device, buckets)
+        self._logits = CudaGraphs(lambda: factory(_with_workspace(options)), image_size, device, buckets)
+        self._features = CudaGraphs(lambda: factory(_with_workspace(options)).features, image_size, device, buckets)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return self._logits(pixels)
@@ -91,42 +50,86 @@ class Captured:
         return self._features(pixels)
 
     def prepare(self, batches: Sequence[int]) -> None:
-        """Compiles and captures what batches of these sizes need, so that no request waits for it."""
+        """Compile and capture the logits of these batch sizes ahead of the first request."""
         self._logits.prepare(batches)
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Sizes of batch that are graphs of their own; what lies between is filled up to the next."""
+        """Batch sizes with a graph of their own; batches in between are padded to the next."""
         return self._logits.buckets
 
 
-class Folded(Protocol):
-    """Weights that wait for options."""
+def make_executor(
+    network: ViT | TNT,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    options: Options = DEFAULT,
+) -> Executor | None:
+    """Fold a network for a device, with the folds that pay there; None if its pooling has no folded graph.
 
-    def __call__(self, options: Options) -> FusedViT: ...
+    On a GPU every batch bucket is one CUDA graph with buffers of its own. Implementation `auto` runs each sub-block
+    as this GPU's table measured fastest, `triton` runs all of them in our kernels.
+
+    Args:
+        network: not changed.
+        mean, std: per channel, in units of the pixel range 0..1.
+        dtype: of the matrices.
+    """
+    folded = make_factory(network, mean, std, dtype=dtype, device=device, options=options)
+    if folded is None:
+        return None
+    factory, options = folded
+    if device.type == "cuda":
+        return CudaGraphExecutor(factory, options, network.config.image_size, device)
+    return factory(options)
+
+
+def make_factory(
+    network: ViT | TNT,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    options: Options = DEFAULT,
+) -> tuple[ExecutorFactory, Options] | None:
+    """Factory of the executor that `make_executor` captures, and its options; None as there. Arguments as there."""
+    if isinstance(network, ViT) and network.config.pooling == "token_mean":
+        return None
+    kernels = options.implementation == "triton" or (
+        options.implementation == "auto" and device.type == "cuda" and unavailable_reason(device, dtype) is None
+    )
+    mixed = kernels and options.implementation == "auto" and tables.prefers_torch(gpu_of(device), dtype)
+    options = replace(options, implementation="triton" if kernels else "torch")
+    steps = (ALL_STEPS, CPU_STEPS) if mixed else (ALL_STEPS,) if kernels else (CPU_STEPS,)
+    return _fold(network, mean, std, steps, dtype=dtype, device=device), options
 
 
 def choose_backend(
     backend: str, device: torch.device, dtype: torch.dtype | None = None
 ) -> tuple[Literal["torch", "triton"], str]:
-    """`triton` or `torch`, and a clause that says why.
+    """Backend `triton` or `torch` for a device, and a clause with the reason.
 
     Args:
-        dtype: that was asked for; None where it is chosen later, which on a GPU is never float32.
+        backend: `auto`, `triton` or `torch`.
+        dtype: the requested one; None if it is chosen later, which on a GPU is never float32.
 
     Raises:
-        ValueError: `triton` was asked for and cannot run on the device, or not in this dtype; the message says why and
-            what to use.
+        ValueError: `triton` was requested and cannot run on the device or in this dtype; the message gives the reason
+            and the alternative.
     """
     reason = unavailable_reason(device, dtype)
     if backend == "triton" and reason is not None:
         raise ValueError(f"backend 'triton' cannot run here: {reason}. Use backend 'torch' (or 'auto', which takes it)")
     if backend == "auto" and device.type == "cuda":
         return ("torch", f"backend torch, as {reason}") if reason else ("triton", "backend triton")
-    return ("triton", "backend triton as asked") if backend == "triton" else ("torch", "backend torch")
+    return ("triton", "backend triton as requested") if backend == "triton" else ("torch", "backend torch")
 
 
-def _folded(
+def _fold(
     network: ViT | TNT,
     mean: Sequence[float],
     std: Sequence[float],
@@ -134,7 +137,7 @@ def _folded(
     *,
     dtype: torch.dtype,
     device: torch.device,
-) -> Folded:
+) -> ExecutorFactory:
     if isinstance(network, TNT):
         tnts = [fold_tnt(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
         plain = tnts[1].outer if len(tnts) > 1 else None
@@ -143,5 +146,5 @@ def _folded(
     return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 
 
-def _with_buffers(options: Options) -> Options:
+def _with_workspace(options: Options) -> Options:
     return replace(options, workspace=Workspace())

@@ -1,4 +1,4 @@
-"""The folded graph, executed operator by operator. Knows no algebra: what was folded, it finds in the weights."""
+"""Folded ViT: executes a folded graph operator by operator."""
 
 import math
 from dataclasses import replace
@@ -28,8 +28,8 @@ class FusedViT:
 
     Args:
         graph: folded and lowered, on the device to run on.
-        options: passed to every operator. With a workspace, results are overwritten by the next call.
-        plain: the same network with LayerNorms apart, for the halves of blocks that PyTorch was measured to run faster.
+        options: passed to every operator. With a workspace, the next call overwrites the result.
+        plain: the same network with LayerNorms not folded, for sub-blocks that PyTorch was measured to run faster.
     """
 
     def __init__(self, graph: FoldedViT, options: Options = DEFAULT, plain: FoldedViT | None = None) -> None:
@@ -51,7 +51,7 @@ class FusedViT:
         return self._token_logits(x, statistics)
 
     def features(self, pixels: Tensor) -> Tensor:  # uint8 (B, H, W, 3) -> (B, D)
-        """The image's embedding: what the head reads. With a distillation token, the mean of the two."""
+        """Input of the head; with a distillation token, the mean of its row and the class row."""
         x, statistics = self._encode(pixels)
         if self.config.pooling == "mean":
             return self._mean_features(x, statistics)
@@ -62,7 +62,7 @@ class FusedViT:
         y = layer_norm(x.flatten(0, 1), self.graph.norm, options=self.options, name="features")[0].view_as(x)
         return y[:, 0] if y.shape[1] == 1 else y.mean(dim=1)
 
-    def _encode(self, pixels: Tensor) -> Tokens:  # -> (B, N, D) before the block that is cut, if one is
+    def _encode(self, pixels: Tensor) -> Tokens:  # -> (B, N, D), after all blocks but a cut last one
         graph, folded = self.graph, self.graph.layer_norm_folded
         if not graph.pixels.folded:
             dtype = graph.patches.weight.dtype
@@ -80,7 +80,7 @@ class FusedViT:
 
     def _block(self, x: Tensor, statistics: Tensor | None, block: BlockWeights) -> Tokens:
         folded = self.graph.layer_norm_folded
-        weights, options = self._chosen("fused_qkv_attention", x, block)
+        weights, options = self._select("fused_qkv_attention", x, block)
         x, statistics = fused_qkv_attention(
             x,
             weights.qkv,
@@ -92,7 +92,7 @@ class FusedViT:
             return_statistics=folded and weights is block,
             options=options,
         )
-        weights, options = self._chosen("layernorm_mlp", x, block)
+        weights, options = self._select("layernorm_mlp", x, block)
         y, statistics = layernorm_mlp(
             x.flatten(0, 1),
             weights.expand,
@@ -106,8 +106,8 @@ class FusedViT:
             statistics = compute_row_statistics(y, options=self.options, name="tokens.statistics")
         return y.view_as(x), statistics
 
-    def _chosen(self, composite: str, x: Tensor, block: BlockWeights) -> tuple[BlockWeights, Options]:
-        """What runs half a block: our kernels, or PyTorch where that was measured to be quicker."""
+    def _select(self, composite: str, x: Tensor, block: BlockWeights) -> tuple[BlockWeights, Options]:
+        """Weights and options of a sub-block: for our kernels, or for PyTorch where it was measured faster."""
         plain = self._plain.get(id(block))
         rows, dim = x.shape[0] * x.shape[1], x.shape[2]
         if plain is None or tables.measured_choice(gpu_of(x.device), composite, rows, dim, x.dtype) != "torch":
@@ -115,7 +115,7 @@ class FusedViT:
         return plain, replace(self.options, implementation="torch")
 
     def _last_block(self, x: Tensor, statistics: Tensor | None, last: LastBlockWeights) -> Tokens:
-        """(B, N, D) -> the pooled rows after the block, (B, Q, D), and their row statistics."""
+        """Last block for the pooled rows only: (B, N, D) -> (B, Q, D), and their row statistics."""
         options, heads, folded = self.options, self.config.heads, self.graph.layer_norm_folded
         rows, row_statistics = self._pooled_rows(x, statistics)
         images, count, dim = rows.shape
@@ -157,7 +157,7 @@ class FusedViT:
         return y.view(images, count, dim), moments
 
     def _pooled_rows(self, x: Tensor, statistics: Tensor | None) -> Tokens:
-        """The class row (and the distillation row) of each image, (B, Q, D): a view for one row, a copy for two."""
+        """Class row (and distillation row) of each image, (B, Q, D), and their row statistics."""
         count = 2 if self.config.distillation_token else 1
         if statistics is not None:
             statistics = statistics.unflatten(2, x.shape[:2])[..., :count].flatten(2)
@@ -183,7 +183,7 @@ class FusedViT:
         return linear(pooled, self.graph.heads[0], options=self.options, name="logits.0")[0]
 
     def _mean_pooled(self, x: Tensor, statistics: Tensor | None) -> Tensor:
-        """What the head's weights expect: the mean of raw tokens, of normalised ones, or of the norm's results."""
+        """Mean over patch tokens, as the head's weights expect it: raw, standardised, or after the full norm."""
         prefix, norm = self.config.prefix_tokens, self.graph.norm
         if self.config.norm_after_pooling:
             return mean_pool(x, prefix, options=self.options)

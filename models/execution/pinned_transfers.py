@@ -1,6 +1,6 @@
-"""Batches on their way to a GPU and back while it computes others: pinned buffers and a stream for each direction.
+"""Pinned host-device transfers that overlap with computation: a stream and two buffers for each direction.
 
-Written to PyTorch's documentation and not yet run on a GPU: unverified and unmeasured until someone has.
+Written to PyTorch's documentation and not yet run on a GPU: unverified and unmeasured.
 """
 
 import math
@@ -15,26 +15,26 @@ from torch import Tensor
 
 from ...kernels.tuning.heuristics import next_power_of_two
 from ..preprocessing.gpu_resize import DeviceResize
-from ..preprocessing.images import Frame, Frames, all_ready, ready_pixels
+from ..preprocessing.images import ImageBatch, InputImage, all_preprocessed, preprocessed_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Passage:
-    """One batch under way. `result` lives on the GPU until it has been copied to `landing`."""
+class Transfer:
+    """Result of one batch on its way to the host. `result` must stay alive until it is copied to `host_buffer`."""
 
     result: Tensor
-    landing: Tensor
-    landed: torch.cuda.Event
+    host_buffer: Tensor
+    copied: torch.cuda.Event
 
 
-class Staging:
-    """Runs passes on a GPU, at most `depth` between `start` and `finish`. One thread, in order.
+class PinnedTransfers:
+    """Forward passes on a GPU with overlapping transfers; at most `depth` batches between `start` and `finish`.
 
     Args:
-        resize: for frames that are not ready; without it a batch of such is refused.
+        resize: for images that are not preprocessed; without it a batch of such images is refused.
 
-    Each of `depth` buffers on either side grows to what a batch takes; where frames are resized, to 256 MiB at most
-    unless a single one takes more: a larger batch arrives in parts.
+    One thread, in order. Each of the `depth` buffers for either direction grows to the largest batch. Where images are
+    resized, a buffer holds at most 256 MiB, unless a single image takes more; larger batches arrive in parts.
     """
 
     depth = 2
@@ -42,79 +42,79 @@ class Staging:
     def __init__(self, device: torch.device, resize: DeviceResize | None = None) -> None:
         self._device = device
         self._resize = resize
-        self._arriving, self._leaving = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        self._upload, self._download = torch.cuda.Stream(device), torch.cuda.Stream(device)
         self._slots = cycle(range(self.depth))
-        self._sent: dict[int, Tensor] = {}
-        self._received: dict[int, Tensor] = {}
-        self._landings: dict[int, Tensor] = {}
+        self._host_inputs: dict[int, Tensor] = {}
+        self._device_inputs: dict[int, Tensor] = {}
+        self._host_outputs: dict[int, Tensor] = {}
 
     @torch.inference_mode()
-    def start(self, run: Callable[[Tensor], Tensor], frames: Frames) -> Passage:
-        """Begins `run` over a batch, which it gets as uint8 (B, H, W, 3) on the GPU, and returns at once.
+    def start(self, run: Callable[[Tensor], Tensor], images: ImageBatch) -> Transfer:
+        """Start `run` over a batch, which it receives as uint8 (B, H, W, 3) on the GPU, without waiting for it.
 
-        A buffer is used again by the batch after the next, whose start comes after this one's finish.
+        The batch after the next reuses the buffers: its `start` has to follow this one's `finish`.
 
         Raises:
-            ValueError: frames that are not ready and cannot be resized here, or as `DeviceResize.parcels`.
+            ValueError: images that are not preprocessed, without `resize`; or as `DeviceResize.pack`.
         """
-        slot, computing = next(self._slots), torch.cuda.current_stream(self._device)
-        result = run(self._gathered(slot, frames)).float()
-        self._leaving.wait_stream(computing)
-        landing = self._landing(slot, result.shape)
-        with torch.cuda.stream(self._leaving):
-            landing.copy_(result, non_blocking=True)
-            landed = torch.cuda.Event()
-            landed.record(self._leaving)
-        return Passage(result, landing, landed)
+        slot, compute = next(self._slots), torch.cuda.current_stream(self._device)
+        result = run(self._batch(slot, images)).float()
+        self._download.wait_stream(compute)
+        host_buffer = self._host_output(slot, result.shape)
+        with torch.cuda.stream(self._download):
+            host_buffer.copy_(result, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record(self._download)
+        return Transfer(result, host_buffer, copied)
 
-    def finish(self, passage: Passage) -> NDArray[np.float32]:
-        """Waits for the result of the oldest start that has not been finished."""
-        passage.landed.synchronize()
-        result: NDArray[np.float32] = passage.landing.numpy().copy()
+    def finish(self, transfer: Transfer) -> NDArray[np.float32]:
+        """Wait for the oldest unfinished transfer and return its result."""
+        transfer.copied.synchronize()
+        result: NDArray[np.float32] = transfer.host_buffer.numpy().copy()
         return result
 
-    def _gathered(self, slot: int, frames: Frames) -> Tensor:
-        if not (isinstance(frames, np.ndarray) or all_ready(frames)):
-            return self._resized(slot, frames)
-        images = ready_pixels(frames)
-        shape = (len(images), *images[0].shape)
+    def _batch(self, slot: int, images: ImageBatch) -> Tensor:  # uint8 (B, H, W, 3) on the GPU
+        if not (isinstance(images, np.ndarray) or all_preprocessed(images)):
+            return self._resized(slot, images)
+        pixels = preprocessed_pixels(images)
+        shape = (len(pixels), *pixels[0].shape)
 
-        def fill(buffer: NDArray[np.uint8]) -> None:
-            for place, image in zip(buffer.reshape(shape), images, strict=True):
-                np.copyto(place, image)
+        def write_to(buffer: NDArray[np.uint8]) -> None:
+            for target, image in zip(buffer.reshape(shape), pixels, strict=True):
+                np.copyto(target, image)
 
-        return self._send(slot, math.prod(shape), fill).view(shape)
+        return self._send(slot, math.prod(shape), write_to).view(shape)
 
-    def _resized(self, slot: int, frames: Sequence[Frame]) -> Tensor:
-        """Parts of a batch share the slot's buffers, so each waits for the one before."""
+    def _resized(self, slot: int, images: Sequence[InputImage]) -> Tensor:
+        """Resize a batch in parts, one after the other: all of them share the slot's buffers."""
         if self._resize is None:
-            raise ValueError("frames that are not ready are resized by the Triton backend alone")
+            raise ValueError("only backend 'triton' resizes images; this model takes preprocessed ones")
         parts: list[Tensor] = []
-        for parcel in self._resize.parcels(frames):
+        for packed in self._resize.pack(images):
             if parts:
-                self._arriving.synchronize()
-                self._arriving.wait_stream(torch.cuda.current_stream(self._device))
-            parts.append(self._resize.unpack(parcel, self._send(slot, parcel.bytes, parcel.fill)))
+                self._upload.synchronize()
+                self._upload.wait_stream(torch.cuda.current_stream(self._device))
+            parts.append(self._resize.unpack(packed, self._send(slot, packed.bytes, packed.write_to)))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _send(self, slot: int, count: int, fill: Callable[[NDArray[np.uint8]], None]) -> Tensor:
-        """uint8 (count,) on the GPU, as `fill` writes it; the computing stream waits for it."""
-        computing = torch.cuda.current_stream(self._device)
-        if slot not in self._sent or len(self._sent[slot]) < count:
-            room = next_power_of_two(count)
-            self._sent[slot] = torch.empty(room, dtype=torch.uint8, pin_memory=True)
-            self._received[slot] = torch.empty(room, dtype=torch.uint8, device=self._device)
-            self._arriving.wait_stream(computing)  # which may still use that memory
-        sent, received = self._sent[slot][:count], self._received[slot][:count]
-        fill(sent.numpy())
-        with torch.cuda.stream(self._arriving):
+    def _send(self, slot: int, count: int, write_to: Callable[[NDArray[np.uint8]], None]) -> Tensor:
+        """uint8 (count,) on the GPU, as `write_to` fills it; the current stream waits for the copy."""
+        compute = torch.cuda.current_stream(self._device)
+        if slot not in self._host_inputs or len(self._host_inputs[slot]) < count:
+            capacity = next_power_of_two(count)
+            self._host_inputs[slot] = torch.empty(capacity, dtype=torch.uint8, pin_memory=True)
+            self._device_inputs[slot] = torch.empty(capacity, dtype=torch.uint8, device=self._device)
+            self._upload.wait_stream(compute)  # the allocator may have reused memory that it still reads
+        sent, received = self._host_inputs[slot][:count], self._device_inputs[slot][:count]
+        write_to(sent.numpy())
+        with torch.cuda.stream(self._upload):
             received.copy_(sent, non_blocking=True)
-        computing.wait_stream(self._arriving)
+        compute.wait_stream(self._upload)
         return received
 
-    def _landing(self, slot: int, shape: tuple[int, ...]) -> Tensor:
-        """(B, …) of pinned memory, of a buffer that only grows."""
-        kept = self._landings.get(slot)
-        if kept is None or kept.shape[1:] != shape[1:] or len(kept) < shape[0]:
-            kept = self._landings[slot] = torch.empty(shape, dtype=torch.float32, pin_memory=True)
-        return kept[: shape[0]]
+    def _host_output(self, slot: int, shape: tuple[int, ...]) -> Tensor:
+        """Pinned float32 memory of this shape, from a buffer that only grows."""
+        buffer = self._host_outputs.get(slot)
+        if buffer is None or buffer.shape[1:] != shape[1:] or len(buffer) < shape[0]:
+            buffer = self._host_outputs[slot] = torch.empty(shape, dtype=torch.float32, pin_memory=True)
+        return buffer[: shape[0]]

@@ -1,4 +1,4 @@
-"""A forward pass of a published network that keeps what its layers did. The network's own answer is untouched."""
+"""Forward hooks that record attention weights and tokens of every layer of a published network."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,46 +11,48 @@ from ..networks.tnt import TNT, TNTBlock
 from ..networks.vit import ViT
 from .attention_maps import attention_weights
 
-See = Callable[[Tensor], None]
+Callback = Callable[[Tensor], None]
 
 
 @contextmanager
-def watching(
+def layer_hooks(
     network: ViT | TNT,
     *,
-    attention: See | None = None,
-    inner_attention: See | None = None,
-    tokens: See | None = None,
-    words: See | None = None,
+    attention: Callback | None = None,
+    inner_attention: Callback | None = None,
+    tokens: Callback | None = None,
+    inner_tokens: Callback | None = None,
 ) -> Iterator[None]:
-    """While it lasts, a forward pass of the network hands over, layer after layer:
+    """Context manager: call back during each forward pass, layer by layer.
 
     Args:
-        attention: (B, heads, N, N), weights between tokens, the prefix first; of a TNT, its outer ones.
-        inner_attention: (B·patches, inner heads, words, words); of a TNT alone.
-        tokens: (B, N, D) after each block.
-        words: (B·patches, words, d) after each block; of a TNT alone.
+        attention: attention weights (B, heads, N, N), prefix tokens first; of a TNT, those of the outer blocks.
+        inner_attention: attention weights (B·P, inner heads, W, W) of a TNT's inner blocks.
+        tokens: tokens (B, N, D) after each block.
+        inner_tokens: inner tokens (B·P, W, d) after each block of a TNT.
     """
     with ExitStack() as hooks:
         for block in network.blocks:
             if isinstance(block, TNTBlock):
-                _listen(hooks, block, words, lambda output: output[0])
-                _listen(hooks, block, tokens, lambda output: output[1])
-                _intercept(hooks, block.inner.attention, inner_attention)
-                _intercept(hooks, block.outer.attention, attention)
+                _hook_output(hooks, block, inner_tokens, lambda output: output[0])
+                _hook_output(hooks, block, tokens, lambda output: output[1])
+                _hook_attention(hooks, block.inner.attention, inner_attention)
+                _hook_attention(hooks, block.outer.attention, attention)
             else:
-                _listen(hooks, block, tokens, lambda output: output)
-                _intercept(hooks, cast(Attention, block.attention), attention)
+                _hook_output(hooks, block, tokens, lambda output: output)
+                _hook_attention(hooks, cast(Attention, block.attention), attention)
         yield
 
 
-def _listen(hooks: ExitStack, block: nn.Module, see: See | None, part: Callable[..., Tensor]) -> None:
-    if see is not None:
-        handle = block.register_forward_hook(lambda module, inputs, output: see(part(output)))
+def _hook_output(hooks: ExitStack, block: nn.Module, callback: Callback | None, part: Callable[..., Tensor]) -> None:
+    if callback is not None:
+        handle = block.register_forward_hook(lambda module, inputs, output: callback(part(output)))
         hooks.callback(handle.remove)
 
 
-def _intercept(hooks: ExitStack, attention: Attention, see: See | None) -> None:
-    if see is not None:
-        handle = attention.register_forward_hook(lambda module, inputs, output: see(attention_weights(module, *inputs)))
+def _hook_attention(hooks: ExitStack, attention: Attention, callback: Callback | None) -> None:
+    if callback is not None:
+        handle = attention.register_forward_hook(
+            lambda module, inputs, output: callback(attention_weights(module, *inputs))
+        )
         hooks.callback(handle.remove)

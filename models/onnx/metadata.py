@@ -109,7 +109,9 @@ def _preprocessing(found: Document, beside: Document, signature: Signature, path
     if (document := beside.get("config.json")) and "architecture" in document:
         return preprocessor_configs.from_timm(document, signature.size)
     if signature.raw and signature.size:  # its normalisation is inside
-        return replace(preprocessor_configs.assumed("", signature.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        return replace(
+            preprocessor_configs.default_preprocessing("", signature.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+        )
     raise CheckpointError(f"{path} does not say how images are normalised: {_remedy(path)}")
 
 

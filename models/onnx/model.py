@@ -80,7 +80,7 @@ class OnnxModel(ABC):
 
     def _scores(self, pixels: Pixels) -> Logits:
         if self.card.preprocesses:
-            pixels = self.card.preprocessing.surround(pixels)
+            pixels = self.card.preprocessing.uncrop(pixels)
         images = self.signature.feed(pixels, self.card.preprocessing)
         if self.signature.batch is None:
             return np.asarray(self.call(images), np.float32)

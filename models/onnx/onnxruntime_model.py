@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import cpu
 from ..cache import cache_folder
 from ..errors import CheckpointError, OperatorError
-from ..execution.compile_events import compiled
+from ..execution.compile_events import notify_compiled
 from .metadata import read_card
 from .model import OnnxModel, reason
 from .signature import Port, Signature, read_signature
@@ -87,7 +87,7 @@ class BoundBatches:
         bucket = next(size for size in self.buckets if size >= len(images))
         if bucket not in self._bound:
             self._bound[bucket] = self._bind(bucket, images, classes)
-            compiled(f"onnxruntime's buffers and graph of batch {bucket}")
+            notify_compiled(f"onnxruntime's buffers and graph of batch {bucket}")
         binding, options, source, result = self._bound[bucket]
         padded = np.zeros((bucket, *images.shape[1:]), images.dtype)
         padded[: len(images)] = images

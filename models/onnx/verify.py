@@ -14,7 +14,7 @@ from ..networks.build import NormalizedNetwork
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
 from ..preprocessing.preprocess import Preprocessing
-from ..preprocessing.sample_photos import photographs, uncropped
+from ..preprocessing.sample_photos import sample_images, sample_pixels
 from .model import OnnxModel
 from .onnxruntime_model import CPU, load_session
 from .signature import LOGITS, PIXELS
@@ -81,7 +81,7 @@ def verify(path: Path, network: ViT | TNT, preprocessing: Preprocessing, dtype: 
         ExportError: more does, or the file does not run here.
     """
     model = _load(path, dtype)
-    pixels, images = photographs(preprocessing, sum(BATCH_SIZES))
+    pixels, images = sample_pixels(preprocessing, sum(BATCH_SIZES))
     batches = np.split(pixels, np.cumsum(BATCH_SIZES)[:-1])
     expected = np.concatenate([published(network, batch, preprocessing) for batch in batches])
     found = np.concatenate([model.logits(batch) for batch in batches])
@@ -146,7 +146,7 @@ def verify_preprocessing(path: Path, network: ViT | TNT, recipe: Preprocessing, 
     Raises:
         ExportError: pixels or logits differ by more than roundings do, or the file does not run here.
     """
-    images, origin = uncropped(_sizes(recipe.resize))
+    images, origin = sample_images(_sizes(recipe.resize))
     expected = np.stack([recipe(image) for image in images])
     try:
         pixels, logits = _run(path, images)

@@ -1,4 +1,4 @@
-"""Encoded bytes -> an upright RGB image. Knows formats and their dangers, not what the image is for."""
+"""Image decoding: encoded bytes -> an upright 8-bit RGB image, with limits against hostile files. No torch."""
 
 import io
 from typing import Final
@@ -24,23 +24,26 @@ _UPRIGHT: Final = {
 }
 
 
-def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> Image.Image:
-    """The first frame of an encoded image, turned upright by its EXIF orientation, as 8-bit RGB without alpha.
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int | None = None) -> Image.Image:
+    """Decode the first frame of an image to 8-bit RGB without alpha, upright by its EXIF orientation.
 
     Args:
         max_pixels: largest image that is decoded.
-        enough: a JPEG may come out smaller, with both sides at least this many pixels, where that at least halves them.
+        min_side: allows a JPEG to be decoded at reduced size (DCT scaling), with both sides at least this long in
+            pixels, if that at least halves them.
 
     Raises:
-        ImageDecodeError: the bytes are empty, of no known format, damaged, or of a depth that has no 8-bit meaning.
-        ImageTooLargeError: the header announces more than `max_pixels` pixels; nothing was decoded.
+        ImageDecodeError: the bytes are empty, damaged, of an unknown format, or of 32 bits per channel.
+        ImageTooLargeError: the header declares more than `max_pixels` pixels; nothing was decoded.
     """
-    return _upright(*_decoded(data, max_pixels, enough))
+    return _upright(*_decoded(data, max_pixels, min_side))
 
 
-def decode_pixels(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> NDArray[np.uint8]:
-    """As `decode`, uint8 (H, W, 3), for those who do not go on with Pillow: a JPEG never passes through it."""
-    decoded, orientation = _decoded(data, max_pixels, enough)
+def decode_pixels(
+    data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int | None = None
+) -> NDArray[np.uint8]:
+    """Decode as `decode`, to uint8 (H, W, 3); JPEGs are not converted to a Pillow image on the way."""
+    decoded, orientation = _decoded(data, max_pixels, min_side)
     if isinstance(decoded, np.ndarray) and orientation not in _UPRIGHT:
         return decoded
     return np.asarray(_upright(decoded, orientation))
@@ -51,8 +54,8 @@ def _upright(decoded: Image.Image | NDArray[np.uint8], orientation: int | None) 
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
-def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Image | NDArray[np.uint8], int | None]:
-    """As the file has it, and its EXIF orientation."""
+def _decoded(data: bytes, max_pixels: int, min_side: int | None) -> tuple[Image.Image | NDArray[np.uint8], int | None]:
+    """RGB image as stored, and its EXIF orientation."""
     if not data:
         raise ImageDecodeError("the image is empty (0 bytes)")
     image = _open(data)
@@ -61,32 +64,32 @@ def _decoded(data: bytes, max_pixels: int, enough: int | None) -> tuple[Image.Im
             f"the image has {image.width}×{image.height} pixels; at most {max_pixels:,} pixels are accepted"
         )
     try:
-        jpeg = _decode_jpeg(data, image, enough)
+        jpeg = _decode_jpeg(data, image, min_side)
         decoded = _to_rgb(image) if jpeg is None else jpeg
-        return decoded, image.getexif().get(_ORIENTATION)  # not earlier: Pillow turns a TIFF itself and takes it away
+        return decoded, image.getexif().get(_ORIENTATION)  # read last: Pillow rotates a TIFF on load
     except ImageDecodeError:
         raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
+    except Exception as error:  # decoders raise almost any exception on damaged bytes
         raise ImageDecodeError(f"the {image.format} image is damaged: {error}") from error
 
 
 def _open(data: bytes) -> Image.Image:
-    """Reads the header only."""
+    """Pillow image of which only the header has been read."""
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"the image's header announces too many pixels: {error}") from error
-    except Exception as error:  # a hostile header can raise nearly anything
+        raise ImageTooLargeError(f"the image's header declares too many pixels: {error}") from error
+    except Exception as error:  # a hostile header can raise almost any exception
         raise ImageDecodeError(
             f"not an image: the {len(data)} bytes begin with {data[:8]!r}, which is none of {', '.join(FORMATS[:-1])}"
         ) from error
 
 
-def _decode_jpeg(data: bytes, image: Image.Image, enough: int | None) -> NDArray[np.uint8] | None:
-    """The fast path for plain JPEGs: libjpeg-turbo with the settings Pillow uses. None where Pillow must do it."""
+def _decode_jpeg(data: bytes, image: Image.Image, min_side: int | None) -> NDArray[np.uint8] | None:
+    """JPEG fast path through libjpeg-turbo, with Pillow's settings. None where Pillow has to decode."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
-    smaller = {"min_width": enough, "min_height": enough, "min_factor": 2} if enough else {}
+    smaller = {"min_width": min_side, "min_height": min_side, "min_factor": 2} if min_side else {}
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **smaller)
     except ValueError:
@@ -103,7 +106,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         case "I" | "F":
             raise ImageDecodeError(
-                f"a {image.format} image with 32 bits per channel has no known white; use 8 or 16 bits"
+                f"a {image.format} image with 32 bits per channel has no defined white level; use 8 or 16 bits"
             )
         case "P" | "PA" if "transparency" in image.info:
             return image.convert("RGBA").convert("RGB")

@@ -1,4 +1,4 @@
-"""Frames resized and cropped on the device that the network runs on: Pillow's bytes, two launches for any batch."""
+"""Resize and crop of image batches on the network's device: Pillow's bytes, two kernel launches for any batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,125 +12,133 @@ from ...kernels.options import DEFAULT, Options
 from ...kernels.resampling import FILTERS, supports_interpolation
 from ...kernels.resize import run_resize_plan
 from ...kernels.resize_plan import Crop, ResizePlan, plan_resize
-from .images import LARGEST_BYTES, Frame
+from .images import MAX_DEVICE_RESIZE_BYTES, InputImage
 from .preprocess import Preprocessing
 
-PART_BYTES = LARGEST_BYTES
-"""Of frames that arrive at once, and of what lies between the passes over them: a batch of more arrives in parts.
-A single frame is a part whatever it takes."""
+MAX_PACKED_BYTES = MAX_DEVICE_RESIZE_BYTES
+"""Limit of one packed batch, for its pixels and for the intermediate between the two passes; larger batches are split.
+A single image is never split, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parcel:
-    """Frames that reach the device in one copy: how they are resized, then their pixels."""
+class PackedBatch:
+    """Images that reach the device in one copy: the header describes how they are resized, the pixels follow."""
 
-    frames: Sequence[Frame]
+    images: Sequence[InputImage]
     plan: ResizePlan
 
     @property
-    def head(self) -> int:
-        """Bytes before the pixels."""
+    def header_bytes(self) -> int:
+        """Bytes before the pixels, a multiple of 16."""
         return -(-self.plan.metadata.nbytes // 16) * 16
 
     @property
     def bytes(self) -> int:
-        return self.head + self.plan.bytes
+        """Bytes of header and pixels."""
+        return self.header_bytes + self.plan.bytes
 
-    def fill(self, buffer: NDArray[np.uint8]) -> None:
-        """Copies all of it, each frame once, into the first `bytes` bytes."""
-        words, end = self.plan.metadata, self.head
+    def write_to(self, buffer: NDArray[np.uint8]) -> None:
+        """Copy header and pixels into the first `bytes` bytes of a buffer; each image is copied once."""
+        words, end = self.plan.metadata, self.header_bytes
         buffer[: words.nbytes].view(np.int32)[:] = words
-        for frame in self.frames:
-            start, end = end, end + frame.pixels.size
-            np.copyto(buffer[start:end].reshape(frame.pixels.shape), frame.pixels)
+        for image in self.images:
+            start, end = end, end + image.pixels.size
+            np.copyto(buffer[start:end].reshape(image.pixels.shape), image.pixels)
 
 
 class DeviceResize:
-    """What `preprocessing` makes of an image, for batches on `device`. One thread at a time.
+    """Preprocessing (resize and centre crop) of batches on `device`. Not thread-safe.
 
-    Its kernels are compiled when it is made: one specialisation each, whatever the images and the batch.
+    The constructor compiles the kernels: one specialisation each, for all images and batch sizes.
 
     Raises:
-        ValueError: the recipe's interpolation is not one that the device has (`resampling.supports_interpolation`).
+        ValueError: the device has no filter for the interpolation (`resampling.supports_interpolation`).
     """
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device, options: Options = DEFAULT) -> None:
         if not supports_interpolation(preprocessing.interpolation):
             raise ValueError(
-                f"{preprocessing.interpolation!r} images are resized where they are decoded; "
-                f"on a device there are {' and '.join(FILTERS)}"
+                f"interpolation {preprocessing.interpolation!r} is not available on the device, "
+                f"which has {' and '.join(FILTERS)}; resize on the host"
             )
-        self._recipe = preprocessing
+        self._preprocessing = preprocessing
         self._device = device
         self._options = options
         self._scratch = torch.empty(0, dtype=torch.uint8, device=device)
-        self._alone(
-            Parcel([Frame(np.zeros((1, 1, 3), np.uint8))], plan_resize([Crop((1, 1), (1, 1), (0, 0))], 1, "bicubic"))
-        )
+        self._compile()
 
-    def __call__(self, frames: Sequence[Frame]) -> Tensor:
-        """-> uint8 (B, size, size, 3) on the device.
+    def __call__(self, images: Sequence[InputImage]) -> Tensor:
+        """Images -> uint8 (B, size, size, 3) on the device.
 
         Raises:
-            ValueError: as `parcels`.
+            ValueError: as `pack`.
         """
-        return torch.cat([self._alone(parcel) for parcel in self.parcels(frames)])
+        return torch.cat([self._resize(packed) for packed in self.pack(images)])
 
-    def parcels(self, frames: Sequence[Frame]) -> list[Parcel]:
-        """Frames in parts of bounded size, in their order.
+    def pack(self, images: Sequence[InputImage]) -> list[PackedBatch]:
+        """Packed batches of bounded size, in the order of the images.
 
         Raises:
-            ValueError: no frame; one that is not uint8 (H, W, 3), is too large after the resize
-                (`Preprocessing.placement`), or is ready in another size than the network's.
+            ValueError: no image; or one that is not uint8 (H, W, 3), is too large after the resize
+                (`Preprocessing.placement`), or is preprocessed for another input size.
         """
-        crops = [self._crop(frame) for frame in frames]
-        size, interpolation, start, parcels = self._recipe.size, self._recipe.interpolation, 0, []
-        for stop in _ends([_cost(crop, size) for crop in crops]):
-            parcels.append(Parcel(frames[start:stop], plan_resize(crops[start:stop], size, interpolation)))
+        size, interpolation = self._preprocessing.size, self._preprocessing.interpolation
+        crops = [self._crop(image) for image in images]
+        start, batches = 0, []
+        for stop in _split_points([_cost(crop, size) for crop in crops]):
+            batches.append(PackedBatch(images[start:stop], plan_resize(crops[start:stop], size, interpolation)))
             start = stop
-        return parcels
+        return batches
 
     @torch.inference_mode()
-    def unpack(self, parcel: Parcel, received: Tensor) -> Tensor:
-        """A parcel that is on the device, `received`, -> uint8 (B, size, size, 3), on the current stream."""
-        made, size = parcel.plan, parcel.plan.size
-        if len(self._scratch) < made.scratch:
-            self._scratch = torch.empty(made.scratch, dtype=torch.uint8, device=self._device)
-        out = torch.empty(len(parcel.frames), size, size, 3, dtype=torch.uint8, device=self._device)
-        words = received[: made.metadata.nbytes].view(torch.int32)
-        pixels = received[parcel.head : parcel.bytes]
-        run_resize_plan(pixels, made, words, self._scratch, out, options=self._options)
+    def unpack(self, packed: PackedBatch, received: Tensor) -> Tensor:
+        """Resize a packed batch whose bytes, `received`, are on the device, on the current stream.
+
+        Returns:
+            uint8 (B, size, size, 3).
+        """
+        batch_plan, size = packed.plan, packed.plan.size
+        if len(self._scratch) < batch_plan.scratch:
+            self._scratch = torch.empty(batch_plan.scratch, dtype=torch.uint8, device=self._device)
+        out = torch.empty(len(packed.images), size, size, 3, dtype=torch.uint8, device=self._device)
+        words = received[: batch_plan.metadata.nbytes].view(torch.int32)
+        pixels = received[packed.header_bytes : packed.bytes]
+        run_resize_plan(pixels, batch_plan, words, self._scratch, out, options=self._options)
         return out
 
-    def _alone(self, parcel: Parcel) -> Tensor:
-        buffer = torch.empty(parcel.bytes, dtype=torch.uint8)
-        parcel.fill(buffer.numpy())
-        return self.unpack(parcel, buffer.to(self._device))
+    def _compile(self) -> None:
+        pixel = InputImage(np.zeros((1, 1, 3), np.uint8))
+        self._resize(PackedBatch([pixel], plan_resize([Crop((1, 1), (1, 1), (0, 0))], 1, "bicubic")))
 
-    def _crop(self, frame: Frame) -> Crop:
-        shape, size = frame.pixels.shape, self._recipe.size
-        if frame.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
-            raise ValueError(f"expected uint8 pixels (H, W, 3), got {frame.pixels.dtype} of {_times(shape)}")
-        if frame.ready:
+    def _resize(self, packed: PackedBatch) -> Tensor:
+        buffer = torch.empty(packed.bytes, dtype=torch.uint8)
+        packed.write_to(buffer.numpy())
+        return self.unpack(packed, buffer.to(self._device))
+
+    def _crop(self, image: InputImage) -> Crop:
+        shape, size = image.pixels.shape, self._preprocessing.size
+        if image.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"expected uint8 pixels (H, W, 3), got {image.pixels.dtype} of {_times(shape)}")
+        if image.preprocessed:
             if shape[:2] != (size, size):
-                raise ValueError(f"expected pixels ({size}, {size}, 3) of a frame that is ready, got {_times(shape)}")
+                raise ValueError(f"expected pixels ({size}, {size}, 3) of a preprocessed image, got {_times(shape)}")
             return Crop((size, size), (size, size), (0, 0))
         height, width = shape[:2]
         if not min(width, height):
-            raise ValueError(f"a frame of {width}×{height} pixels has nothing to be resized")
-        return Crop((width, height), *self._recipe.placement(width, height))
+            raise ValueError(f"an image of {width}×{height} pixels cannot be resized; both sides must be positive")
+        return Crop((width, height), *self._preprocessing.placement(width, height))
 
 
 def _cost(crop: Crop, size: int) -> int:
-    """Bytes that neither the image nor what lies between the passes exceeds."""
+    """Upper bound, in bytes, of the image and of its intermediate between the two passes."""
     return crop.source[1] * max(crop.source[0], size) * 3
 
 
-def _ends(costs: Sequence[int]) -> Iterator[int]:
-    """Where parts of at most PART_BYTES end; what costs more is alone."""
+def _split_points(costs: Sequence[int]) -> Iterator[int]:
+    """End indices of parts of at most MAX_PACKED_BYTES; an image that exceeds the limit is a part of its own."""
     total = 0
     for index, cost in enumerate(costs):
-        if total and total + cost > PART_BYTES:
+        if total and total + cost > MAX_PACKED_BYTES:
             yield index
             total = 0
         total += cost

@@ -1,4 +1,4 @@
-"""Images on their way to a network. No torch here: front ends hand them over."""
+"""Input images of a network, preprocessed or as decoded. No torch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,60 +6,63 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_MAX_GPU_RESIZE_PIXELS = 400_000
+"""Largest image, in pixels, that is resized on the GPU by default."""
+MAX_DEVICE_RESIZE_SIDE = 65_535
+MAX_DEVICE_RESIZE_BYTES = 250_000_000
+
 Pixels = NDArray[np.uint8]
 
 
-class Frame(NamedTuple):
-    """An image on its way to a network.
+class InputImage(NamedTuple):
+    """Pixels of one image.
 
-    `pixels`: uint8 (H, W, 3). `ready`: they are what the network sees; else they are still to be resized and cropped.
+    `pixels`: uint8 (H, W, 3). `preprocessed`: already resized and cropped to the network's input size.
     """
 
     pixels: Pixels
-    ready: bool = True
+    preprocessed: bool = True
 
 
-DEFAULT_MAX_GPU_RESIZE_PIXELS = 400_000
-"""Largest image, in pixels, that is handed over unready where nobody says otherwise."""
-LARGEST_SIDE = 65_535
-LARGEST_BYTES = 250_000_000
-Frames = Pixels | Sequence[Frame]
-"""A batch: (B, H, W, 3), all of them ready, or one frame for each image."""
+ImageBatch = Pixels | Sequence[InputImage]
+"""A batch: preprocessed pixels (B, H, W, 3), or one `InputImage` for each image."""
 
 
-def stacked(frames: Frames) -> Pixels:
-    """(B, H, W, 3), for those who take what the network sees.
+def stack_images(images: ImageBatch) -> Pixels:
+    """Preprocessed pixels (B, H, W, 3) of a batch.
 
     Raises:
-        ValueError: a frame is still to be resized.
+        ValueError: an image is not preprocessed.
     """
-    if isinstance(frames, np.ndarray):
-        return frames
-    if not all_ready(frames):
-        raise ValueError("an image was handed over that is still to be resized, to a runner that does not do that")
-    return np.stack([frame.pixels for frame in frames])
+    if isinstance(images, np.ndarray):
+        return images
+    if not all_preprocessed(images):
+        raise ValueError("this runner takes preprocessed images only; resize and crop them first")
+    return np.stack([image.pixels for image in images])
 
 
-def all_ready(frames: Sequence[Frame]) -> bool:
-    return all(frame.ready for frame in frames)
+def all_preprocessed(images: Sequence[InputImage]) -> bool:
+    """True if no image of the batch has still to be resized."""
+    return all(image.preprocessed for image in images)
 
 
-def ready_pixels(frames: Frames) -> list[Pixels]:
-    """The images of a batch of which all are ready, of one shape.
+def preprocessed_pixels(images: ImageBatch) -> list[Pixels]:
+    """Pixels of each image of a preprocessed batch; all have one shape.
 
     Raises:
         ValueError: no image, or images of several shapes.
     """
-    images = list(frames) if isinstance(frames, np.ndarray) else [frame.pixels for frame in frames]
-    shapes = sorted({image.shape for image in images})
+    pixels = list(images) if isinstance(images, np.ndarray) else [image.pixels for image in images]
+    shapes = sorted({array.shape for array in pixels})
     if len(shapes) != 1:
         raise ValueError(f"expected images of one shape, got {len(shapes)}: {', '.join(map(str, shapes))}")
-    return images
+    return pixels
 
 
-def resizable(width: int, height: int) -> bool:
-    """Whether an image of this size is worth handing over unready where a model resizes.
+def resizable_on_device(width: int, height: int) -> bool:
+    """Size limit of images that are resized on the device; larger ones are resized on the host.
 
-    Others would hold up all that come after them: by their tables, which grow with the longer side, or by their bytes.
+    The kernels' tables grow with the longer side, and the transfer with the number of bytes: both would delay the
+    batches behind.
     """
-    return max(width, height) <= LARGEST_SIDE and width * height * 3 <= LARGEST_BYTES
+    return max(width, height) <= MAX_DEVICE_RESIZE_SIDE and width * height * 3 <= MAX_DEVICE_RESIZE_BYTES

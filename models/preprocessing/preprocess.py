@@ -1,4 +1,4 @@
-"""From a decoded image to the uint8 pixels a network sees: resize and crop, exactly as the checkpoint was evaluated."""
+"""Preprocessing of a decoded image: resize and crop to uint8, exactly as the checkpoint was evaluated. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,11 +11,14 @@ ResizeMode = Literal["shortest", "squash"]
 CropRounding = Literal["even", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
-LARGEST_RESIZED_PIXELS = 64_000_000
+MAX_RESIZED_PIXELS = 64_000_000
 
 
 class Placement(NamedTuple):
-    """`resized`: (width, height) that the whole image gets. `corner`: (left, top) of the crop in it. Pixels."""
+    """Resize and crop of one image, in pixels.
+
+    `resized`: (width, height) of the whole image after the resize. `corner`: (left, top) of the crop in it.
+    """
 
     resized: tuple[int, int]
     corner: tuple[int, int]
@@ -23,12 +26,15 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """The recipe of a checkpoint.
+    """Preprocessor config of a checkpoint.
 
-    `size`: side of the square the network sees. `resize`: the image's shorter side (mode `shortest`) or both of its
-    sides (`squash`) become this many pixels, with Pillow's antialiased filter, before the centre crop to `size`.
-    `crop`: an odd margin is halved to the even side (timm, after torchvision) or down (Hugging Face).
-    `mean`, `std`: per channel, in units of the pixel range 0..1; the network's first step applies them.
+    `size`: side of the square network input, in pixels. `resize`: length of the image's shorter side (mode `shortest`)
+    or of both sides (`squash`) after the resize with Pillow's antialiased filter, before the centre crop to `size`.
+    `crop`: half of an odd margin is rounded to even (timm, after torchvision) or down (Hugging Face).
+    `mean`, `std`: per channel, in units of the pixel range 0..1; applied in the network's first layer, not here.
+
+    Raises:
+        ValueError: `size` is not positive or exceeds `resize`.
     """
 
     size: int
@@ -46,11 +52,11 @@ class Preprocessing:
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB image of any size -> uint8 (size, size, 3).
 
-        The order and the rounding are those of timm's evaluation transform and of Hugging Face's processors on Pillow
-        images, so the pixels are theirs.
+        Order and rounding follow timm's evaluation transform and Hugging Face's image processors on Pillow images:
+        the pixels are identical.
 
         Raises:
-            ValueError: so extreme an aspect ratio that the resized image would be huge.
+            ValueError: the aspect ratio is so extreme that the resized image exceeds MAX_RESIZED_PIXELS.
         """
         placement = self.placement(*image.size)
         resized = image.resize(placement.resized, Image.Resampling[self.interpolation.upper()])
@@ -58,32 +64,32 @@ class Preprocessing:
         return np.array(resized.crop((left, top, left + self.size, top + self.size)))
 
     def placement(self, width: int, height: int) -> Placement:
-        """Where the crop of an image of this size lies, without its pixels.
+        """Resized size and crop corner of an image of this size.
 
         Raises:
-            ValueError: as for the image itself.
+            ValueError: as `__call__`.
         """
         resized = self.resized_size(width, height)
-        if resized[0] * resized[1] > LARGEST_RESIZED_PIXELS:
+        if resized[0] * resized[1] > MAX_RESIZED_PIXELS:
             raise ValueError(
                 f"an image of {width}×{height} pixels would be {resized[0]}×{resized[1]} after the resize; "
                 "crop it to a less extreme aspect ratio"
             )
         return Placement(resized, (self._margin(resized[0]), self._margin(resized[1])))
 
-    def surround(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (B, size, size, 3) -> (B, resize, resize, 3), of which this very preprocessing makes `pixels` again."""
+    def uncrop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Inverse of the crop: uint8 (B, size, size, 3) -> (B, resize, resize, 3), zero-padded."""
         before = self._margin(self.resize)
         after = self.resize - self.size - before
         return np.pad(pixels, ((0, 0), (before, after), (before, after), (0, 0)))
 
-    def _margin(self, side: int) -> int:
-        return round((side - self.size) / 2) if self.crop == "even" else (side - self.size) // 2
-
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) after the resize: the longer side is cut down to whole pixels."""
+        """(width, height) after the resize; the longer side is rounded down."""
         if self.mode == "squash":
             return self.resize, self.resize
         if width <= height:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
+
+    def _margin(self, side: int) -> int:
+        return round((side - self.size) / 2) if self.crop == "even" else (side - self.size) // 2

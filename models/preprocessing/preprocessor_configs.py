@@ -1,8 +1,8 @@
-"""Preprocessing as checkpoints describe it: timm's `pretrained_cfg`, Hugging Face's `preprocessor_config.json`."""
+"""Preprocessor configs of checkpoints: timm's `pretrained_cfg`, Hugging Face's `preprocessor_config.json`. No torch."""
 
 import math
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from PIL import Image
 
@@ -10,13 +10,13 @@ from ..errors import CheckpointError
 from ..types import Document
 from .preprocess import Interpolation, Preprocessing
 
-Colour = tuple[float, float, float]
+RGB = tuple[float, float, float]
 
-HALF: Colour = (0.5, 0.5, 0.5)
-IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
-IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
-CLIP_MEAN: Colour = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD: Colour = (0.26862954, 0.26130258, 0.27577711)
+HALF: RGB = (0.5, 0.5, 0.5)
+IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
+IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
+CLIP_MEAN: RGB = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: RGB = (0.26862954, 0.26130258, 0.27577711)
 
 _SQUARE = {"do_resize": True, "do_center_crop": False, "resample": 2, "size": {"height": 224, "width": 224}}
 _HALF = {"image_mean": HALF, "image_std": HALF, "do_normalize": True, "do_rescale": True}
@@ -29,70 +29,81 @@ _PROCESSORS: dict[str, dict[str, Any]] = {
     "Bit": {**_SQUARE, **_HALF, **_CROPPED, **_CLIP},
     "CLIP": {**_SQUARE, **_HALF, **_CROPPED, **_CLIP},
 }
-"""What each of Hugging Face's processors does where its file is silent."""
+"""Defaults of each Hugging Face image processor, for keys that its file leaves out."""
 
-_SHORTEST_EDGE = ("Bit", "CLIP")  # whose older files give a bare number for the shorter side
+_SHORTEST_EDGE = ("Bit", "CLIP")  # in their older files a bare number is the length of the shorter side
 
 
 def is_timm(document: Document) -> bool:
-    """Whether a `config.json` holds a recipe of timm's, and does not merely name an architecture."""
+    """True if a `config.json` holds timm's preprocessor config, and not merely an architecture name."""
     return "mean" in document.get("pretrained_cfg", document)
 
 
 def from_timm(document: Document, image_size: int | None = None) -> Preprocessing:
-    """timm's evaluation transform. `document`: a `config.json` of timm; `image_size`: another than it gives.
+    """Preprocessing of timm's evaluation transform.
+
+    Args:
+        document: timm's `config.json`.
+        image_size: overrides the input size of the document.
 
     Raises:
-        CheckpointError: it asks for something that is not served (borders, images that are not square).
+        CheckpointError: an unsupported transform (crop mode `border`, or an input that is not square).
     """
-    recipe = document.get("pretrained_cfg", document)
-    size = image_size or _square(recipe.get("input_size", (3, 224, 224))[1:], "input_size")
-    mode = recipe.get("crop_mode") or "center"
+    config = document.get("pretrained_cfg", document)
+    size = image_size or _square(config.get("input_size", (3, 224, 224))[1:], "input_size")
+    mode = config.get("crop_mode") or "center"
     if mode not in ("center", "squash"):
-        raise CheckpointError(f"config.json says crop_mode {mode!r}; served are center and squash")
+        raise CheckpointError(f"config.json has crop_mode {mode!r}; supported are center and squash")
     return Preprocessing(
         size=size,
-        resize=math.floor(size / (recipe.get("crop_pct") or 0.875)),
+        resize=math.floor(size / (config.get("crop_pct") or 0.875)),
         mode="squash" if mode == "squash" else "shortest",
-        interpolation=_interpolation(recipe.get("interpolation", "bilinear")),
-        mean=_colour(recipe.get("mean", IMAGENET_MEAN)),
-        std=_colour(recipe.get("std", IMAGENET_STD)),
+        interpolation=_interpolation(config.get("interpolation", "bilinear")),
+        mean=_rgb(config.get("mean", IMAGENET_MEAN)),
+        std=_rgb(config.get("std", IMAGENET_STD)),
     )
 
 
 def from_hugging_face(document: Document, image_size: int | None = None) -> Preprocessing:
-    """A Hugging Face image processor on Pillow images. `document`: its `preprocessor_config.json`.
+    """Preprocessing of a Hugging Face image processor on Pillow images.
+
+    Args:
+        document: its `preprocessor_config.json`.
+        image_size: overrides the input size of the document.
 
     Raises:
-        CheckpointError: a processor, a rescaling or a shape that is not served.
+        CheckpointError: an unsupported processor, rescaling or shape.
     """
     kind = _processor(document)
-    said = {key: value for key, value in document.items() if value is not None}
-    recipe = _PROCESSORS[kind] | said
+    config = _PROCESSORS[kind] | {key: value for key, value in document.items() if value is not None}
     if (
-        not recipe["do_resize"]
-        or not recipe["do_rescale"]
-        or not math.isclose(recipe.get("rescale_factor", 1 / 255), 1 / 255)
+        not config["do_resize"]
+        or not config["do_rescale"]
+        or not math.isclose(config.get("rescale_factor", 1 / 255), 1 / 255)
     ):
-        raise CheckpointError("preprocessor_config.json does not resize, or does not rescale by 1/255; served are both")
-    squash, resize = _resize(recipe["size"], kind)
-    size = _side(recipe["crop_size"]) if recipe["do_center_crop"] else resize
-    if not squash and not recipe["do_center_crop"]:
-        raise CheckpointError("preprocessor_config.json resizes the shorter side and does not crop: not a square")
+        raise CheckpointError(
+            "preprocessor_config.json does not resize, or does not rescale by 1/255; both are required"
+        )
+    squash, resize = _resize(config["size"], kind)
+    size = _side(config["crop_size"]) if config["do_center_crop"] else resize
+    if not squash and not config["do_center_crop"]:
+        raise CheckpointError(
+            "preprocessor_config.json resizes the shorter side without a crop; only square inputs are supported"
+        )
     preprocessing = Preprocessing(
         size=size,
         resize=resize,
         mode="squash" if squash else "shortest",
-        interpolation=_interpolation(Image.Resampling(recipe["resample"]).name.lower()),
+        interpolation=_interpolation(Image.Resampling(config["resample"]).name.lower()),
         crop="floor",
-        mean=_colour(recipe["image_mean"]) if recipe["do_normalize"] else (0.0, 0.0, 0.0),
-        std=_colour(recipe["image_std"]) if recipe["do_normalize"] else (1.0, 1.0, 1.0),
+        mean=_rgb(config["image_mean"]) if config["do_normalize"] else (0.0, 0.0, 0.0),
+        std=_rgb(config["image_std"]) if config["do_normalize"] else (1.0, 1.0, 1.0),
     )
     return at_size(preprocessing, image_size or size)
 
 
-def assumed(architecture: str, image_size: int) -> Preprocessing:
-    """How timm evaluates most checkpoints of an architecture: for a bare file, whose own recipe is not known."""
+def default_preprocessing(architecture: str, image_size: int) -> Preprocessing:
+    """Preprocessing of most timm checkpoints of an architecture, for weights without a preprocessor config."""
     mean, std, crop = HALF, HALF, 0.9
     if "clip" in architecture:
         mean, std, crop = CLIP_MEAN, CLIP_STD, 1.0
@@ -104,7 +115,7 @@ def assumed(architecture: str, image_size: int) -> Preprocessing:
 
 
 def at_size(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
-    """The same recipe for another image size: the share that the crop keeps stays."""
+    """Preprocessing for another input size, at the same crop ratio."""
     if image_size == preprocessing.size:
         return preprocessing
     resize = round(image_size * preprocessing.resize / preprocessing.size)
@@ -116,11 +127,11 @@ def _processor(document: Document) -> str:
     for suffix in ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor"):
         if named.removesuffix(suffix) in _PROCESSORS:
             return str(named.removesuffix(suffix))
-    raise CheckpointError(f"preprocessor_config.json is for {named!r}; served are those of {', '.join(_PROCESSORS)}")
+    raise CheckpointError(f"preprocessor_config.json is for {named!r}; supported are those of {', '.join(_PROCESSORS)}")
 
 
 def _resize(size: Any, kind: str) -> tuple[bool, int]:
-    """Whether both sides are given, and the side."""
+    """(squash, length): squash if both sides are given."""
     if isinstance(size, int):
         return kind not in _SHORTEST_EDGE, size
     if "shortest_edge" in size and "longest_edge" not in size:
@@ -137,18 +148,18 @@ def _side(size: Any) -> int:
 def _square(sides: Any, key: str) -> int:
     height, width = sides
     if height != width:
-        raise CheckpointError(f"{key} is {height}×{width}; served are squares")
+        raise CheckpointError(f"{key} is {height}×{width}; only square inputs are supported")
     return int(height)
 
 
 def _interpolation(name: str) -> Interpolation:
-    if name not in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"):
-        raise CheckpointError(f"interpolation {name!r} is not one of Pillow's")
+    if name not in get_args(Interpolation):
+        raise CheckpointError(f"interpolation {name!r} is not one of {', '.join(get_args(Interpolation))}")
     return cast(Interpolation, name)
 
 
-def _colour(values: Any) -> Colour:
+def _rgb(values: Any) -> RGB:
     numbers = [float(value) for value in ([values] * 3 if isinstance(values, int | float) else values)]
     if len(numbers) != 3:
-        raise CheckpointError(f"mean and std have {len(numbers)} values; served are images of 3 channels")
+        raise CheckpointError(f"mean and std have {len(numbers)} values; expected are 3, one for each channel")
     return (numbers[0], numbers[1], numbers[2])

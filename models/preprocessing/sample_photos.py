@@ -1,4 +1,4 @@
-"""A few real images that are on this machine already, for checks that noise would pass too easily."""
+"""Sample photographs from installed packages, for parity checks that random noise would pass too easily."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,25 +13,25 @@ from .preprocess import Preprocessing
 _SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 
 
-def photographs(preprocessing: Preprocessing, count: int) -> tuple[NDArray[np.uint8], str]:
-    """uint8 (count, size, size, 3), crops of different places, and where they come from.
+def sample_pixels(preprocessing: Preprocessing, count: int) -> tuple[NDArray[np.uint8], str]:
+    """Preprocessed random crops of photographs, uint8 (count, size, size, 3), and their origin.
 
-    The photographs are those that scikit-learn and scikit-image bring along; without either, smooth random pictures.
+    The photographs ship with scikit-image or scikit-learn; without either, smooth random images are used.
     """
     pictures, origin = _pictures()
     generator = np.random.default_rng(0)
     return np.stack([preprocessing(_crop(pictures[i % len(pictures)], generator)) for i in range(count)]), origin
 
 
-def uncropped(sides: Sequence[tuple[int, int]]) -> tuple[list[Image.Image], str]:
-    """RGB photographs of these (width, height), cut from the middle or enlarged to fit, and where they come from."""
+def sample_images(sides: Sequence[tuple[int, int]]) -> tuple[list[Image.Image], str]:
+    """RGB photographs of the given (width, height), centre-cropped and scaled to fit, and their origin."""
     pictures, origin = _pictures()
     chosen = [pictures[index % len(pictures)] for index in range(len(sides))]
     return [ImageOps.fit(picture, size) for picture, size in zip(chosen, sides, strict=True)], origin
 
 
 def installed_photographs() -> tuple[dict[str, Image.Image], str]:
-    """RGB photographs by name, and the library that they come with: none where neither is installed."""
+    """RGB photographs by name, and the library they ship with; empty if neither library is installed."""
     if installed("skimage"):
         import skimage.data
 

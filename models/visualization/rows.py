@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config import TNTConfig
 from ..explain.attention_maps import uniform_distance
-from ..explain.receptive_field import reaches
+from ..explain.receptive_field import receptive_radii
 from . import panels
 from .panels import Floats
 from .subject import View
@@ -33,8 +33,8 @@ def attention(view: View, layer: int | None) -> list[Row]:
     config, explanation = view.subject.network.config, view.explanation
     reader = "all patches" if getattr(config, "pooling", "token") == "mean" else "the class token"
     rows = [*_maps(view, explanation.attention, layer, f"attention of\n{reader}")]
-    if explanation.inside:
-        rows += _maps(view, explanation.inside.attention, layer, "attention of words\nwithin their patches")
+    if explanation.inner:
+        rows += _maps(view, explanation.inner.attention, layer, "attention of words\nwithin their patches")
     return rows
 
 
@@ -55,9 +55,7 @@ def features(view: View, layer: int | None) -> list[Row]:
     """The channels that vary most, of the first, the middle and the last layer, or of one; of a TNT, words' too."""
     explanation = view.explanation
     chosen = [layer] if layer else sorted({1, (view.depth + 1) // 2, view.depth})
-    kinds = [("patches", explanation.features)] + (
-        [("words", explanation.inside.features)] if explanation.inside else []
-    )
+    kinds = [("patches", explanation.features)] + ([("words", explanation.inner.features)] if explanation.inner else [])
     return [
         Row([_image(view, f"layer {one}, {what}"), *_channels(array(maps[one - 1]))])
         for what, maps in kinds
@@ -127,11 +125,11 @@ def _heat(view: View, shares: Floats, title: str) -> Panel:
 
 
 def _distances(view: View) -> Panel:
-    config, inside = view.subject.network.config, view.explanation.inside
+    config, inner = view.subject.network.config, view.explanation.inner
     return lambda axes: panels.distances(
         axes,
         array(view.explanation.distance),
         uniform_distance(config.grid, config.patch_size),
-        reaches(view.depth),
-        array(inside.distance) if inside else None,
+        receptive_radii(view.depth),
+        array(inner.distance) if inner else None,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checkpoints.sources import onnx_file, served_name
 from ..explain.explain import Explanation, explain
-from ..explain.hooks import watching
+from ..explain.hooks import layer_hooks
 from ..networks.build import NormalizedNetwork, build
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
@@ -33,7 +33,8 @@ def random_network(architecture: str, seed: int = 0) -> tuple[ViT | TNT, Preproc
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = build(config)
-    return network.requires_grad_(False).eval(), preprocessor_configs.assumed(architecture, config.image_size)
+    preprocessing = preprocessor_configs.default_preprocessing(architecture, config.image_size)
+    return network.requires_grad_(False).eval(), preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Subject:
         """
         self.check_layer(layer)
         seen: list[Tensor] = []
-        with watching(self.network, tokens=lambda tokens: seen.append(tokens.mean(dim=1))):
+        with layer_hooks(self.network, tokens=lambda tokens: seen.append(tokens.mean(dim=1))):
             features = self.network.features(self.images(pixels))
         return features if layer is None else seen[layer - 1]
 

@@ -30,8 +30,8 @@ def numbers(view: View, method: str, layer: int | None) -> dict[str, Any]:
 
 def _attention(view: View, layer: int | None) -> dict[str, Any]:
     """(layers, heads, rows, columns)"""
-    inside = view.explanation.inside
-    words = {"words": _listed(_layers(inside.attention, layer))} if inside else {}
+    inner = view.explanation.inner
+    words = {"words": _listed(_layers(inner.attention, layer))} if inner else {}
     return {"layers": _numbered(view, layer), "values": _listed(_layers(view.explanation.attention, layer)), **words}
 
 
@@ -42,18 +42,18 @@ def _rollout(view: View, layer: int | None) -> dict[str, Any]:
 
 def _distance(view: View, layer: int | None) -> dict[str, Any]:
     """(layers, heads), in pixels; and what it is drawn beside."""
-    config, inside = view.subject.network.config, view.explanation.inside
+    config, inner = view.subject.network.config, view.explanation.inner
     return {
         "mean_px": _listed(view.explanation.distance),
         "uniform_px": round(uniform_distance(config.grid, config.patch_size), DIGITS),
         "resnet50_receptive_field_px": receptive_fields(resnet_blocks())[: view.depth],
-    } | ({"words_mean_px": _listed(inside.distance)} if inside else {})
+    } | ({"words_mean_px": _listed(inner.distance)} if inner else {})
 
 
 def _features(view: View, layer: int | None) -> dict[str, Any]:
     """The channels that vary most, by layer: which, and their maps."""
     explanation = view.explanation
-    kinds = {"patches": explanation.features} | ({"words": explanation.inside.features} if explanation.inside else {})
+    kinds = {"patches": explanation.features} | ({"words": explanation.inner.features} if explanation.inner else {})
     document: dict[str, Any] = {"layers": _numbered(view, layer)}
     for kind, maps in kinds.items():
         chosen = [(one, strongest(array(one))) for one in _layers(maps, layer)]

@@ -12,7 +12,7 @@ from PIL import Image
 from ...models.cpu import usable_cores
 from ...models.errors import ImageDecodeError
 from ...models.preprocessing.decode import decode, decode_pixels
-from ...models.preprocessing.images import Frame, resizable
+from ...models.preprocessing.images import InputImage, resizable_on_device
 from ...models.preprocessing.preprocess import Preprocessing
 from ..errors import RequestTooLarge, image_error
 from .results import Explanation
@@ -22,7 +22,7 @@ from .tasks import Task
 class Decoded(NamedTuple):
     """An image as the model takes it. Seconds of decoding, and of resizing and cropping here."""
 
-    frame: Frame
+    frame: InputImage
     decode_seconds: float = 0.0
     input_seconds: float = 0.0
 
@@ -64,7 +64,7 @@ class DecodePool:
             ImageError, RequestTooLarge: it cannot be decoded, or has too many pixels.
         """
         if not isinstance(image, bytes):
-            return Decoded(Frame(image))
+            return Decoded(InputImage(image))
         left = 0 if ready else self._left
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image, left)
 
@@ -79,19 +79,19 @@ class DecodePool:
     def _decode(self, image: bytes, left: int) -> Decoded:
         started = time.perf_counter()
         try:
-            upright = (decode_pixels if left else decode)(image, max_pixels=self._max_pixels, enough=self._enough)
+            upright = (decode_pixels if left else decode)(image, max_pixels=self._max_pixels, min_side=self._enough)
         except ImageDecodeError as error:
             raise image_error(error) from error
         decoded = time.perf_counter()
         try:
-            frame = self._leave(upright, left) if isinstance(upright, np.ndarray) else Frame(self._recipe(upright))
+            frame = self._leave(upright, left) if isinstance(upright, np.ndarray) else InputImage(self._recipe(upright))
         except ValueError as error:  # too large after the resize
             raise RequestTooLarge(str(error)) from error
         return Decoded(frame, decoded - started, time.perf_counter() - decoded)
 
-    def _leave(self, pixels: NDArray[np.uint8], left: int) -> Frame:
+    def _leave(self, pixels: NDArray[np.uint8], left: int) -> InputImage:
         height, width, _ = pixels.shape
-        if width * height > left or not resizable(width, height):
-            return Frame(self._recipe(Image.fromarray(pixels)))
+        if width * height > left or not resizable_on_device(width, height):
+            return InputImage(self._recipe(Image.fromarray(pixels)))
         self._recipe.placement(width, height)
-        return Frame(pixels, ready=False)
+        return InputImage(pixels, preprocessed=False)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Self, TypeVar, Unpack
 
 from ...models.preprocessing.decode import DEFAULT_MAX_PIXELS
-from ...models.preprocessing.images import DEFAULT_MAX_GPU_RESIZE_PIXELS, Frame, Pixels
+from ...models.preprocessing.images import DEFAULT_MAX_GPU_RESIZE_PIXELS, InputImage, Pixels
 from ..errors import DeadlineExceeded, NotReady, ServiceError, TaskNotSupported, raise_first_error
 from ..lifecycle import run_in_thread
 from ..observability.metrics import Metrics
@@ -268,7 +268,7 @@ class AsyncEngine:
             explanation=explanation,
         )
 
-    async def _infer(self, frame: Frame, task: Task, priority: int, deadline: float | None) -> Inference:
+    async def _infer(self, frame: InputImage, task: Task, priority: int, deadline: float | None) -> Inference:
         return await asyncio.wrap_future(self._instance.submit(frame, priority=priority, task=task, deadline=deadline))
 
     async def _output_of(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.onnx.model import OnnxModel
-from ...models.preprocessing.images import Frames, stacked
+from ...models.preprocessing.images import ImageBatch, stack_images
 from .runner import Runner, RunnerInfo
 from .tasks import Shape, Task
 
@@ -47,8 +47,8 @@ class OnnxRunner:
             buckets={Task.LOGITS: model.buckets} if model.buckets else {},
         )
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        return self._model.logits(stacked(frames)) if task == Task.LOGITS else self._plain.run(frames, task)
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        return self._model.logits(stack_images(frames)) if task == Task.LOGITS else self._plain.run(frames, task)
 
     @cached_property
     def _plain(self) -> Runner:

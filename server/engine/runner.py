@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.preprocessing.images import Frames
+from ...models.preprocessing.images import ImageBatch
 from ...models.preprocessing.preprocess import Preprocessing
 from .tasks import Shape, Task, max_result_bytes
 
@@ -78,7 +78,7 @@ class Runner(Protocol):
     @property
     def info(self) -> RunnerInfo: ...
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
         """B images -> (B, …), one result of the announced shape for each. `task` is announced too.
 
         All of them are `ready`, unless it has announced that it resizes.
@@ -97,7 +97,7 @@ class PipelinedRunner(Runner, Protocol):
     @property
     def depth(self) -> int: ...
 
-    def start(self, frames: Frames, task: Task) -> Any:
+    def start(self, frames: ImageBatch, task: Task) -> Any:
         """As `run`, but returns before it is done, with what `finish` takes."""
         ...
 
@@ -114,7 +114,7 @@ class SynchronousRunner:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def start(self, frames: Frames, task: Task) -> NDArray[np.float32]:
+    def start(self, frames: ImageBatch, task: Task) -> NDArray[np.float32]:
         return self._runner.run(frames, task)
 
     def finish(self, call: NDArray[np.float32]) -> NDArray[np.float32]:

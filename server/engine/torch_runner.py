@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...models.checkpoints.sources import Overrides
 from ...models.execution.compile_events import watch_triton
 from ...models.packages import installed
-from ...models.preprocessing.images import Frames
+from ...models.preprocessing.images import ImageBatch
 from .runner import RunnerInfo
 from .tasks import Task, result_shapes
 
@@ -55,27 +55,27 @@ class TorchRunner:
             choice=self._model.choice,
             results=result_shapes(self._model.config),
             buckets=dict.fromkeys((Task.LOGITS, Task.FEATURES), self._model.buckets) if self._model.buckets else {},
-            resizes=self._model.resizes,
+            resizes=self._model.resizes_on_device,
         )
         self._functions: dict[Task, Callable[[Any], Any]] = {
             Task.LOGITS: self._model.logits,
             Task.FEATURES: self._model.embeddings,
             Task.CLS_FEATURES: partial(self._model.embeddings, pooling="cls"),
             Task.MEAN_FEATURES: partial(self._model.embeddings, pooling="mean"),
-            Task.ATTENTION: partial(self._model.attended, method="attention"),
-            Task.ROLLOUT: partial(self._model.attended, method="rollout"),
+            Task.ATTENTION: partial(self._model.attention_maps, method="attention"),
+            Task.ROLLOUT: partial(self._model.attention_maps, method="rollout"),
         }
 
-        resize = self._model.resize  # its kernels are compiled now
+        resize = self._model.device_resize  # its kernels are compiled now
         self._staging = None
         if self._model.device.type == "cuda":
-            from ...models.execution.pinned_transfers import Staging
+            from ...models.execution.pinned_transfers import PinnedTransfers
 
-            self._staging = Staging(self._model.device, resize)
+            self._staging = PinnedTransfers(self._model.device, resize)
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
         """As Runner; frames need not be ready where the model resizes."""
-        result: NDArray[np.float32] = self._functions[task](self._model.gather(frames)).numpy(force=True)
+        result: NDArray[np.float32] = self._functions[task](self._model.preprocess_batch(frames)).numpy(force=True)
         return result
 
     @property
@@ -83,7 +83,7 @@ class TorchRunner:
         """As PipelinedRunner."""
         return 1 if self._staging is None else self._staging.depth
 
-    def start(self, frames: Frames, task: Task) -> Any:
+    def start(self, frames: ImageBatch, task: Task) -> Any:
         """As PipelinedRunner and `run`; on a CPU it is done then."""
         return self.run(frames, task) if self._staging is None else self._staging.start(self._functions[task], frames)
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.execution.compile_events import told
-from ...models.preprocessing.images import Frame
+from ...models.execution.compile_events import on_compile
+from ...models.preprocessing.images import InputImage
 from ..errors import InferenceFailed
 from ..observability.metrics import Metrics
 from .batcher import Batch, Batcher, Entry
@@ -55,7 +55,7 @@ class ModelInstance(Protocol):
         ...
 
     def submit(
-        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """A future of the image's result; ServiceError where there will be none.
 
@@ -106,7 +106,7 @@ class Worker:
         self._ended = 0.0
         self._max_delay = max_delay
         self._recorder = BatchRecorder(metrics or Metrics(), name, version)
-        self._batcher = Batcher[Frame | Errand, Any](self._recorder.dropped)
+        self._batcher = Batcher[InputImage | Errand, Any](self._recorder.dropped)
         self._thread = threading.Thread(target=self._work, name=f"model-{name}", daemon=True)
 
     def start(self) -> None:
@@ -132,7 +132,7 @@ class Worker:
         return len(self._batcher)
 
     def submit(
-        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """As ModelInstance; InferenceFailed where the model call raised."""
         return self._batcher.submit(frame, priority=priority, group=task, deadline=deadline)
@@ -184,7 +184,7 @@ class Worker:
             return None
         call = _Call(batch, Task(batch.entries[0].group), started)
         try:
-            with told(self._compiled):
+            with on_compile(self._compiled):
                 call.handle = self._runner.start([entry.payload for entry in batch.entries], call.task)
         except Exception as error:
             call.error = error

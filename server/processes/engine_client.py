@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from ...models.preprocessing.images import Frame
+from ...models.preprocessing.images import InputImage
 from ..engine.runner import RunnerInfo
 from ..engine.tasks import Shape, Task
 from ..engine.worker import Inference
@@ -69,7 +69,7 @@ class EngineConnection(asyncio.Protocol):
             _resolve(request.future, died)
 
     def submit(
-        self, model: int, frame: Frame, shape: Shape, *, priority: int, task: Task, deadline: float | None
+        self, model: int, frame: InputImage, shape: Shape, *, priority: int, task: Task, deadline: float | None
     ) -> "Future[Inference]":
         """Copy the image into a slot and send the request.
 
@@ -96,7 +96,7 @@ class EngineConnection(asyncio.Protocol):
             raise
         id = next(self._ids)
         pending = self._pending[id] = _PendingRequest(slot, shape)
-        request = Request(id, slot, model, height, width, frame.ready, Kind.RUN, priority, task, deadline or 0.0)
+        request = Request(id, slot, model, height, width, frame.preprocessed, Kind.RUN, priority, task, deadline or 0.0)
         self._transport.write(request.pack())
         pending.future.add_done_callback(lambda future: self._cancel(id) if future.cancelled() else None)
         return pending.future
@@ -166,7 +166,7 @@ class RemoteModel:
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
     def submit(
-        self, frame: Frame, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, frame: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """As `ModelInstance.submit`.
 

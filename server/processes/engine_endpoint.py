@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import cast
 
-from ...models.preprocessing.images import Frame
+from ...models.preprocessing.images import InputImage
 from ..engine.tasks import Task
 from ..engine.worker import Inference, Worker
 from ..errors import DeadlineExceeded
@@ -54,7 +54,7 @@ class EngineEndpoint(asyncio.Protocol):
 
     def _submit(self, request: Request) -> None:
         worker = self._workers[request.model]
-        image = Frame(self._slots.pixels(request.slot, request.height, request.width), bool(request.preprocessed))
+        image = InputImage(self._slots.pixels(request.slot, request.height, request.width), bool(request.preprocessed))
         future = worker.submit(
             image, priority=request.priority, task=Task(request.task), deadline=request.deadline or None
         )

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from tessella.models.preprocessing.images import Frames, stacked
+from tessella.models.preprocessing.images import ImageBatch, stack_images
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.engine.runner import RunnerInfo
 from tessella.server.engine.tasks import Task
@@ -45,8 +45,8 @@ class GatedRunner:
             pass
         return worker
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        pixels = stacked(frames)
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        pixels = stack_images(frames)
         self.batches.append(len(pixels))
         self.begun.release()
         assert self.gate.wait(30)

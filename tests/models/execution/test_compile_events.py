@@ -1,4 +1,4 @@
-"""What is compiled is told in the thread that serves, and nowhere else."""
+"""What is notify_compiled is on_compile in the thread that serves, and nowhere else."""
 
 import threading
 from types import SimpleNamespace
@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from tessella.models.execution.compile_events import compiled, told, watch_triton
+from tessella.models.execution.compile_events import notify_compiled, on_compile, watch_triton
 
 
 def test_only_the_thread_that_listens_is_told_and_only_while_it_does() -> None:
     heard: list[str] = []
-    compiled("before")
-    with told(heard.append):
-        compiled("inside")
-        thread = threading.Thread(target=compiled, args=("elsewhere",))
+    notify_compiled("before")
+    with on_compile(heard.append):
+        notify_compiled("inside")
+        thread = threading.Thread(target=notify_compiled, args=("elsewhere",))
         thread.start()
         thread.join()
-    compiled("after")
+    notify_compiled("after")
     assert heard == ["inside"]
 
 
@@ -28,7 +28,7 @@ def test_triton_tells_of_its_kernels_and_whoever_listened_before_still_hears(mon
     watch_triton()
     watch_triton()
     heard: list[str] = []
-    with told(heard.append):  # as triton's JITFunction calls it
+    with on_compile(heard.append):  # as triton's JITFunction calls it
         kernel = SimpleNamespace(module="tessella.kernels.triton.linear", name="linear_kernel")
         knobs.runtime.jit_post_compile_hook(
             key="k", repr="r", fn=kernel, compile={"key": "k"}, is_manual_warmup=False, already_compiled=False

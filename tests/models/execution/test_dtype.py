@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 )
 def test_bfloat16_must_be_worth_it(gain: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtypes, "has_bfloat16", lambda: True)
-    monkeypatch.setattr(dtypes, "bfloat16_gain", lambda network, size: gain)
+    monkeypatch.setattr(dtypes, "bfloat16_speedup", lambda network, size: gain)
     chosen, reason = choose_dtype("auto", nn.Identity(), 32, CPU)
     assert chosen == dtype
     assert f"{gain:.2f}" in reason
@@ -23,13 +23,13 @@ def test_bfloat16_must_be_worth_it(gain: float, dtype: torch.dtype, monkeypatch:
 
 def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtypes, "has_bfloat16", lambda: False)
-    monkeypatch.delattr(dtypes, "bfloat16_gain")
+    monkeypatch.delattr(dtypes, "bfloat16_speedup")
     assert choose_dtype("auto", nn.Identity(), 32, CPU)[0] == torch.float32
 
 
 def test_the_measurement_runs_both_and_leaves_the_network_alone() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).requires_grad_(False)
-    assert dtypes.bfloat16_gain(network, 8, passes=1) > 0
+    assert dtypes.bfloat16_speedup(network, 8, passes=1) > 0
     assert network[1].weight.dtype == torch.float32
 
 

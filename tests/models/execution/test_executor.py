@@ -12,7 +12,7 @@ from tessella.kernels.tuning import tables
 from tessella.models.config import ViTConfig
 from tessella.models.execution import executor
 from tessella.models.execution.cuda_graphs import BUCKETS, bucket_of
-from tessella.models.execution.executor import choose_backend, fused
+from tessella.models.execution.executor import choose_backend, make_executor
 from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, fold_vit
 from tessella.models.networks.vit import ViT
@@ -71,9 +71,9 @@ def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
     assert choose_backend("auto", hopper, torch.bfloat16)[0] == "triton"
     assert choose_backend("auto", hopper)[0] == "triton"
     assert choose_backend("auto", hopper, torch.float32) == ("torch", f"backend torch, as {reason}")
-    monkeypatch.setattr(executor, "_folded", lambda *_, **__: None)
+    monkeypatch.setattr(executor, "_fold", lambda *_, **__: None)
     network = ViT(ViTConfig(**SMALL))
-    made = executor.uncaptured(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
+    made = executor.make_factory(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
     assert made is not None
     assert made[1].implementation == "torch"
 
@@ -97,7 +97,7 @@ def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> Non
     network = ViT(ViTConfig(**SMALL)).eval()
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    run = fused(network, mean, std, dtype=torch.float32, device=CPU, options=Options(backend))
+    run = make_executor(network, mean, std, dtype=torch.float32, device=CPU, options=Options(backend))
     assert run is not None
     images = normalise(pixels, torch.tensor(mean), torch.tensor(std), torch.float32)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> Non
 
 
 def test_a_cpu_keeps_layer_norm_apart() -> None:
-    run = fused(
+    run = make_executor(
         ViT(ViTConfig(**SMALL)), (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU, options=Options("torch")
     )
     assert isinstance(run, FusedViT)
@@ -116,7 +116,7 @@ def test_a_cpu_keeps_layer_norm_apart() -> None:
 
 def test_a_pooling_without_folded_graph_runs_as_published() -> None:
     network = ViT(ViTConfig(**SMALL | {"pooling": "token_mean"}))
-    assert fused(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU) is None
+    assert make_executor(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU) is None
 
 
 def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
@@ -137,8 +137,8 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
 
 
 def test_our_kernels_refuse_a_pooling_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "fused", lambda *_, **__: None)
-    with pytest.raises(ValueError, match="digits-vit pools in a way that the Triton kernels do not support"):
+    monkeypatch.setattr(executor, "make_executor", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="digits-vit pools in a way that our kernels do not have"):
         load_model("digits-vit", backend="triton", dtype="float32")
 
 
@@ -165,6 +165,6 @@ def test_the_gpus_table_may_name_other_buckets(monkeypatch: pytest.MonkeyPatch) 
         raise AssertionError("nothing is captured before it is needed")
 
     with assume_gpu(gpu):
-        assert executor.Captured(run, Options(), 16, CPU).buckets == BUCKETS
+        assert executor.CudaGraphExecutor(run, Options(), 16, CPU).buckets == BUCKETS
         table.buckets = [1, 3, 24]
-        assert executor.Captured(run, Options(), 16, CPU).buckets == (1, 3, 24)
+        assert executor.CudaGraphExecutor(run, Options(), 16, CPU).buckets == (1, 3, 24)

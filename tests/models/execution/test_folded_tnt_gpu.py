@@ -9,8 +9,8 @@ from tessella.kernels import tnt_ops
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig
-from tessella.models.execution.cuda_graphs import Graphs
-from tessella.models.execution.executor import fused
+from tessella.models.execution.cuda_graphs import CudaGraphs
+from tessella.models.execution.executor import make_executor
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.networks.tnt import TNT
@@ -70,7 +70,7 @@ def test_the_network_errs_no_more_than_pytorchs(config: TNTConfig, dtype: torch.
 def test_graphs_replay_what_ran(batch: int) -> None:
     network, pixels = network_of(S), pixels_for(S, batch)
     options = Options("triton")
-    run = fused(network, HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=options)
+    run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=options)
     graph = fold_tnt(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():
         assert run is not None
@@ -90,7 +90,7 @@ def test_words_beside_the_tokens_are_the_same_words_captured_or_not(config: TNTC
         )
         expected = ahead(pixels)
         assert torch.equal(beside(pixels), expected)
-        graphs = Graphs(
+        graphs = CudaGraphs(
             lambda: FusedTNT(graph, Options("triton", workspace=Workspace()), order="overlapped"),
             config.image_size,
             torch.device("cuda", 0),

@@ -12,7 +12,7 @@ from tessella.kernels.tuning import tables
 from tessella.kernels.weights import InnerWeights
 from tessella.models.config import TNTConfig
 from tessella.models.execution import folded_tnt
-from tessella.models.execution.folded_tnt import WORDS, FusedTNT
+from tessella.models.execution.folded_tnt import ORDER_KEY, FusedTNT
 from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
@@ -82,7 +82,7 @@ def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPa
     options = Options("triton", workspace=Workspace())
     ahead = FusedTNT(graph, options)(pixels).clone()
     monkeypatch.setattr(
-        tables, "measured_choice", lambda gpu, name, rows, *_: "overlapped" if (name, rows) == (WORDS, 10) else None
+        tables, "measured_choice", lambda gpu, name, rows, *_: "overlapped" if (name, rows) == (ORDER_KEY, 10) else None
     )
     parts: list[tuple[int, int]] = []
     run = tnt_ops.tnt_inner_part

@@ -10,7 +10,7 @@ from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.resize_plan import Crop
 from tessella.models.config import ViTConfig
-from tessella.models.execution.executor import Captured, fused
+from tessella.models.execution.executor import CudaGraphExecutor, make_executor
 from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.vit import ViT
@@ -64,7 +64,7 @@ def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, Any], dtype: 
 def test_graphs_replay_what_ran(batch: int) -> None:
     network, pixels = network_of(), pixels_for(batch)
     device = torch.device("cuda", 0)
-    run = fused(network, HALF, HALF, dtype=torch.bfloat16, device=device, options=Options("triton"))
+    run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=device, options=Options("triton"))
     graph = fold_vit(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():
         assert run is not None
@@ -87,10 +87,10 @@ def test_an_image_does_not_see_its_neighbours() -> None:
 def test_nothing_compiles_after_ready() -> None:
     import triton
 
-    run = fused(
+    run = make_executor(
         network_of(), HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=Options("triton")
     )
-    assert isinstance(run, Captured)
+    assert isinstance(run, CudaGraphExecutor)
     with torch.inference_mode():
         run.prepare([1, 8])
         compiled: list[object] = []

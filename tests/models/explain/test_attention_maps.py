@@ -6,7 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tessella.models.explain.attention_maps import Rollout, attention_weights, mean_distance, read_out, uniform_distance
+from tessella.models.explain.attention_maps import (
+    Rollout,
+    attention_weights,
+    mean_distance,
+    pooled_attention,
+    uniform_distance,
+)
 from tessella.models.networks.layers import Attention
 
 
@@ -30,9 +36,10 @@ def test_weights_times_values_are_the_modules_own_output(qk_norm: bool) -> None:
 
 def test_the_class_tokens_row_without_the_prefix_or_the_mean_of_patches_rows() -> None:
     weights = some_weights(3, 7, 7)
-    assert torch.equal(read_out(weights, 3, mean=False), weights[:, 0, 3:])
+    assert torch.equal(pooled_attention(weights, 3, mean=False), weights[:, 0, 3:])
     assert torch.allclose(
-        read_out(weights, 3, mean=True), torch.stack([weights[:, row, 3:] for row in range(3, 7)]).sum(dim=0) / 4
+        pooled_attention(weights, 3, mean=True),
+        torch.stack([weights[:, row, 3:] for row in range(3, 7)]).sum(dim=0) / 4,
     )
 
 

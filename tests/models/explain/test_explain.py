@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tessella.models.checkpoints.convert import translate
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.execution.classifier import PART
-from tessella.models.explain.explain import Method, explain, maps
+from tessella.models.execution.classifier import ATTENTION_BATCH_SIZE
+from tessella.models.explain.explain import Method, attention_maps, explain
 from tessella.models.networks.build import build_with_weights
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
@@ -94,23 +94,23 @@ def test_everything_agrees_with_timms_own_attention(pair: Pair) -> None:
 
 def test_of_a_tnt_the_words_too(pair: Pair) -> None:
     pair.run()
-    inside = explain(pair.ours, pair.image).inside
+    inner = explain(pair.ours, pair.image).inner
     if not isinstance(pair.config, TNTConfig):
-        assert inside is None
+        assert inner is None
         return
-    assert inside is not None
+    assert inner is not None
     words = torch.stack(pair.inner)  # (L, P, h, W, W)
     for layer, head, patch, word in ((0, 0, 0, 0), (2, 3, 6, 9), (1, 2, 15, 15)):
         row, column = (4 * (patch // 4) + word // 4, 4 * (patch % 4) + word % 4)
         expected = words[layer, patch, head, :, word].mean()
-        assert float(inside.attention[layer, head, row, column]) == pytest.approx(float(expected), abs=1e-12)
-    assert inside.features.shape == (3, pair.config.inner_dim, 16, 16)
-    assert inside.distance.shape == (3, pair.config.inner_heads)
+        assert float(inner.attention[layer, head, row, column]) == pytest.approx(float(expected), abs=1e-12)
+    assert inner.features.shape == (3, pair.config.inner_dim, 16, 16)
+    assert inner.distance.shape == (3, pair.config.inner_heads)
 
 
 def test_many_images_at_once_are_each_as_alone(pair: Pair) -> None:
     images = torch.stack([pair.image, pair.image.flip(-1), 2 * pair.image])
-    reads, flows = maps(pair.ours, images, "attention"), maps(pair.ours, images, "rollout")
+    reads, flows = attention_maps(pair.ours, images, "attention"), attention_maps(pair.ours, images, "rollout")
     for place, image in enumerate(images):
         alone = explain(pair.ours, image)
         assert torch.allclose(reads[place], alone.attention.mean(dim=1).float(), rtol=0, atol=1e-7)
@@ -119,11 +119,11 @@ def test_many_images_at_once_are_each_as_alone(pair: Pair) -> None:
 
 def test_a_classifier_tells_it_of_any_number_of_images() -> None:
     model = load_model("digits-tnt", dtype="float32")
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * PART + 1, 24, 24, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * ATTENTION_BATCH_SIZE + 1, 24, 24, 3), dtype=np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
     for method in get_args(Method):
-        expected = maps(load_network("digits-tnt"), images, method)
-        assert torch.allclose(model.attended(pixels, method), expected, atol=1e-5)
+        expected = attention_maps(load_network("digits-tnt"), images, method)
+        assert torch.allclose(model.attention_maps(pixels, method), expected, atol=1e-5)
 
 
 def test_the_network_is_left_as_it_was(pair: Pair) -> None:
@@ -162,7 +162,7 @@ def test_words_features_lie_where_their_pixels_do() -> None:
     image = torch.randn(3, 16, 16)
     changed = image.clone()
     changed[:, 8:, :8] = 0  # the lower left patch
-    before, after = (explain(network, one).inside for one in (image, changed))
+    before, after = (explain(network, one).inner for one in (image, changed))
     assert before is not None
     assert after is not None
     moved = (before.features - after.features).abs().amax(dim=(0, 1)) > 0

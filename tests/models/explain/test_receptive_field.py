@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tessella.benchmarks import timm_import  # noqa: F401  torchvision too
-from tessella.models.explain.receptive_field import Window, reaches, receptive_fields, resnet_blocks
+from tessella.models.explain.receptive_field import Window, receptive_fields, receptive_radii, resnet_blocks
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def test_the_gradient_of_one_unit_spans_the_receptive_field(resnet: nn.Module, b
 def test_there_are_sixteen_blocks_and_half_a_field_is_a_distance() -> None:
     fields = receptive_fields(resnet_blocks())
     assert len(fields) == 16
-    assert reaches(12) == [(side - 1) / 2 for side in fields[:12]]
-    assert len(reaches(24)) == 16
+    assert receptive_radii(12) == [(side - 1) / 2 for side in fields[:12]]
+    assert len(receptive_radii(24)) == 16
 
 
 def test_one_window_sees_its_kernel_and_strides_multiply() -> None:

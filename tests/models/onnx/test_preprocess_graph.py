@@ -69,7 +69,7 @@ def test_pixels_are_those_of_pillow(recipe: Preprocessing) -> None:
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_surrounded_pixels_pass_unchanged(recipe: Preprocessing) -> None:
     images = pixels(32, 3).numpy()
-    assert np.array_equal(resizer(recipe).run(None, {"images": recipe.surround(images)})[0], images)
+    assert np.array_equal(resizer(recipe).run(None, {"images": recipe.uncrop(images)})[0], images)
 
 
 def test_our_own_runner_serves_such_a_file(file: Path) -> None:

@@ -109,7 +109,7 @@ def test_the_pixel_limit_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "enough", "expected"),
+    ("size", "min_side", "expected"),
     [
         ((1024, 768), None, (1024, 768)),
         ((1024, 768), 248, (384, 288)),
@@ -119,11 +119,11 @@ def test_the_pixel_limit_is_the_callers() -> None:
     ],
 )
 def test_a_large_jpeg_is_decoded_smaller_only_where_that_is_asked_for_and_halves_it(
-    size: tuple[int, int], enough: int | None, expected: tuple[int, int]
+    size: tuple[int, int], min_side: int | None, expected: tuple[int, int]
 ) -> None:
     image = pictures.gradient().resize(size)
-    smaller = decode(pictures.encode(image, "JPEG", quality=95), enough=enough)
+    smaller = decode(pictures.encode(image, "JPEG", quality=95), min_side=min_side)
     assert smaller.size == expected
     off = np.abs(np.asarray(smaller, np.int16) - np.asarray(image.resize(expected), np.int16))
     assert off.mean() < 2
-    assert decode(pictures.encode(image), enough=enough).size == size  # a PNG has no smaller form
+    assert decode(pictures.encode(image), min_side=min_side).size == size  # a PNG has no smaller form

@@ -1,4 +1,4 @@
-"""Frames resized by the device are what the recipe makes of them, byte for byte; in Triton's interpreter here."""
+"""ImageBatch resized by the device are what the recipe makes of them, byte for byte; in Triton's interpreter here."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,15 @@ from PIL import Image
 from tessella.kernels.options import Options
 from tessella.models.preprocessing import gpu_resize
 from tessella.models.preprocessing.gpu_resize import DeviceResize
-from tessella.models.preprocessing.images import LARGEST_SIDE, Frame, all_ready, ready_pixels, resizable
+from tessella.models.preprocessing.images import (
+    MAX_DEVICE_RESIZE_SIDE,
+    InputImage,
+    all_preprocessed,
+    preprocessed_pixels,
+    resizable_on_device,
+)
 from tessella.models.preprocessing.preprocess import Preprocessing
-from tessella.models.preprocessing.preprocessor_configs import assumed, from_hugging_face, from_timm
+from tessella.models.preprocessing.preprocessor_configs import default_preprocessing, from_hugging_face, from_timm
 from tessella.models.registry import describe, load_model
 
 TRITON, TORCH = Options("triton"), Options("torch")
@@ -36,7 +42,7 @@ def photographs(count: int, largest: int, seed: int = 0) -> list[NDArray[np.uint
 @pytest.mark.parametrize("name", RECIPES)
 def test_many_sizes_at_once(name: str) -> None:
     recipe, images = RECIPES[name], photographs(60, 150, seed=len(name))
-    frames = [Frame(image, ready=False) for image in images]
+    frames = [InputImage(image, preprocessed=False) for image in images]
     found = DeviceResize(recipe, CPU, TORCH)(frames).numpy()
     for image, pixels in zip(images, found, strict=True):
         assert np.array_equal(pixels, recipe(Image.fromarray(image))), image.shape
@@ -53,13 +59,13 @@ def test_many_sizes_at_once(name: str) -> None:
         from_timm({"input_size": (3, 384, 384), "crop_pct": 1.0, "interpolation": "bilinear", "crop_mode": "squash"}),
         from_hugging_face({"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}}),
         from_hugging_face({"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, "resample": 3}),
-        assumed("vit_base_patch14_dinov2", 518),
+        default_preprocessing("vit_base_patch14_dinov2", 518),
     ],
     ids=["digits-vit", "digits-tnt", "timm", "squash", "vit", "bit", "dinov2"],
 )
 def test_the_recipes_of_checkpoints(recipe: Preprocessing) -> None:
     images = [image for image in photographs(12, 700, seed=5) if min(image.shape[:2]) > 3]
-    found = DeviceResize(recipe, CPU, TORCH)([Frame(image, ready=False) for image in images]).numpy()
+    found = DeviceResize(recipe, CPU, TORCH)([InputImage(image, preprocessed=False) for image in images]).numpy()
     for image, pixels in zip(images, found, strict=True):
         assert np.array_equal(pixels, recipe(Image.fromarray(image))), image.shape
 
@@ -67,29 +73,29 @@ def test_the_recipes_of_checkpoints(recipe: Preprocessing) -> None:
 @pytest.mark.parametrize("options", [TORCH, TRITON], ids=["torch", "triton"])
 def test_frames_that_are_ready_stay_as_they_are_among_others(options: Options) -> None:
     recipe = RECIPES["timm"]
-    frames = [Frame(image, ready=False) for image in photographs(4, 90)]
-    ready = [Frame(recipe(Image.fromarray(frame.pixels))) for frame in frames]
+    frames = [InputImage(image, preprocessed=False) for image in photographs(4, 90)]
+    ready = [InputImage(recipe(Image.fromarray(frame.pixels))) for frame in frames]
     mixed = [frames[0], ready[1], ready[2], frames[3]]
-    assert np.array_equal(DeviceResize(recipe, CPU, options)(mixed).numpy(), np.stack(ready_pixels(ready)))
+    assert np.array_equal(DeviceResize(recipe, CPU, options)(mixed).numpy(), np.stack(preprocessed_pixels(ready)))
 
 
 def test_frames_need_not_lie_in_one_piece() -> None:
     (image,) = photographs(1, 90, seed=3)
     mirrored = image[:, ::-1]
-    found = DeviceResize(RECIPES["odd"], CPU, TORCH)([Frame(mirrored, ready=False)])[0]
+    found = DeviceResize(RECIPES["odd"], CPU, TORCH)([InputImage(mirrored, preprocessed=False)])[0]
     assert np.array_equal(found.numpy(), RECIPES["odd"](Image.fromarray(mirrored.copy())))
 
 
 def test_a_batch_of_much_arrives_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_resize, "PART_BYTES", 30_000)
+    monkeypatch.setattr(gpu_resize, "MAX_PACKED_BYTES", 30_000)
     recipe, images = RECIPES["timm"], photographs(20, 120, seed=1)
     resize = DeviceResize(recipe, CPU, TORCH)
-    frames = [Frame(image, ready=False) for image in images]
-    parcels = resize.parcels(frames)
-    assert [frame for parcel in parcels for frame in parcel.frames] == frames
-    assert len(parcels) > 5
-    for parcel in parcels:
-        assert len(parcel.frames) == 1 or max(parcel.plan.bytes, parcel.plan.scratch) <= 30_000
+    frames = [InputImage(image, preprocessed=False) for image in images]
+    pack = resize.pack(frames)
+    assert [frame for packed in pack for frame in packed.images] == frames
+    assert len(pack) > 5
+    for packed in pack:
+        assert len(packed.images) == 1 or max(packed.plan.bytes, packed.plan.scratch) <= 30_000
     expected = np.stack([recipe(Image.fromarray(image)) for image in images])
     assert np.array_equal(resize(frames).numpy(), expected)
 
@@ -97,44 +103,46 @@ def test_a_batch_of_much_arrives_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_no_frame_of_the_network_is_refused() -> None:
     resize = DeviceResize(RECIPES["timm"], CPU, TORCH)
     for frame, complaint in (
-        (Frame(np.zeros((32, 31, 3), np.uint8)), r"\(32, 32, 3\) of a frame that is ready, got 32 × 31 × 3"),
-        (Frame(np.zeros((8, 8), np.uint8), ready=False), "got uint8 of 8 × 8"),
-        (Frame(np.zeros((0, 8, 3), np.uint8), ready=False), "8×0 pixels has nothing to be resized"),
-        (Frame(np.zeros((1, 60_000, 3), np.uint8), ready=False), "less extreme aspect ratio"),
+        (InputImage(np.zeros((32, 31, 3), np.uint8)), r"\(32, 32, 3\) of a preprocessed image, got 32 × 31 × 3"),
+        (InputImage(np.zeros((8, 8), np.uint8), preprocessed=False), "got uint8 of 8 × 8"),
+        (InputImage(np.zeros((0, 8, 3), np.uint8), preprocessed=False), "8×0 pixels cannot be resized"),
+        (InputImage(np.zeros((1, 60_000, 3), np.uint8), preprocessed=False), "less extreme aspect ratio"),
     ):
         with pytest.raises(ValueError, match=complaint):
             resize([frame])
     with pytest.raises(ValueError, match="at least one"):
         resize([])
-    with pytest.raises(ValueError, match=r"'lanczos' .* on a device there are bilinear and bicubic"):
+    with pytest.raises(ValueError, match=r"'lanczos' is not available on the device, which has bilinear and bicubic"):
         DeviceResize(Preprocessing(size=8, resize=8, interpolation="lanczos"), CPU)
 
 
 def test_which_frames_may_be_handed_over() -> None:
-    assert resizable(12_000, 6_900)
-    assert resizable(1, LARGEST_SIDE)
-    assert not resizable(12_000, 7_000)
-    assert not resizable(1, LARGEST_SIDE + 1)
+    assert resizable_on_device(12_000, 6_900)
+    assert resizable_on_device(1, MAX_DEVICE_RESIZE_SIDE)
+    assert not resizable_on_device(12_000, 7_000)
+    assert not resizable_on_device(1, MAX_DEVICE_RESIZE_SIDE + 1)
 
 
 def test_a_batch_that_is_ready_has_one_shape() -> None:
-    frames = [Frame(np.full((2, 2, 3), index, np.uint8)) for index in range(3)]
-    assert all_ready(frames)
-    assert np.array_equal(np.stack(ready_pixels(frames)), np.stack(ready_pixels(np.stack(ready_pixels(frames)))))
+    frames = [InputImage(np.full((2, 2, 3), index, np.uint8)) for index in range(3)]
+    assert all_preprocessed(frames)
+    assert np.array_equal(
+        np.stack(preprocessed_pixels(frames)), np.stack(preprocessed_pixels(np.stack(preprocessed_pixels(frames))))
+    )
     with pytest.raises(ValueError, match=r"one shape, got 2: \(1, 1, 3\), \(2, 2, 3\)"):
-        ready_pixels([*frames, Frame(np.zeros((1, 1, 3), np.uint8))])
+        preprocessed_pixels([*frames, InputImage(np.zeros((1, 1, 3), np.uint8))])
 
 
 @pytest.mark.parametrize("name", ["digits-vit", "digits-tnt"])
 def test_a_classifier_gathers_frames_of_any_size(name: str) -> None:
     ours, plain = load_model(name, backend="triton", dtype="float32"), load_model(name, backend="torch")
-    assert (ours.resizes, plain.resizes, plain.resize) == (True, False, None)
+    assert (ours.resizes_on_device, plain.resizes_on_device, plain.device_resize) == (True, False, None)
     images = photographs(3, 60)
-    ready = [Frame(ours.preprocess(Image.fromarray(image))) for image in images]
-    mixed = [ready[0], *(Frame(image, ready=False) for image in images[1:])]
-    expected = np.stack(ready_pixels(ready))
+    ready = [InputImage(ours.preprocess(Image.fromarray(image))) for image in images]
+    mixed = [ready[0], *(InputImage(image, preprocessed=False) for image in images[1:])]
+    expected = np.stack(preprocessed_pixels(ready))
     for batch in (mixed, ready, expected):
-        assert np.array_equal(ours.gather(batch).numpy(), expected)
-    assert np.array_equal(plain.gather(ready).numpy(), expected)
-    with pytest.raises(ValueError, match=f"{name} does not resize: it takes frames that are ready"):
-        plain.gather(mixed)
+        assert np.array_equal(ours.preprocess_batch(batch).numpy(), expected)
+    assert np.array_equal(plain.preprocess_batch(ready).numpy(), expected)
+    with pytest.raises(ValueError, match=f"{name} does not resize on its device"):
+        plain.preprocess_batch(mixed)

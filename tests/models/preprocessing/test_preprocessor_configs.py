@@ -13,7 +13,12 @@ from tessella.benchmarks import timm_import  # noqa: F401
 from tessella.kernels.reference import normalise
 from tessella.models.errors import CheckpointError
 from tessella.models.preprocessing.preprocess import Preprocessing
-from tessella.models.preprocessing.preprocessor_configs import assumed, at_size, from_hugging_face, from_timm
+from tessella.models.preprocessing.preprocessor_configs import (
+    at_size,
+    default_preprocessing,
+    from_hugging_face,
+    from_timm,
+)
 
 
 def _photographs() -> dict[str, Image.Image]:
@@ -141,19 +146,19 @@ def test_another_size_keeps_the_share_that_the_crop_keeps() -> None:
     ],
 )
 def test_what_is_assumed_of_a_bare_file(architecture: str, mean: float, resize: int) -> None:
-    recipe = assumed(architecture, 224)
+    recipe = default_preprocessing(architecture, 224)
     assert (recipe.mean[0], recipe.resize) == (mean, resize)
 
 
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        ({"image_processor_type": "MaskFormerImageProcessor"}, r"is for 'MaskFormerImageProcessor'; served are"),
+        ({"image_processor_type": "MaskFormerImageProcessor"}, r"is for 'MaskFormerImageProcessor'; supported are"),
         ({"do_rescale": False}, "does not rescale by 1/255"),
         ({"rescale_factor": 0.5}, "does not rescale by 1/255"),
-        ({"size": {"height": 224, "width": 448}}, "size is 224×448; served are squares"),
-        ({"size": {"shortest_edge": 224}}, "does not crop: not a square"),
-        ({"image_mean": [0.5]}, "have 1 values; served are images of 3 channels"),
+        ({"size": {"height": 224, "width": 448}}, "size is 224×448; only square inputs"),
+        ({"size": {"shortest_edge": 224}}, "shorter side without a crop; only square inputs"),
+        ({"image_mean": [0.5]}, "have 1 values; expected are 3, one for each channel"),
     ],
 )
 def test_hugging_face_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:
@@ -164,9 +169,9 @@ def test_hugging_face_recipes_that_are_not_served(document: dict[str, Any], comp
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        ({"crop_mode": "border"}, r"crop_mode 'border'; served are center and squash"),
-        ({"input_size": (3, 224, 448)}, "input_size is 224×448; served are squares"),
-        ({"interpolation": "random"}, "'random' is not one of Pillow's"),
+        ({"crop_mode": "border"}, r"crop_mode 'border'; supported are center and squash"),
+        ({"input_size": (3, 224, 448)}, "input_size is 224×448; only square inputs"),
+        ({"interpolation": "random"}, "'random' is not one of nearest, bilinear"),
     ],
 )
 def test_timm_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tessella.models.preprocessing.decode import decode
-from tessella.models.preprocessing.images import LARGEST_SIDE, Frame, Frames
+from tessella.models.preprocessing.images import MAX_DEVICE_RESIZE_SIDE, ImageBatch, InputImage
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.engine.decode_pool import DecodePool
 from tessella.server.engine.engine import AsyncEngine
@@ -47,13 +47,15 @@ class ResizingRunner(GatedRunner):
         super().__init__()
         self.seen: list[tuple[tuple[int, ...], bool]] = []
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
         self.begun.release()
         assert self.gate.wait(30)
         if isinstance(frames, np.ndarray):  # warm-up
             return frames.astype(np.float32)
-        self.seen += [(frame.pixels.shape, frame.ready) for frame in frames]
-        return np.stack([f.pixels if f.ready else RECIPE(Image.fromarray(f.pixels)) for f in frames]).astype(np.float32)
+        self.seen += [(frame.pixels.shape, frame.preprocessed) for frame in frames]
+        return np.stack([f.pixels if f.preprocessed else RECIPE(Image.fromarray(f.pixels)) for f in frames]).astype(
+            np.float32
+        )
 
 
 def answer(worker: Worker, image: bytes | NDArray[np.uint8], most: int) -> NDArray[np.float32]:
@@ -90,7 +92,7 @@ def test_an_image_is_left_to_the_model_up_to_a_size(
 
 def test_an_image_that_is_too_long_for_the_model_is_not_left_to_it() -> None:
     runner = ResizingRunner()
-    answer(runner.worker(4), pictures.encode(Image.new("RGB", (LARGEST_SIDE + 1, 40))), 10**7)
+    answer(runner.worker(4), pictures.encode(Image.new("RGB", (MAX_DEVICE_RESIZE_SIDE + 1, 40))), 10**7)
     assert runner.seen == [((SIDE, SIDE, 3), True)]
 
 
@@ -120,7 +122,7 @@ def test_nothing_is_left_to_the_model_where_its_view_is_to_be_drawn() -> None:
         decoders = DecodePool(RECIPE, "resizing", 1, MOST, left=MOST)
         frames = [(await decoders.frame(SMALL_PNG, ready=ready)).frame for ready in (False, True)]
         decoders.close()
-        assert [(frame.pixels.shape, frame.ready) for frame in frames] == [
+        assert [(frame.pixels.shape, frame.preprocessed) for frame in frames] == [
             ((40, 60, 3), False),
             ((SIDE, SIDE, 3), True),
         ]
@@ -135,7 +137,7 @@ def test_images_of_several_sizes_cross_a_socket_into_one_batch() -> None:
     slot_bytes = runner.info.slot_bytes(MOST)
     assert slot_bytes == max(3 * MOST, 4 * SIDE * SIDE * 3)
     images = [pictures.gradient(width, height) for width, height in ((60, 40), (33, 57), (9, 8), (8, 8))]
-    frames = [Frame(np.asarray(image), ready=False) for image in images] + [Frame(RECIPE(images[0]))]
+    frames = [InputImage(np.asarray(image), preprocessed=False) for image in images] + [InputImage(RECIPE(images[0]))]
 
     async def ask() -> list[Inference]:
         memory = create_memory_file(8 * slot_bytes)
@@ -148,7 +150,7 @@ def test_images_of_several_sizes_cross_a_socket_into_one_batch() -> None:
         model.attach(0, connection, 0)
         for _ in range(9):  # none of them keeps its slot
             with pytest.raises(ValueError, match="a slot has"):
-                model.submit(Frame(np.zeros((MOST, 2, 3), np.uint8), ready=False))
+                model.submit(InputImage(np.zeros((MOST, 2, 3), np.uint8), preprocessed=False))
         runner.gate.clear()
         first = asyncio.wrap_future(model.submit(frames[0]))
         await asyncio.to_thread(runner.begun.acquire)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig, ViTConfig
-from tessella.models.explain.explain import Method, maps
+from tessella.models.explain.explain import Method, attention_maps
 from tessella.models.onnx.export import Wishes, export
 from tessella.models.preprocessing.decode import decode
 from tessella.models.registry import load_model, load_network
@@ -58,7 +58,7 @@ def expected(name: str, task: Task) -> NDArray[np.float32]:
         network = load_network(name)
         mean, std = torch.tensor(model.preprocessing.mean), torch.tensor(model.preprocessing.std)
         images = normalise(torch.from_numpy(pixels), mean, std, torch.float32)
-        return maps(network, images, ATTENDED[task]).numpy()
+        return attention_maps(network, images, ATTENDED[task]).numpy()
     values: NDArray[np.float32] = (
         model.logits(pixels) if task == Task.LOGITS else model.embeddings(pixels, POOLINGS[task])
     ).numpy()

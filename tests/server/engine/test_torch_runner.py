@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tessella.models.preprocessing.images import Frame
+from tessella.models.preprocessing.images import InputImage
 from tessella.server.engine.engine import AsyncEngine
 from tessella.server.engine.tasks import Task
 from tessella.server.engine.torch_runner import TorchRunner
@@ -26,8 +26,8 @@ def test_frames_of_any_size_have_the_answers_of_prepared_ones(checkpoint: str) -
     runner, plain = TorchRunner(checkpoint, backend="triton", dtype="float32"), TorchRunner(checkpoint, backend="torch")
     assert (runner.info.resizes, plain.info.resizes) == (True, False)
     images = [pictures.gradient(width, height) for width, height in ((60, 41), (33, 90))]
-    ready = [Frame(runner.info.preprocessing(image)) for image in images]
-    mixed = [ready[0], Frame(np.asarray(images[1]), ready=False)]
+    ready = [InputImage(runner.info.preprocessing(image)) for image in images]
+    mixed = [ready[0], InputImage(np.asarray(images[1]), preprocessed=False)]
     for task in (Task.LOGITS, Task.ATTENTION):
         expected = runner.run(np.stack([frame.pixels for frame in ready]), task)
         for frames in (mixed, ready):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tessella.models.execution.compile_events import compiled
-from tessella.models.preprocessing.images import Frame, Frames
+from tessella.models.execution.compile_events import notify_compiled
+from tessella.models.preprocessing.images import ImageBatch, InputImage
 from tessella.server.engine.runner import Runner
 from tessella.server.engine.tasks import Task
 from tessella.server.engine.worker import Worker
@@ -25,11 +25,11 @@ def test_an_errand_waits_for_the_images_before_it_and_not_for_those_after() -> N
     worker = runner.worker(8)
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     runner.gate.clear()
-    running = worker.submit(Frame(image))
+    running = worker.submit(InputImage(image))
     assert runner.begun.acquire(timeout=30)
-    before = [worker.submit(Frame(image)), worker.submit(Frame(image))]
+    before = [worker.submit(InputImage(image)), worker.submit(InputImage(image))]
     errand = worker.run_exclusive(shape_of_a_call)
-    after = worker.submit(Frame(image))
+    after = worker.submit(InputImage(image))
     runner.gate.set()
     assert errand.result(30) == (3, 256)
     assert [future.result(30).batch_size for future in (running, *before, after)] == [1, 2, 2, 1]
@@ -40,7 +40,7 @@ def test_an_errand_waits_for_the_images_before_it_and_not_for_those_after() -> N
 def test_an_errand_that_fails_takes_no_image_with_it() -> None:
     worker = GatedRunner().worker(8)
     errand = worker.run_exclusive(lambda _: 1 // 0)
-    answer = worker.submit(Frame(np.full((SIDE, SIDE, 3), 7, np.uint8)))
+    answer = worker.submit(InputImage(np.full((SIDE, SIDE, 3), 7, np.uint8)))
     with pytest.raises(ZeroDivisionError):
         errand.result(30)
     assert answer.result(30).values.argmax() == 7
@@ -68,10 +68,10 @@ class CompilingRunner(GatedRunner):
         super().__init__()
         self.compiled: set[int] = set()
 
-    def run(self, frames: Frames, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
         if len(frames) not in self.compiled:
             self.compiled.add(len(frames))
-            compiled(f"kernel of batch {len(frames)}")
+            notify_compiled(f"kernel of batch {len(frames)}")
         return super().run(frames, task)
 
 
@@ -84,13 +84,13 @@ def test_what_is_compiled_after_ready_is_counted_and_logged(caplog: pytest.LogCa
         return sum(value for name, _, value in metrics.snapshot()["values"] if name == "tessella_jit_compiles_total")
 
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    assert worker.submit(Frame(image)).result(30).batch_size == 1
+    assert worker.submit(InputImage(image)).result(30).batch_size == 1
     assert (count(), caplog.text) == (0, "")
     runner.gate.clear()
-    first = worker.submit(Frame(image))
+    first = worker.submit(InputImage(image))
     for _ in range(4):  # three while it warmed up and served before
         assert runner.begun.acquire(timeout=30)
-    others = [worker.submit(Frame(image)) for _ in range(3)]
+    others = [worker.submit(InputImage(image)) for _ in range(3)]
     runner.gate.set()
     assert [future.result(30).batch_size for future in (first, *others)] == [1, 3, 3, 3]
     assert count() == 1

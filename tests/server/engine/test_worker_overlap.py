@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tessella.models.preprocessing.images import Frame, Frames, stacked
+from tessella.models.preprocessing.images import ImageBatch, InputImage, stack_images
 from tessella.server.engine.runner import PipelinedRunner
 from tessella.server.engine.tasks import Task
 from tessella.server.engine.worker import Inference, Worker
@@ -27,8 +27,8 @@ class TwoDeep(GatedRunner):
         self.history: list[str] = []
         self.most = self.under_way = 0
 
-    def start(self, frames: Frames, task: Task) -> NDArray[np.uint8]:
-        pixels = stacked(frames)
+    def start(self, frames: ImageBatch, task: Task) -> NDArray[np.uint8]:
+        pixels = stack_images(frames)
         first = int(pixels[0, 0, 0, 0])
         self.history.append(f"+{first}")
         if first == BAD_AT_START:
@@ -69,9 +69,9 @@ def image(value: int) -> NDArray[np.uint8]:
 def answers(worker: Worker, runner: TwoDeep, values: list[int]) -> list[Inference | Exception]:
     """Holds one image under way while these come, then lets all go."""
     runner.gate.clear()
-    first = worker.submit(Frame(image(0)))
+    first = worker.submit(InputImage(image(0)))
     assert runner.begun.acquire(timeout=30)
-    futures = [worker.submit(Frame(image(value))) for value in values]
+    futures = [worker.submit(InputImage(image(value))) for value in values]
     runner.gate.set()
     assert isinstance(first.result(30), Inference)
     return [future.exception(30) or future.result() for future in futures]  # type: ignore[misc]
@@ -97,11 +97,11 @@ def test_an_error_in_one_batch_does_not_touch_its_neighbours(worker: Worker, run
 
 def test_what_is_not_full_waits_for_its_turn_and_an_errand_for_all_before_it(worker: Worker, runner: TwoDeep) -> None:
     runner.gate.clear()
-    first = worker.submit(Frame(image(0)))
+    first = worker.submit(InputImage(image(0)))
     assert runner.begun.acquire(timeout=30)
-    second = worker.submit(Frame(image(1)))
+    second = worker.submit(InputImage(image(1)))
     errand = worker.run_exclusive(lambda _: list(runner.history))
-    after = [worker.submit(Frame(image(value))) for value in (2, 3)]
+    after = [worker.submit(InputImage(image(value))) for value in (2, 3)]
     runner.gate.set()
     assert errand.result(30) == ["+0", "-0", "+1", "-1"]
     assert [future.result(30).batch_size for future in (first, second, *after)] == [1, 1, 2, 2]

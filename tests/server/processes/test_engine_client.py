@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tessella.models.preprocessing.images import Frame
+from tessella.models.preprocessing.images import InputImage
 from tessella.server.errors import DeadlineExceeded, NotReady
 from tessella.server.processes.engine_client import EngineConnection, RemoteModel
 from tessella.server.processes.engine_endpoint import EngineEndpoint
@@ -62,11 +62,11 @@ def play(scenario: Scenario) -> list[int]:
 def test_an_image_whose_time_is_over_costs_no_batch_on_the_engine() -> None:
     async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
         model.attach(0, await connect(), NUMBER)
-        late = model.submit(Frame(IMAGE), deadline=time.monotonic() - 1)
+        late = model.submit(InputImage(IMAGE), deadline=time.monotonic() - 1)
         with pytest.raises(DeadlineExceeded, match="before the image was put into a batch"):
             await asyncio.wrap_future(late)
         for deadline in (None, time.monotonic() + 60):
-            answer = await asyncio.wrap_future(model.submit(Frame(IMAGE), deadline=deadline))
+            answer = await asyncio.wrap_future(model.submit(InputImage(IMAGE), deadline=deadline))
             assert answer.values.argmax() == 7
 
     assert play(scenario) == [1, 1]
@@ -77,17 +77,19 @@ def test_a_connection_that_is_replaced_answers_what_it_has_and_ends() -> None:
         old, new = await connect(), await connect()
         model.attach(0, old, NUMBER)
         runner.gate.clear()
-        first = asyncio.wrap_future(model.submit(Frame(IMAGE)))
+        first = asyncio.wrap_future(model.submit(InputImage(IMAGE)))
         model.attach(0, new, NUMBER)
         old.drain()
-        second = asyncio.wrap_future(model.submit(Frame(IMAGE)))
+        second = asyncio.wrap_future(model.submit(InputImage(IMAGE)))
         assert (old.in_flight, new.in_flight) == (1, 1)
         runner.gate.set()
         assert [answer.values.argmax() for answer in await asyncio.gather(first, second)] == [7, 7]
         while old.available:
             await asyncio.sleep(0.001)
         with pytest.raises(NotReady):
-            old.submit(NUMBER, Frame(IMAGE), (256,), priority=0, task=next(iter(model.info.results)), deadline=None)
-        assert (await asyncio.wrap_future(model.submit(Frame(IMAGE)))).values.argmax() == 7
+            old.submit(
+                NUMBER, InputImage(IMAGE), (256,), priority=0, task=next(iter(model.info.results)), deadline=None
+            )
+        assert (await asyncio.wrap_future(model.submit(InputImage(IMAGE)))).values.argmax() == 7
 
     assert sum(play(scenario)) == 3
