@@ -138,7 +138,7 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
 
 def test_our_kernels_refuse_a_pooling_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "make_executor", lambda *_, **__: None)
-    with pytest.raises(ValueError, match="digits-vit pools in a way that our kernels do not have"):
+    with pytest.raises(ValueError, match="digits-vit pools in a way that the Triton kernels do not support"):
         load_model("digits-vit", backend="triton", dtype="float32")
 
 
