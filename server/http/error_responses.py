@@ -53,7 +53,7 @@ _DESCRIPTIONS: dict[int, tuple[str, str, str]] = {
     415: ("Unsupported content type", "unsupported_media_type", "content type 'text/html' is not supported"),
     422: ("Image cannot be decoded", "invalid_image", "the JPEG image is damaged: image file is truncated"),
     429: ("Overloaded; see Retry-After", "overloaded", "1024 images are in the queue, at most 1024 are accepted"),
-    501: ("Unsupported part of the protocol", "unsupported", "shared memory is not supported"),
+    501: ("Unsupported part of the protocol", "unsupported", "sequence requests are not supported; omit 'sequence_id'"),
     503: ("Loading, failed or shutting down; see Retry-After", "not_ready", "model 'digits-vit' is loading"),
     504: ("Request timed out", "deadline_exceeded", "no answer within 0.5 s"),
 }

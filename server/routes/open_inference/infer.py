@@ -1,6 +1,7 @@
-"""An inference request -> its output tensors. The same for REST and gRPC."""
+"""Inference on a request's input tensor: images in, output tensors out. Shared by REST and gRPC."""
 
 import asyncio
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,25 +18,26 @@ from ...engine.results import probabilities
 from ...engine.tasks import Task
 from ...errors import BadRequest, ImageError
 from ...settings import Settings
-from .input_tensors import images_of
+from .input_tensors import extract_images
 from .metadata import OUTPUTS
-from .requests import InferRequest, RequestedOutput, Tensor
+from .requests import InferRequest, InputTensor, RequestedOutput
 
 INLINE_BYTES = 1 << 16
 INLINE_ELEMENTS = 1 << 13
-"""What is not larger is worked on in the event loop; a thread would cost more."""
+"""Sizes up to which tensors are processed in the event loop; a thread costs more."""
 
 T = TypeVar("T")
 Values = NDArray[np.float32] | list[list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """An answer's tensor: (N, classes) FP32, or N lists of `classification` BYTES elements."""
+class OutputTensor:
+    """Output tensor: (N, classes) FP32, or BYTES of `classification` elements for each of N images."""
 
     name: str
     values: Values
     binary: bool
+    """Whether REST sends it as bytes after the JSON."""
 
     @property
     def datatype(self) -> str:
@@ -45,84 +47,94 @@ class Output:
     def shape(self) -> list[int]:
         return [len(self.values), len(self.values[0])]
 
+    @property
+    def raw_bytes(self) -> bytes:
+        """Little-endian bytes; each BYTES element follows its length in 4 bytes."""
+        if isinstance(self.values, list):
+            return b"".join(struct.pack("<I", len(element)) + element for row in self.values for element in row)
+        return self.values.astype("<f4", copy=False).tobytes()
+
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
-    """A request's outputs, in the order asked for, and what each image went through."""
+class InferResult:
+    """Outputs of a request in the requested order, and the timings of its images."""
 
     model: str
     version: str
-    outputs: list[Output]
+    outputs: list[OutputTensor]
     images: Sequence[ImageOutput] = field(repr=False)
 
     @property
-    def elements(self) -> int:
+    def element_count(self) -> int:
         return sum(prod(output.shape) for output in self.outputs)
 
 
-async def infer(request: InferRequest, find: Callable[[], AsyncEngine], settings: Settings) -> Inferred:
-    """Runs a request.
+async def infer(request: InferRequest, get_engine: Callable[[], AsyncEngine], settings: Settings) -> InferResult:
+    """Run inference.
 
     Args:
-        find: the engine that answers now; another one may while the request is read.
+        get_engine: current engine of the model; it may be replaced while the request is parsed.
 
     Raises:
-        ServiceError: for the request as a whole; one image that fails is enough.
+        ServiceError: for the whole request, even if only one of its images is invalid.
     """
-    wanted = request.outputs or tuple(RequestedOutput(name, binary=request.binary) for name in OUTPUTS)
-    for output in wanted:
+    requested = request.outputs or tuple(RequestedOutput(name, binary=request.binary) for name in OUTPUTS)
+    for output in requested:
         if output.name not in OUTPUTS:
-            raise BadRequest(f"there is no output {output.name!r}; ask for {' or '.join(OUTPUTS)}")
-    engine, images = await _read(request, find, settings.max_images)
+            raise BadRequest(f"unknown output {output.name!r}; available outputs: {', '.join(OUTPUTS)}")
+    engine, images = await _parse_images(request, get_engine, settings.max_images)
     timeout = request.timeout or settings.timeout_ms / 1e3
     try:
-        done = await engine.run_all(images, Task.LOGITS, timeout=timeout, priority=request.priority)
-    except ImageError as error:  # to this protocol an argument that is wrong, like any other
+        results = await engine.run_all(images, Task.LOGITS, timeout=timeout, priority=request.priority)
+    except ImageError as error:  # in this protocol an invalid argument like any other
         raise BadRequest(str(error)) from error
-    logits = np.stack([result.values for result in done])
-    make = partial(_outputs, wanted, logits, engine.info.labels)
-    outputs = await offload(make, when=logits.size > INLINE_ELEMENTS)
-    return Inferred(engine.name, str(engine.version), outputs, done)
+    logits = np.stack([result.values for result in results])
+    build = partial(_outputs, requested, logits, engine.info.labels)
+    outputs = await offload(build, when=logits.size > INLINE_ELEMENTS)
+    return InferResult(engine.name, str(engine.version), outputs, results)
 
 
-async def offload(work: Callable[[], T], *, when: bool) -> T:
-    """Does `work`, in a thread where it takes so long that others would wait for it."""
-    return await asyncio.to_thread(work) if when else work()
+async def offload(fn: Callable[[], T], *, when: bool) -> T:
+    """Call `fn`, in a thread if `when`: it would block the event loop."""
+    return await asyncio.to_thread(fn) if when else fn()
 
 
-async def _read(
-    request: InferRequest, find: Callable[[], AsyncEngine], most: int
+async def _parse_images(
+    request: InferRequest, get_engine: Callable[[], AsyncEngine], max_images: int
 ) -> tuple[AsyncEngine, list[bytes | Pixels]]:
+    """Engine and images; parsed again if the engine is replaced meanwhile, as its preprocessing may differ."""
     while True:
-        engine = find()
-        read = partial(images_of, request.inputs, engine.info.preprocessing, most)
-        images = await offload(read, when=any(map(_takes_time, request.inputs)))
-        if find() is engine:
+        engine = get_engine()
+        parse = partial(extract_images, request.inputs, engine.info.preprocessing, max_images)
+        images = await offload(parse, when=any(map(_is_slow, request.inputs)))
+        if get_engine() is engine:
             return engine, images
 
 
-def _takes_time(tensor: Tensor) -> bool:
-    """Whether reading it is for a thread: megabytes, and elements that are text or numbers."""
+def _is_slow(tensor: InputTensor) -> bool:
+    """Whether parsing a tensor belongs in a thread: it is large, or its elements are text or numbers."""
     if isinstance(tensor.content, memoryview):
         return len(tensor.content) > INLINE_BYTES
     return not all(isinstance(item, bytes) for item in tensor.content)
 
 
-def _outputs(wanted: Sequence[RequestedOutput], logits: NDArray[np.float32], labels: Sequence[str]) -> list[Output]:
-    return [_output(output, logits, labels) for output in wanted]
+def _outputs(
+    requested: Sequence[RequestedOutput], logits: NDArray[np.float32], labels: Sequence[str]
+) -> list[OutputTensor]:
+    return [_output(output, logits, labels) for output in requested]
 
 
-def _output(output: RequestedOutput, logits: NDArray[np.float32], labels: Sequence[str]) -> Output:
+def _output(output: RequestedOutput, logits: NDArray[np.float32], labels: Sequence[str]) -> OutputTensor:
     values = logits if output.name == "logits" else probabilities(logits).astype(np.float32)
     if not output.classification:
-        return Output(output.name, values, output.binary)
-    return Output(output.name, classifications(values, labels, output.classification), output.binary)
+        return OutputTensor(output.name, values, output.binary)
+    return OutputTensor(output.name, classifications(values, labels, output.classification), output.binary)
 
 
-def classifications(values: NDArray[np.float32], labels: Sequence[str], most: int) -> list[list[bytes]]:
-    """(N, classes) -> for each row its `most` largest (all, where there are fewer) as `value:index:label`."""
-    best = np.argsort(-values, axis=-1, kind="stable")[:, :most]
+def classifications(values: NDArray[np.float32], labels: Sequence[str], count: int) -> list[list[bytes]]:
+    """(N, classes) values -> for each row its `count` largest (or all) as `value:index:label`, largest first."""
+    top = np.argsort(-values, axis=-1, kind="stable")[:, :count]
     return [
         [f"{row[index]:f}:{index}:{labels[index]}".encode() for index in indices]
-        for row, indices in zip(values, best, strict=True)
+        for row, indices in zip(values, top, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The JSON answers of the Open Inference Protocol, as pydantic models that /docs shows. Fields are its own."""
+"""Model and server metadata of the Open Inference Protocol: response models, and their values for an engine."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,11 @@ from pydantic import BaseModel, Field
 from ...engine.batcher import DEFAULT_PRIORITY
 from ...engine.engine import AsyncEngine
 from ...settings import Settings
-from .requests import LARGEST_PRIORITY
+from .requests import MAX_PRIORITY
+
+OUTPUTS = ("logits", "probabilities")
+
+RepositoryState = Literal["READY", "LOADING", "UNAVAILABLE"]
 
 
 class Live(BaseModel):
@@ -32,21 +36,21 @@ class ServerMetadata(BaseModel):
 class TensorMetadata(BaseModel):
     name: str
     datatype: str
-    shape: Annotated[list[int], Field(description="-1: any number, here of images")]
+    shape: Annotated[list[int], Field(description="-1: any size, here the number of images")]
 
 
 class ModelMetadata(BaseModel):
     name: str
     versions: list[str]
     platform: str
-    inputs: Annotated[list[TensorMetadata], Field(description="a request holds exactly one of them")]
+    inputs: Annotated[list[TensorMetadata], Field(description="alternatives; a request has exactly one of them")]
     outputs: list[TensorMetadata]
 
 
 class ConfigInput(BaseModel):
     name: str
     data_type: str
-    dims: Annotated[list[int], Field(description="of one image: without the batch dimension")]
+    dims: Annotated[list[int], Field(description="shape of one image, without the batch dimension")]
     optional: Literal[True] = True
 
 
@@ -73,7 +77,7 @@ class ModelConfig(BaseModel):
 
 
 class Duration(BaseModel):
-    """So many events, and the nanoseconds they took together."""
+    """Number of events, and their total duration in nanoseconds."""
 
     count: int = 0
     ns: int = 0
@@ -100,18 +104,15 @@ class BatchStatistics(BaseModel):
 class ModelStatistics(BaseModel):
     name: str
     version: str
-    last_inference: Annotated[int, Field(description="milliseconds since 1970; 0: never")]
-    inference_count: Annotated[int, Field(description="images")]
-    execution_count: Annotated[int, Field(description="model calls")]
+    last_inference: Annotated[int, Field(description="time of the last request, in ms since the epoch; 0: none")]
+    inference_count: Annotated[int, Field(description="number of images")]
+    execution_count: Annotated[int, Field(description="number of model calls")]
     inference_stats: InferStatistics
     batch_stats: list[BatchStatistics]
 
 
 class Statistics(BaseModel):
     model_stats: list[ModelStatistics]
-
-
-RepositoryState = Literal["READY", "LOADING", "UNAVAILABLE"]
 
 
 class IndexEntry(BaseModel):
@@ -121,11 +122,8 @@ class IndexEntry(BaseModel):
     reason: str = ""
 
 
-OUTPUTS = ("logits", "probabilities")
-
-
-def describe(engine: AsyncEngine, versions: list[str]) -> ModelMetadata:
-    """Names, datatypes and shapes of the model's tensors. One that has no classes has no outputs here."""
+def describe_model(engine: AsyncEngine, versions: list[str]) -> ModelMetadata:
+    """Names, datatypes and shapes of a model's tensors. A model without classes has no outputs."""
     side, classes = engine.info.preprocessing.size, len(engine.info.labels)
     return ModelMetadata(
         name=engine.name,
@@ -140,9 +138,9 @@ def describe(engine: AsyncEngine, versions: list[str]) -> ModelMetadata:
     )
 
 
-def configuration(engine: AsyncEngine, settings: Settings) -> ModelConfig:
-    """What Triton's load tools ask for. Datatypes are those of its `ModelConfig`; dims leave the batch away."""
-    metadata = describe(engine, [])
+def describe_config(engine: AsyncEngine, settings: Settings) -> ModelConfig:
+    """Configuration in the format of Triton's `ModelConfig`, as its load generators read it."""
+    metadata = describe_model(engine, [])
     types = {"BYTES": "TYPE_STRING"}
     return ModelConfig(
         name=engine.name,
@@ -156,7 +154,7 @@ def configuration(engine: AsyncEngine, settings: Settings) -> ModelConfig:
         output=[ConfigOutput(name=t.name, data_type=f"TYPE_{t.datatype}", dims=t.shape[1:]) for t in metadata.outputs],
         dynamic_batching=DynamicBatching(
             max_queue_delay_microseconds=round(settings.max_queue_delay_ms * 1e3),
-            priority_levels=LARGEST_PRIORITY,
+            priority_levels=MAX_PRIORITY,
             default_priority_level=DEFAULT_PRIORITY,
         ),
     )

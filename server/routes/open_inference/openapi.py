@@ -1,4 +1,4 @@
-"""How /docs describes the bodies that are read without pydantic."""
+"""OpenAPI descriptions of the bodies that are parsed without pydantic."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _INPUT = {
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         "datatype": {"enum": ["BYTES", "UINT8", "FP32", "FP16"]},
         "parameters": _PARAMETERS,
-        "data": {"type": "array", "items": {}, "description": "flat or nested; an image as base64 text"},
+        "data": {"type": "array", "items": {}, "description": "flat or nested list; images as base64"},
     },
 }
 _OUTPUT = {
@@ -53,7 +53,7 @@ _RESPONSE = {
     },
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_LENGTH = "Inference-Header-Content-Length"
+_HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _GREY_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
 _EXAMPLE = {
@@ -65,15 +65,15 @@ INFER_BODY: dict[str, Any] = {
     "parameters": [
         {
             "in": "header",
-            "name": _LENGTH,
+            "name": _HEADER_LENGTH,
             "required": False,
             "schema": {"type": "integer", "minimum": 0},
-            "description": "bytes of JSON before binary tensors; 0: the whole body is one encoded image",
+            "description": "bytes of JSON before the binary tensors; 0: the body is one encoded image",
         }
     ],
     "requestBody": {
         "required": True,
-        "description": "JSON; JSON followed by binary tensors; or, with a header length of 0, an image as it is.",
+        "description": "JSON; JSON followed by binary tensors; or, with a header length of 0, one encoded image.",
         "content": {
             "application/json": {"schema": _REQUEST, "example": _EXAMPLE},
             "application/octet-stream": _BINARY,
@@ -82,7 +82,7 @@ INFER_BODY: dict[str, Any] = {
 }
 INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The outputs, as JSON or as JSON followed by binary tensors",
+        "description": "Outputs as JSON, or as JSON followed by binary tensors",
         "content": {"application/json": {"schema": _RESPONSE}, "application/octet-stream": _BINARY},
     }
 }

@@ -1,4 +1,4 @@
-"""An inference request of the Open Inference Protocol, whichever way it came. Knows neither JSON nor protobuf.
+"""Inference requests of the Open Inference Protocol, independent of transport. No JSON, no protobuf.
 
 Source: github.com/kserve/open-inference-protocol, and Triton Inference Server's extensions of it.
 """
@@ -10,17 +10,17 @@ from typing import Any
 
 from ...errors import BadRequest, Unsupported
 
-MOST_DIMENSIONS = 8
-LARGEST_DIMENSION = 2**31 - 1
-LARGEST_PRIORITY = 100
-LONGEST_TIMEOUT_US = 3_600_000_000
+MAX_DIMENSIONS = 8
+MAX_DIMENSION_SIZE = 2**31 - 1
+MAX_PRIORITY = 100
+MAX_TIMEOUT_US = 3_600_000_000
 
 Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """An input as it was sent. `content`: its little-endian bytes, or its elements as a flat or nested list."""
+class InputTensor:
+    """Input tensor as sent. `content`: little-endian bytes, or elements as a flat or nested list."""
 
     name: str
     datatype: str
@@ -28,13 +28,13 @@ class Tensor:
     content: memoryview | Sequence[Any]
 
     @property
-    def elements(self) -> int:
+    def element_count(self) -> int:
         return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """An output that is wanted. `classification`: as its so many best classes; 0: as the tensor itself."""
+    """Requested output. `classification`: number of top classes to return; 0: the tensor itself."""
 
     name: str
     classification: int = 0
@@ -43,9 +43,9 @@ class RequestedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """`timeout` in seconds, None for the service's own; `outputs` empty: all of them, `binary` or not."""
+    """Inference request. `timeout`: in seconds, None for the service's default. No `outputs`: all, `binary` or not."""
 
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[InputTensor, ...]
     outputs: tuple[RequestedOutput, ...] = ()
     id: str = ""
     priority: int = 0
@@ -53,73 +53,77 @@ class InferRequest:
     binary: bool = False
 
 
-def shape_of(name: str, dimensions: Any) -> tuple[int, ...]:
-    """Checks a shape.
+def parse_shape(name: str, dimensions: Any) -> tuple[int, ...]:
+    """Shape of input `name`.
 
     Raises:
-        BadRequest: it is no short list of whole, non-negative numbers.
+        BadRequest: it is not a list of at most `MAX_DIMENSIONS` non-negative integers.
     """
-    if not isinstance(dimensions, Sequence) or isinstance(dimensions, str) or len(dimensions) > MOST_DIMENSIONS:
-        raise BadRequest(f"input {name!r}: 'shape' must be a list of at most {MOST_DIMENSIONS} whole numbers")
+    if not isinstance(dimensions, Sequence) or isinstance(dimensions, str) or len(dimensions) > MAX_DIMENSIONS:
+        raise BadRequest(f"input {name!r}: 'shape' must be a list of at most {MAX_DIMENSIONS} integers")
     for size in dimensions:
-        if type(size) is not int or not 0 <= size <= LARGEST_DIMENSION:
-            raise BadRequest(f"input {name!r}: a shape holds whole numbers from 0 to {LARGEST_DIMENSION}, not {size!r}")
+        if type(size) is not int or not 0 <= size <= MAX_DIMENSION_SIZE:
+            raise BadRequest(
+                f"input {name!r}: dimensions must be integers from 0 to {MAX_DIMENSION_SIZE}, not {size!r}"
+            )
     return tuple(dimensions)
 
 
-def schedule_of(parameters: Parameters) -> tuple[int, float | None]:
-    """(priority, timeout in seconds) of a request's parameters.
+def parse_schedule(parameters: Parameters) -> tuple[int, float | None]:
+    """Priority and timeout (in seconds) from a request's parameters.
 
     Raises:
-        BadRequest: a value that cannot be.
+        BadRequest: a value is out of range.
         Unsupported: the request belongs to a sequence.
     """
     if parameters.get("sequence_id"):
-        raise Unsupported("sequences are not served: every image is a request of its own; leave 'sequence_id' away")
-    priority = whole_number(parameters, "priority", LARGEST_PRIORITY)
-    timeout = whole_number(parameters, "timeout", LONGEST_TIMEOUT_US)
+        raise Unsupported("sequence requests are not supported; omit 'sequence_id'")
+    priority = parse_integer(parameters, "priority", MAX_PRIORITY)
+    timeout = parse_integer(parameters, "timeout", MAX_TIMEOUT_US)
     return priority, timeout / 1e6 if timeout else None
 
 
-def output_of(name: str, parameters: Parameters, *, binary: bool) -> RequestedOutput:
-    """An output and what its parameters ask for.
+def parse_output(name: str, parameters: Parameters, *, binary: bool) -> RequestedOutput:
+    """Requested output `name` with its parameters.
 
     Args:
-        binary: what holds where the output itself does not say.
+        binary: default for an output without the parameter `binary_data`.
     """
-    refuse_shared_memory(f"output {name!r}", parameters)
+    reject_shared_memory(f"output {name!r}", parameters)
     binary = parameters.get("binary_data", binary)
     if not isinstance(binary, bool):
         raise BadRequest(f"output {name!r}: 'binary_data' must be true or false")
-    return RequestedOutput(name, whole_number(parameters, "classification", LARGEST_DIMENSION), binary)
+    return RequestedOutput(name, parse_integer(parameters, "classification", MAX_DIMENSION_SIZE), binary)
 
 
-def refuse_shared_memory(what: str, parameters: Parameters) -> None:
-    """
+def reject_shared_memory(tensor: str, parameters: Parameters) -> None:
+    """Reject a tensor in shared memory.
+
     Raises:
-        Unsupported: the tensor is said to lie in shared memory.
+        Unsupported: the parameters refer to a shared memory region.
     """
     if any(name.startswith("shared_memory") for name in parameters):
-        raise Unsupported(f"{what}: shared memory is not served; send and receive tensors in the body")
+        raise Unsupported(f"{tensor}: shared memory is not supported; transfer tensors in the request and response")
 
 
-def whole_number(parameters: Parameters, name: str, largest: int) -> int:
-    """A parameter from 0, its default, to `largest`.
+def parse_integer(parameters: Parameters, name: str, maximum: int) -> int:
+    """Integer parameter from 0, its default, to `maximum`.
 
     Raises:
-        BadRequest: it is something else.
+        BadRequest: it is not such an integer.
     """
     value = parameters.get(name, 0)
-    if type(value) is not int or not 0 <= value <= largest:
-        raise BadRequest(f"parameter {name!r} must be a whole number from 0 to {largest}, not {value!r}")
+    if type(value) is not int or not 0 <= value <= maximum:
+        raise BadRequest(f"parameter {name!r} must be an integer from 0 to {maximum}, not {value!r}")
     return value
 
 
-def unique(what: str, names: Sequence[str]) -> None:
-    """
+def check_unique(kind: str, names: Sequence[str]) -> None:
+    """Check that no input or output (`kind`) is given twice.
+
     Raises:
         BadRequest: a name occurs twice.
     """
     for name in names:
         if names.count(name) > 1:
-            raise BadRequest(f"{what} {name!r} is given more than once")
+            raise BadRequest(f"{kind} {name!r} is given more than once")

@@ -1,56 +1,66 @@
-"""The body of `POST /v2/models/{model}/infer` -> an inference request: JSON, JSON with binary tensors, or raw bytes."""
+"""REST codec: bodies of `POST /v2/models/{name}/infer` as JSON, JSON with binary tensors, or one raw image."""
 
-import struct
 from typing import Any
 
 import numpy as np
 from pydantic_core import from_json, to_json
 
 from ...errors import BadRequest
-from .infer import Inferred, Output, Values
+from .infer import InferResult, OutputTensor, Values
 from .requests import (
     InferRequest,
+    InputTensor,
     RequestedOutput,
-    Tensor,
-    output_of,
-    refuse_shared_memory,
-    schedule_of,
-    shape_of,
-    unique,
+    check_unique,
+    parse_output,
+    parse_schedule,
+    parse_shape,
+    reject_shared_memory,
 )
 
 HEADER_LENGTH = "inference-header-content-length"
 RAW_INPUT = "image"
-_MOST_TENSORS = 16
+MAX_TENSORS = 16
 
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 def read_request(body: bytes, header_length: str | None) -> InferRequest:
-    """Reads a body, already decompressed.
+    """Parse the (decompressed) body of a request.
 
     Args:
-        header_length: the value of `Inference-Header-Content-Length`: bytes of JSON before the binary tensors. None:
-            all of it is JSON. 0: a raw request, the body is one encoded image, and every output is wanted in binary.
+        header_length: value of `Inference-Header-Content-Length`: bytes of JSON before the binary tensors. None: the
+            body is JSON only. 0: the body is one encoded image, and all outputs are returned in binary.
 
     Raises:
-        BadRequest, Unsupported: with what was wrong and what would be right.
+        BadRequest, Unsupported: the body is invalid, or uses an extension that is not supported.
     """
     size = _header_size(header_length, len(body))
     if size == 0:
         if not body:
-            raise BadRequest(f"the body is empty; a raw request is the bytes of one {RAW_INPUT}")
-        return InferRequest((Tensor(RAW_INPUT, "BYTES", (1,), [body]),), binary=True)
-    document = _object(_parse(body[:size]), "the request")
-    parameters = _parameters(document, "the request")
+            raise BadRequest("the body is empty; with a header length of 0 it must be one encoded image")
+        return InferRequest((InputTensor(RAW_INPUT, "BYTES", (1,), [body]),), binary=True)
+    request = _object(_parse(body[:size]), "the request")
+    parameters = _parameters(request, "the request")
     binary = parameters.get("binary_data_output", False)
     if not isinstance(binary, bool):
         raise BadRequest("parameter 'binary_data_output' must be true or false")
-    priority, timeout = schedule_of(parameters)
-    inputs = _inputs(_list(document, "inputs"), memoryview(body)[size:])
-    outputs = tuple(_output(output, binary) for output in _list(document, "outputs"))
-    unique("output", [output.name for output in outputs])
-    return InferRequest(inputs, outputs, _text(document, "id", "the request", ""), priority, timeout, binary)
+    priority, timeout = parse_schedule(parameters)
+    inputs = _inputs(_list(request, "inputs"), memoryview(body)[size:])
+    outputs = tuple(_requested_output(output, binary) for output in _list(request, "outputs"))
+    check_unique("output", [output.name for output in outputs])
+    return InferRequest(inputs, outputs, _string(request, "id", "the request", ""), priority, timeout, binary)
+
+
+def write_response(result: InferResult, request_id: str) -> tuple[bytes, int | None]:
+    """Body of a response, and the length of its JSON part if binary tensors follow."""
+    tensors: list[bytes] = []
+    response: JsonObject = {"model_name": result.model, "model_version": result.version}
+    if request_id:
+        response["id"] = request_id
+    response["outputs"] = [_output(output, tensors) for output in result.outputs]
+    text = to_json(response, inf_nan_mode="constants")
+    return b"".join([text, *tensors]), len(text) if tensors else None
 
 
 def _header_size(header_length: str | None, body_size: int) -> int:
@@ -62,114 +72,97 @@ def _header_size(header_length: str | None, body_size: int) -> int:
         raise BadRequest(f"Inference-Header-Content-Length must be a number of bytes, not {header_length[:40]!r}")
     size = int(header_length)
     if size > body_size:
-        raise BadRequest(f"Inference-Header-Content-Length is {size}, the whole body has only {body_size} bytes")
+        raise BadRequest(f"Inference-Header-Content-Length is {size}, but the body has only {body_size} bytes")
     return size
 
 
 def _parse(text: bytes) -> Any:
     try:
         return from_json(text, cache_strings="keys")
-    except ValueError as error:  # too deep, cut off, not UTF-8, a number of thousands of digits
+    except ValueError as error:  # nested too deeply, truncated, not UTF-8, a number with thousands of digits
         raise BadRequest(f"the request is not valid JSON: {error}") from error
 
 
-def _inputs(documents: list[Any], binary: memoryview) -> tuple[Tensor, ...]:
-    """The inputs, each with its part of the binary data."""
-    tensors: list[Tensor] = []
-    alone = len(documents) == 1
+def _inputs(items: list[Any], binary: memoryview) -> tuple[InputTensor, ...]:
+    """Input tensors, each with its part of the binary data."""
+    tensors: list[InputTensor] = []
+    single = len(items) == 1
     start = 0
-    for document in documents:
-        tensor, size = _input(_object(document, "an input"), binary[start:], alone)
+    for item in items:
+        tensor, size = _input(_object(item, "an input"), binary[start:], single)
         tensors.append(tensor)
         start += size
     if start != len(binary):
-        raise BadRequest(f"{len(binary) - start} bytes follow the JSON that belong to no input's 'binary_data_size'")
-    unique("input", [tensor.name for tensor in tensors])
+        raise BadRequest(f"{len(binary) - start} bytes after the JSON belong to no input; set 'binary_data_size'")
+    check_unique("input", [tensor.name for tensor in tensors])
     return tuple(tensors)
 
 
-def _input(document: Document, binary: memoryview, alone: bool) -> tuple[Tensor, int]:
-    """An input, and how many bytes of `binary`, which begins with its own, it takes."""
-    name = _text(document, "name", "an input")
-    what = f"input {name!r}"
-    parameters = _parameters(document, what)
-    refuse_shared_memory(what, parameters)
-    shape = shape_of(name, document.get("shape"))
-    datatype = _text(document, "datatype", what)
-    if "data" in document:
+def _input(item: JsonObject, binary: memoryview, single: bool) -> tuple[InputTensor, int]:
+    """Input tensor, and the number of bytes that it takes from the start of `binary`."""
+    name = _string(item, "name", "an input")
+    label = f"input {name!r}"
+    parameters = _parameters(item, label)
+    reject_shared_memory(label, parameters)
+    shape = parse_shape(name, item.get("shape"))
+    datatype = _string(item, "datatype", label)
+    if "data" in item:
         if "binary_data_size" in parameters:
-            raise BadRequest(f"{what} has both 'data' and 'binary_data_size'; send one of them")
-        return Tensor(name, datatype, shape, _list(document, "data")), 0
-    size = parameters.get("binary_data_size", len(binary) if alone and len(binary) else None)
+            raise BadRequest(f"{label} has both 'data' and 'binary_data_size'; send only one of them")
+        return InputTensor(name, datatype, shape, _list(item, "data")), 0
+    size = parameters.get("binary_data_size", len(binary) if single and len(binary) else None)
     if type(size) is not int or size < 0:
-        raise BadRequest(f"{what} needs 'data', or its number of bytes after the JSON as 'binary_data_size'")
+        raise BadRequest(f"{label} needs 'data', or the parameter 'binary_data_size' with its bytes after the JSON")
     if size > len(binary):
-        raise BadRequest(f"{what}: 'binary_data_size' is {size}, only {len(binary)} bytes are left of the body")
-    return Tensor(name, datatype, shape, binary[:size]), size
+        raise BadRequest(f"{label}: 'binary_data_size' is {size}, but only {len(binary)} bytes of the body remain")
+    return InputTensor(name, datatype, shape, binary[:size]), size
 
 
-def _output(document: Any, binary: bool) -> RequestedOutput:
-    name = _text(_object(document, "an output"), "name", "an output")
-    return output_of(name, _parameters(document, f"output {name!r}"), binary=binary)
+def _requested_output(item: Any, binary: bool) -> RequestedOutput:
+    name = _string(_object(item, "an output"), "name", "an output")
+    return parse_output(name, _parameters(item, f"output {name!r}"), binary=binary)
 
 
-def _object(value: Any, what: str) -> Document:
+def _object(value: Any, label: str) -> JsonObject:
     if not isinstance(value, dict):
-        raise BadRequest(f"{what} must be a JSON object")
+        raise BadRequest(f"{label} must be a JSON object")
     return value
 
 
-def _list(document: Document, key: str) -> list[Any]:
-    value = document.get(key, [])
+def _list(item: JsonObject, key: str) -> list[Any]:
+    value = item.get(key, [])
     if not isinstance(value, list):
         raise BadRequest(f"{key!r} must be a list")
-    if key != "data" and len(value) > _MOST_TENSORS:
-        raise BadRequest(f"{key!r} holds {len(value)} tensors; no model has more than {_MOST_TENSORS}")
+    if key != "data" and len(value) > MAX_TENSORS:
+        raise BadRequest(f"{key!r} has {len(value)} tensors; at most {MAX_TENSORS} are accepted")
     return value
 
 
-def _parameters(document: Document, what: str) -> Document:
-    value = document.get("parameters", {})
+def _parameters(item: JsonObject, label: str) -> JsonObject:
+    value = item.get("parameters", {})
     if not isinstance(value, dict):
-        raise BadRequest(f"the parameters of {what} must be a JSON object")
+        raise BadRequest(f"the parameters of {label} must be a JSON object")
     return value
 
 
-def _text(document: Document, key: str, what: str, default: str | None = None) -> str:
-    value = document.get(key, default)
+def _string(item: JsonObject, key: str, label: str, default: str | None = None) -> str:
+    value = item.get(key, default)
     if not isinstance(value, str):
-        raise BadRequest(f"{what} needs {key!r} as a string")
+        raise BadRequest(f"{label} needs {key!r} as a string")
     return value
 
 
-def write_response(answer: Inferred, request_id: str) -> tuple[bytes, int | None]:
-    """The body, and the bytes of its JSON part where binary tensors follow it."""
-    tensors: list[bytes] = []
-    document: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
-    if request_id:
-        document["id"] = request_id
-    document["outputs"] = [_describe(output, tensors) for output in answer.outputs]
-    text = to_json(document, inf_nan_mode="constants")
-    return b"".join([text, *tensors]), len(text) if tensors else None
-
-
-def _describe(output: Output, tensors: list[bytes]) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+def _output(output: OutputTensor, tensors: list[bytes]) -> JsonObject:
+    """JSON of an output; a binary one is appended to `tensors`."""
+    metadata: JsonObject = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
     if output.binary:
-        tensors.append(raw(output.values))
-        return described | {"parameters": {"binary_data_size": len(tensors[-1])}}
-    return described | {"data": _elements(output.values)}
+        tensors.append(output.raw_bytes)
+        return metadata | {"parameters": {"binary_data_size": len(tensors[-1])}}
+    return metadata | {"data": _elements(output.values)}
 
 
 def _elements(values: Values) -> list[Any]:
-    """Flat, row by row."""
+    """Flat list of elements in row-major order."""
     if isinstance(values, np.ndarray):
         return values.ravel().tolist()
     return [element.decode() for row in values for element in row]
-
-
-def raw(values: Values) -> bytes:
-    """A tensor's little-endian bytes; each BYTES element follows its length in 4 bytes."""
-    if isinstance(values, np.ndarray):
-        return values.astype("<f4", copy=False).tobytes()
-    return b"".join(struct.pack("<I", len(element)) + element for row in values for element in row)

@@ -6,7 +6,7 @@ from numpy.typing import DTypeLike
 
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.errors import BadRequest
-from tessella.server.routes.open_inference.input_tensors import pixels_of
+from tessella.server.routes.open_inference.input_tensors import denormalize
 
 RECIPES = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -29,17 +29,17 @@ def test_every_pixel_value_survives(name: str, dtype: DTypeLike) -> None:
     mean, std = (np.array(part, np.float32)[:, None, None] for part in RECIPES[name])
     images = EVERY.reshape(3, 16, 16)
     values = ((images.astype(np.float32) / 255 - mean) / std).astype(dtype)[None]
-    assert np.array_equal(pixels_of(values, recipe(name)), images.transpose(1, 2, 0)[None])
+    assert np.array_equal(denormalize(values, recipe(name)), images.transpose(1, 2, 0)[None])
 
 
 def test_what_lies_between_two_values_becomes_the_nearer() -> None:
     values = np.tile(np.array([100.4, 100.6, 254.9], np.float32)[:, None, None], (1, 16, 16))[None] / 255
-    assert pixels_of(values, recipe("none"))[0, 0, 0].tolist() == [100, 101, 255]
+    assert denormalize(values, recipe("none"))[0, 0, 0].tolist() == [100, 101, 255]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 255.6 / 255, -0.6 / 255, 255.0])
 def test_what_is_no_pixel_is_refused_with_the_range_that_is(value: float) -> None:
     values = np.zeros((1, 3, 16, 16), np.float32)
     values[0, 1, 2, 3] = value
-    with pytest.raises(BadRequest, match=r"they lie between 0 and 1"):
-        pixels_of(values, recipe("none"))
+    with pytest.raises(BadRequest, match=r"they must be between 0 and 1"):
+        denormalize(values, recipe("none"))

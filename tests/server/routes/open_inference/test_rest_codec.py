@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.errors import ServiceError
-from tessella.server.routes.open_inference.input_tensors import images_of
+from tessella.server.routes.open_inference.input_tensors import extract_images
 from tessella.server.routes.open_inference.rest_codec import read_request
 
 RECIPE = Preprocessing(size=2, resize=2)
@@ -44,7 +44,7 @@ REQUEST = st.fixed_dictionaries(
 
 def read(body: bytes, header_length: str | None) -> None:
     with suppress(ServiceError):
-        for image in images_of(read_request(body, header_length).inputs, RECIPE, 64):
+        for image in extract_images(read_request(body, header_length).inputs, RECIPE, 64):
             assert isinstance(image, bytes) or (image.shape, image.dtype.name) == ((2, 2, 3), "uint8")
 
 
