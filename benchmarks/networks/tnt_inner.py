@@ -159,8 +159,8 @@ def _forms(theirs: nn.Module, ours: TNT, words: Tensor) -> dict[str, Call]:
     options = Options(workspace=Workspace() if words.is_cuda else None)
     made: dict[str, Call] = {
         "eager": partial(_published, blocks, words.view(len(words), -1, ours.config.inner_dim)),
-        "block": partial(_block_by_block, words, graph.inner, options),
-        "ahead": partial(_ahead, words, graph.inner, options),
+        "block": partial(_block_by_block, words, graph.inner_blocks, options),
+        "ahead": partial(_ahead, words, graph.inner_blocks, options),
     }
     if words.is_cuda:
         made["compiled"] = torch.compile(made["eager"], mode="max-autotune")

@@ -167,7 +167,7 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
     rows, groups = making.batch * patches, 1 + config.depth
     match name:
         case "tnt_embed":
-            words = graph.words
+            words = graph.inner_embedding
             inputs: tuple[Tensor, ...] = (making.pixels(config.image_size), words.weight, words.table)
 
             def embed(x: Sequence[Tensor], options: Options) -> Tensor:
@@ -176,13 +176,13 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
 
             return making.operator(name, inputs, embed, rows * words.weight.numel(), rows * width)
         case "tnt_inner":
-            inner, hidden = graph.inner, config.inner_mlp_dim
+            inner, hidden = graph.inner_blocks, config.inner_mlp_dim
             per_token = config.inner_dim * (4 * config.inner_dim + 2 * hidden + 2 * config.words)
             inputs = (making.normal(rows, width), *_matrices(inner))
             macs = rows * config.words * per_token * config.depth
             return making.operator(name, inputs, _inner_call(inner), macs, groups * rows * width)
         case "tnt_project":
-            inputs = (making.normal(groups, rows, width), graph.sentences.weight, graph.sentences.bias)
+            inputs = (making.normal(groups, rows, width), graph.inner_projections.weight, graph.inner_projections.bias)
 
             def project(x: Sequence[Tensor], options: Options) -> Tensor:
                 return tnt_ops.tnt_project(x[0], InnerProjectionWeights(x[1], x[2]), options=options)
@@ -191,7 +191,7 @@ def _tnt_operator(name: str, config: TNTConfig, making: _Making) -> Operator:
                 name, inputs, project, groups * rows * width * config.dim, groups * rows * config.dim
             )
         case _:
-            norm = graph.sentence_norms[1]
+            norm = graph.projection_norms[1]
             tokens = making.normal(making.batch, config.tokens, config.dim)
             inputs = (tokens, making.normal(making.batch, patches, config.dim))
             affine = () if norm is None else (norm.weight, norm.bias)

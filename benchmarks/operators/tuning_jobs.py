@@ -179,7 +179,7 @@ def _linear(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
 
 def _inner(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
     words = torch.randn(job.rows, job.columns * job.depth, device=device)
-    rounded, exact = (_graph(job, kind, device).inner for kind in (dtype, torch.float32))
+    rounded, exact = (_graph(job, kind, device).inner_blocks for kind in (dtype, torch.float32))
 
     def run() -> Run:
         options = Options("triton", workspace=Workspace())
@@ -189,7 +189,7 @@ def _inner(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
 
 
 def _projections(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
-    weights, exact = (_graph(job, kind, device).sentences for kind in (dtype, torch.float32))
+    weights, exact = (_graph(job, kind, device).inner_projections for kind in (dtype, torch.float32))
     rows = torch.randn(len(weights.weight), job.rows, job.depth, device=device).to(dtype)
 
     def run() -> Run:

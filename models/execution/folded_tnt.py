@@ -69,14 +69,14 @@ class FusedTNT(FusedViT):
         if self._order is not None:
             return self._order
         tokens, dim = self.tnt.table.shape
-        dtype = self.tnt.words.weight.dtype
+        dtype = self.tnt.inner_embedding.weight.dtype
         return tables.measured_choice(gpu_of(pixels.device), ORDER_KEY, len(pixels) * tokens, dim, dtype)
 
     def _add(self, x: Tensor, addition: Tensor, index: int) -> Tokens:
         return tnt_add(
             x,
             addition,
-            self.tnt.sentence_norms[index],
+            self.tnt.projection_norms[index],
             return_statistics=self.graph.layer_norm_folded and index > 0,
             options=self.options,
             name="sentences" if index == 0 else "told",
@@ -99,8 +99,10 @@ class InnerStack:
     def ahead(self, pixels: Tensor) -> Additions:  # uint8 (B, H, W, 3)
         """Run everything at once: one launch for the inner blocks, one for the projections."""
         inner_tokens = self._embed(pixels)
-        rows = tnt_inner(inner_tokens.flatten(0, 1), self._graph.inner, options=self._options)  # (1 + L, B · P, W · d)
-        additions = tnt_project(rows, self._graph.sentences, options=self._options)  # (1 + L, B · P, D)
+        rows = tnt_inner(
+            inner_tokens.flatten(0, 1), self._graph.inner_blocks, options=self._options
+        )  # (1 + L, B · P, W · d)
+        additions = tnt_project(rows, self._graph.inner_projections, options=self._options)  # (1 + L, B · P, D)
         return lambda index: additions[index].unflatten(0, (-1, self._patches))
 
     def overlapped(self, pixels: Tensor) -> Additions:  # uint8 (B, H, W, 3)
@@ -127,21 +129,25 @@ class InnerStack:
 
     def _parts(self, pixels: Tensor) -> Iterator[Tensor]:
         """Additions of BLOCKS_PER_LAUNCH inner blocks, each (blocks, B · P, D); the first part has index 0 as well."""
-        inner, sentences, depth = self._graph.inner, self._graph.sentences, self._graph.inner.depth
+        inner, projections, depth = (
+            self._graph.inner_blocks,
+            self._graph.inner_projections,
+            self._graph.inner_blocks.depth,
+        )
         state = self._embed(pixels).flatten(0, 1)
         for first in range(0, depth, BLOCKS_PER_LAUNCH):
             last = min(first + BLOCKS_PER_LAUNCH, depth)
             state, rows = tnt_inner_part(state, inner, first, last, options=self._options)
             start = first + 1 if first else 0
-            weights = InnerProjectionWeights(sentences.weight[start : last + 1], sentences.bias[start : last + 1])
+            weights = InnerProjectionWeights(projections.weight[start : last + 1], projections.bias[start : last + 1])
             yield tnt_project(rows, weights, options=self._options, name=f"additions.{first}")
 
     def _embed(self, pixels: Tensor) -> Tensor:  # -> (B, P, W · d)
         graph = self._graph
         if not graph.pixels.folded:
-            dtype = graph.words.weight.dtype
+            dtype = graph.inner_embedding.weight.dtype
             pixels = normalise(pixels, graph.pixels.mean, graph.pixels.std, dtype).permute(0, 2, 3, 1)
-        return tnt_embed(pixels, graph.words, options=self._options)
+        return tnt_embed(pixels, graph.inner_embedding, options=self._options)
 
     @contextmanager
     def _second_stream(self, x: Tensor) -> Iterator[None]:

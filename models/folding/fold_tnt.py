@@ -1,7 +1,7 @@
-"""Exact algebra on a TNT's weights: the words run ahead of the tokens. Knows no kernel and runs nothing.
+"""Folding of a TNT by exact algebra on its weights: all inner blocks run before the outer stack.
 
-The outer stack is a ViT's and takes its steps (fold.py); the inner blocks are folded whole, as their operator wants
-them.
+The outer stack is folded as a ViT (`fold_vit`), the inner blocks into the layout of their operator. Folding computes
+weights only; no forward pass is run.
 """
 
 import math
@@ -27,11 +27,11 @@ from ..config import TNTConfig, ViTConfig
 from ..networks.layers import Attention, EncoderBlock
 from ..networks.tnt import TNT, SubPatchEmbedding, TNTBlock, WordProjection
 from .fold_vit import ALL_STEPS, Steps, apply_steps, as_float64, block_weights, linear_weights, norm_weights
-from .graph import FoldedTNT, FoldedViT, Pixels
+from .graph import FoldedTNT, FoldedViT, PixelNormalisation
 from .lower import Lowering, lower_tnt
 
 CONVOLUTION_SIZE, MARGIN = 7, 3
-"""Of TNT's convolution: its side, and how far it reaches beyond a word's first pixel."""
+"""Side and padding of TNT's sub-patch convolution, in pixels."""
 
 
 def fold_tnt(
@@ -43,19 +43,19 @@ def fold_tnt(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> FoldedTNT:
-    """A published TNT with its preprocessing -> the folded graph over uint8 pixels. Arguments as `fold`."""
+    """Folded graph over uint8 pixels of a published TNT with its preprocessing. Arguments as `fold_vit`."""
     with torch.no_grad():
         graph = tnt_graph(network, mean, std)
         if steps.pixels:
             graph = fold_pixels(graph)
-        if steps.words:
-            graph = replace(graph, inner=absorb_words(graph.inner))
+        if steps.inner_attention:
+            graph = replace(graph, inner_blocks=absorb_inner_attention(graph.inner_blocks))
         graph = replace(graph, outer=apply_steps(replace(steps, pixels=False), graph.outer))
         return lower_tnt(Lowering(dtype, torch.device(device)), graph)
 
 
 def tnt_graph(network: TNT, mean: Sequence[float], std: Sequence[float]) -> FoldedTNT:
-    """The published network as a graph in which the words run ahead, in float64 on the CPU."""
+    """Graph of a published network before any step, inner blocks first: float64 on the CPU."""
     config = network.config
     blocks = [block for block in network.blocks if isinstance(block, TNTBlock)]
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
@@ -63,33 +63,31 @@ def tnt_graph(network: TNT, mean: Sequence[float], std: Sequence[float]) -> Fold
         table += as_float64(network.outer_position)
     table[:1] += as_float64(network.class_token)
     products = [network.sentence, *(block.to_outer for block in blocks)]
-    pixels = Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64))
+    pixels = PixelNormalisation(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64))
     return FoldedTNT(
         config=config,
         pixels=pixels,
-        words=_words(network),
-        inner=_inner([block.inner for block in blocks], config),
-        sentences=_sentences(products),
-        sentence_norms=tuple(_output_norm(product) for product in products),
+        inner_embedding=_inner_embedding(network),
+        inner_blocks=_inner_blocks([block.inner for block in blocks], config),
+        inner_projections=_inner_projections(products),
+        projection_norms=tuple(_output_norm(product) for product in products),
         table=table,
         outer=_outer(network, [block.outer for block in blocks], pixels),
     )
 
 
 def fold_pixels(graph: FoldedTNT) -> FoldedTNT:
-    """As for a ViT: the factor goes into the weight; the shift of the pixels inside the image follows in
-    lower_tnt.py.
-    """
-    factor = (1 / (255 * graph.pixels.std)).repeat(graph.words.window**2)
+    """Fold pixel normalisation into the embedding: the factor into its weight; `lower_tnt` subtracts the shift."""
+    factor = (1 / (255 * graph.pixels.std)).repeat(graph.inner_embedding.window**2)
     return replace(
         graph,
         pixels=replace(graph.pixels, folded=True),
-        words=replace(graph.words, weight=graph.words.weight * factor),
+        inner_embedding=replace(graph.inner_embedding, weight=graph.inner_embedding.weight * factor),
     )
 
 
-def absorb_words(x: InnerWeights) -> InnerWeights:
-    """K and V of every inner block into its query and projection, as cut_last_block does for one row."""
+def absorb_inner_attention(x: InnerWeights) -> InnerWeights:
+    """Absorb K and V of every inner block into its query and projection, as `cut_last_block` does for one row."""
     query, key, value = (part.unflatten(1, (x.heads, -1)) for part in x.qkv.chunk(3, dim=1))  # each (L, h, d', d)
     biases = x.query_bias.unflatten(1, (x.heads, -1))
     projection = x.projection.unflatten(2, (x.heads, -1))  # (L, d, h, d')
@@ -101,7 +99,7 @@ def absorb_words(x: InnerWeights) -> InnerWeights:
     return replace(x, absorbed=absorbed)
 
 
-def _words(network: TNT) -> InnerEmbedWeights:
+def _inner_embedding(network: TNT) -> InnerEmbedWeights:
     config = network.config
     embedding = network.sub_patch_embedding
     weight, bias = _dense(embedding, config)
@@ -113,14 +111,14 @@ def _words(network: TNT) -> InnerEmbedWeights:
 
 
 def _window(config: TNTConfig) -> int:
-    """The pixels along a side that a patch's words read."""
+    """Side in pixels of the window that a patch's inner tokens read."""
     if config.sub_patch_embedding != "image_convolution":
         return config.patch_size
     return config.patch_size - config.sub_patch_size + CONVOLUTION_SIZE
 
 
 def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Tensor]:
-    """The embedding of one window as a product: (W · d, window² · 3), pixels as (y, x, channel), and its bias."""
+    """Embedding of one window as a product: (W · d, window² · 3), pixels as (y, x, channel), and its bias (W · d)."""
     window = _window(config)
     units = torch.eye(window**2 * 3, dtype=torch.float64).unflatten(1, (window, window, 3)).permute(0, 3, 1, 2)
     projection = embedding.projection
@@ -134,7 +132,7 @@ def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Ten
     return words.flatten(2).transpose(1, 2).flatten(1).T.contiguous(), bias.repeat(config.words)
 
 
-def _inner(blocks: Sequence[EncoderBlock], config: TNTConfig) -> InnerWeights:
+def _inner_blocks(blocks: Sequence[EncoderBlock], config: TNTConfig) -> InnerWeights:
     parts = [_inner_block(block, config) for block in blocks]
     names = (*MATRICES, *VECTORS)
     stacked: dict[str, Any] = {name: torch.stack([getattr(part, name) for part in parts]) for name in names}
@@ -142,7 +140,7 @@ def _inner(blocks: Sequence[EncoderBlock], config: TNTConfig) -> InnerWeights:
 
 
 def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
-    """One block's. K's bias adds the same to every score of a query; V's adds once, as the softmax sums to one."""
+    """Weights of one inner block. K's bias cancels in the softmax; V's adds once, as the softmax sums to one."""
     attention = block.attention
     assert isinstance(attention, Attention)
     qkv, biases = _absorbed(attention.qkv, block.attention_norm)
@@ -166,14 +164,14 @@ def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
     )
 
 
-def _sentences(products: Sequence[WordProjection]) -> InnerProjectionWeights:
+def _inner_projections(products: Sequence[WordProjection]) -> InnerProjectionWeights:
     parts = [_absorbed(product.projection, product.norm) for product in products]
     weight, bias = (torch.stack(part) for part in zip(*parts, strict=True))
     return InnerProjectionWeights(weight, bias)
 
 
 def _absorbed(layer: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """The product on rows that are standardised only; a norm of one word stands for all words of a row."""
+    """Linear layer with the LayerNorm's weight and bias absorbed; a norm per word repeats over the words of a row."""
     weight = as_float64(layer.weight)
     repeats = layer.in_features // norm.normalized_shape[0]
     factor, shift = as_float64(norm.weight).repeat(repeats), as_float64(norm.bias).repeat(repeats)
@@ -186,7 +184,7 @@ def _output_norm(product: WordProjection) -> NormWeights | None:
 
 
 def outer_config(config: TNTConfig) -> ViTConfig:
-    """The ViT that the outer stack is."""
+    """Configuration of the outer stack as a ViT."""
     return ViTConfig(
         image_size=config.image_size,
         patch_size=config.patch_size,
@@ -200,8 +198,8 @@ def outer_config(config: TNTConfig) -> ViTConfig:
     )
 
 
-def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: Pixels) -> FoldedViT:
-    """The outer stack and the head as a ViT's, which they are."""
+def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: PixelNormalisation) -> FoldedViT:
+    """Outer stack and head as the graph of a ViT."""
     none = torch.zeros(0, 0, dtype=torch.float64)
     norm = norm_weights(network.norm)
     heads = (replace(linear_weights(network.head), norm=norm),) if isinstance(network.head, nn.Linear) else ()

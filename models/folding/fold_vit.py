@@ -1,6 +1,7 @@
-"""Exact algebra on a ViT's weights: work moves out of the forward pass. Knows no kernel and runs nothing.
+"""Folding of a ViT by exact algebra on its weights, which removes work from the forward pass.
 
-Each step takes a graph in float64 and returns one that computes the same; lower.py rounds the result.
+Each step takes a float64 graph and returns one that computes the same function; `lower` rounds the result. Folding
+computes weights only; no forward pass is run.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ...kernels.weights import LinearWeights, NormWeights, PatchWeights
 from ..networks.layers import Attention, EncoderBlock, LayerScale, SwiGLU
 from ..networks.vit import ViT
-from .graph import BlockWeights, FoldedViT, LastBlockWeights, Pixels
+from .graph import BlockWeights, FoldedViT, LastBlockWeights, PixelNormalisation
 from .lower import Lowering
 
 X = TypeVar("X")
@@ -22,12 +23,15 @@ X = TypeVar("X")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Which savings to take. Where the algebra does not hold for a network, its step changes nothing.
+    """Folding steps to apply. A step that does not hold for a network changes nothing.
 
-    `pixels`: mean, std and 1/255 into the patch projection. `layer_scale`: into projection and contract.
-    `last_block`: only
-    the pooled rows, K and V absorbed. `layer_norm`: into the next product. `key_bias`: dropped, softmax ignores it.
-    `words`: a TNT's words are keys and values of their attention themselves.
+    Attributes:
+        pixels: mean, std and 1/255 into the patch projection.
+        layer_scale: LayerScale into projection and contract.
+        last_block: last block for the pooled rows only, K and V absorbed.
+        layer_norm: LayerNorm into the next product.
+        key_bias: K bias dropped, as the softmax cancels it.
+        inner_attention: K and V of a TNT's inner blocks absorbed, so that inner tokens are their own keys and values.
     """
 
     pixels: bool = True
@@ -35,14 +39,12 @@ class Steps:
     last_block: bool = True
     layer_norm: bool = True
     key_bias: bool = True
-    words: bool = False
+    inner_attention: bool = False
 
 
 ALL_STEPS = Steps()
-CPU_STEPS = Steps(layer_norm=False, words=True)
-"""On a CPU a LayerNorm of its own is quicker than its terms around each product, and few large products than many
-small ones.
-"""
+CPU_STEPS = Steps(layer_norm=False, inner_attention=True)
+"""Steps for CPUs, where a separate LayerNorm is faster than a folded one, and few large products than many small."""
 
 
 def fold_vit(
@@ -54,23 +56,23 @@ def fold_vit(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> FoldedViT:
-    """A published network with its preprocessing -> the folded graph over uint8 pixels.
+    """Folded graph over uint8 pixels (B, H, W, 3) of a published network with its preprocessing.
 
     Args:
         network: any dtype and device; not changed.
         mean, std: of the three channels, in units of the pixel range 0..1.
-        steps: the savings to take.
+        steps: the steps to apply.
         dtype: of the matrices in the result; vectors are float32 (float64 for float64).
 
     Raises:
-        ValueError: the network pools both by token and by mean.
+        ValueError: the network has pooling `token_mean`.
     """
     with torch.no_grad():
         return Lowering(dtype, torch.device(device)).graph(apply_steps(steps, vit_graph(network, mean, std)))
 
 
 def apply_steps(steps: Steps, graph: FoldedViT) -> FoldedViT:
-    """The graph after these steps, each where it is wanted."""
+    """Apply the selected steps to a graph, in their order."""
     order: tuple[tuple[bool, Callable[[FoldedViT], FoldedViT]], ...] = (
         (steps.pixels, fold_pixels),
         (steps.layer_scale, fold_layer_scale),
@@ -78,16 +80,14 @@ def apply_steps(steps: Steps, graph: FoldedViT) -> FoldedViT:
         (steps.layer_norm, fold_layer_norm),
         (steps.key_bias, drop_key_bias),
     )
-    return reduce(lambda done, step: step(done), (step for taken, step in order if taken), graph)
+    return reduce(lambda folded, step: step(folded), (step for selected, step in order if selected), graph)
 
 
 def vit_graph(network: ViT, mean: Sequence[float], std: Sequence[float]) -> FoldedViT:
-    """The published network as a graph, in float64 on the CPU; prefix tokens, positions and patch bias are one
-    table.
-    """
+    """Graph of a published network before any step, in float64 on the CPU; prefix, positions and bias are a table."""
     config = network.config
     if config.pooling == "token_mean":
-        raise ValueError("the folded graph pools one way; a network that pools by token and mean runs in plain PyTorch")
+        raise ValueError("a network with pooling 'token_mean' cannot be folded; it runs in plain PyTorch")
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if config.position != "none":
         table += as_float64(network.position_embedding.table())
@@ -98,7 +98,7 @@ def vit_graph(network: ViT, mean: Sequence[float], std: Sequence[float]) -> Fold
     norm = norm_weights(network.norm)
     return FoldedViT(
         config=config,
-        pixels=Pixels(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)),
+        pixels=PixelNormalisation(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)),
         patches=PatchWeights(as_float64(projection.weight), table, config.patch_size, config.prefix_tokens),
         input_norm=norm_weights(network.input_norm) if isinstance(network.input_norm, nn.LayerNorm) else None,
         blocks=tuple(block_weights(block) for block in network.blocks if isinstance(block, EncoderBlock)),
@@ -109,8 +109,9 @@ def vit_graph(network: ViT, mean: Sequence[float], std: Sequence[float]) -> Fold
 
 
 def fold_pixels(graph: FoldedViT) -> FoldedViT:
-    """(u / 255 - mean) / std is linear in the byte u: its factor goes into the weight; its shift follows in
-    lower.py.
+    """Fold pixel normalisation into the patch projection.
+
+    (u / 255 - mean) / std is linear in the byte u: its factor goes into the weight, its shift is added by `Lowering`.
     """
     factor = (1 / (255 * graph.pixels.std)).repeat(graph.patches.patch_size**2)
     return replace(
@@ -121,7 +122,7 @@ def fold_pixels(graph: FoldedViT) -> FoldedViT:
 
 
 def fold_layer_scale(graph: FoldedViT) -> FoldedViT:
-    """A factor per channel of the branch is a factor per row of its last product."""
+    """Fold LayerScale: a factor per channel of a branch is a factor per row of its last product."""
     return replace(
         graph,
         blocks=tuple(
@@ -132,12 +133,11 @@ def fold_layer_scale(graph: FoldedViT) -> FoldedViT:
 
 
 def cut_last_block(graph: FoldedViT) -> FoldedViT:
-    """After the last block only the pooled rows are read: it need not compute others, nor K and V of any token.
+    """Cut the last block to the pooled rows, the only ones read after it, without K and V of any token.
 
     q · (W_k y) = (W_kᵀ q) · y, and Σ p (W_v y) = W_v Σ p y. The K bias and the norm's bias add the same to every
-    score of a
-    query and drop out of the softmax; in V they add once, as Σ p = 1. Not with QK-norm, which stands between W_k and
-    q · k.
+    score of a query and cancel in the softmax; in V they add once, as Σ p = 1. Not with QK-norm, which acts between
+    W_k and q · k.
     """
     if graph.config.pooling != "token" or graph.config.qk_norm or not graph.blocks:
         return graph
@@ -165,9 +165,7 @@ def cut_last_block(graph: FoldedViT) -> FoldedViT:
 
 
 def fold_layer_norm(graph: FoldedViT) -> FoldedViT:
-    """LayerNorm into the product after it: its weight into the columns, its bias into the bias, mean and rstd after
-    it.
-    """
+    """Fold LayerNorm into the next product: weight into columns, bias into bias; mean and rstd apply after it."""
     heads = graph.heads
     if graph.config.pooling == "mean" and not graph.config.norm_after_pooling:
         heads = tuple(replace(_folded(replace(head, norm=graph.norm)), sums=None) for head in heads)
@@ -182,13 +180,14 @@ def fold_layer_norm(graph: FoldedViT) -> FoldedViT:
 
 
 def drop_key_bias(graph: FoldedViT) -> FoldedViT:
-    """Added to every key, it adds the same to every score of a query. Not with QK-norm."""
+    """Drop the K bias: it adds the same to every score of a query and cancels in the softmax. Not with QK-norm."""
     if graph.config.qk_norm:
         return graph
     return replace(graph, blocks=tuple(replace(block, qkv=_without_key_bias(block.qkv)) for block in graph.blocks))
 
 
 def block_weights(block: EncoderBlock) -> BlockWeights:
+    """Weights of an encoder block, in float64; SwiGLU rows are interleaved."""
     attention = block.attention
     assert isinstance(attention, Attention)
     expand = linear_weights(block.mlp.expand, block.mlp_norm)
@@ -205,7 +204,7 @@ def block_weights(block: EncoderBlock) -> BlockWeights:
 
 
 def _heads(network: ViT, norm: NormWeights) -> tuple[LinearWeights, ...]:
-    """The heads on the pooled vector; two of them are averaged, which halves their weights."""
+    """Heads on the pooled vector; the average of two halves their weights."""
     config = network.config
     modules = [network.head, network.distillation_head] if config.distillation_token else [network.head]
     heads = [linear_weights(module) for module in modules if isinstance(module, nn.Linear)]
@@ -220,11 +219,13 @@ def _heads(network: ViT, norm: NormWeights) -> tuple[LinearWeights, ...]:
 
 
 def linear_weights(module: nn.Linear, norm: nn.LayerNorm | None = None) -> LinearWeights:
+    """Weights of a linear layer with the LayerNorm before it, in float64."""
     bias = None if module.bias is None else as_float64(module.bias)
     return LinearWeights(as_float64(module.weight), bias, None if norm is None else norm_weights(norm))
 
 
 def norm_weights(module: nn.LayerNorm) -> NormWeights:
+    """Weights of a LayerNorm, in float64."""
     return NormWeights(as_float64(module.weight), as_float64(module.bias), module.eps)
 
 
@@ -233,11 +234,12 @@ def _scale(module: nn.Module) -> Tensor | None:
 
 
 def as_float64(x: Tensor) -> Tensor:
+    """Detached copy on the CPU, in float64."""
     return x.detach().to("cpu", torch.float64)
 
 
 def _interleaved(layer: LinearWeights) -> LinearWeights:
-    """Rows (gate…, value…) -> (gate, value) pairs, so that a tile of the product holds both of each."""
+    """Linear layer with rows (gate…, value…) reordered to (gate, value) pairs, so that a tile holds both of a pair."""
     bias = None if layer.bias is None else torch.stack(layer.bias.chunk(2), dim=1).flatten()
     return replace(layer, weight=torch.stack(layer.weight.chunk(2), dim=1).flatten(0, 1), bias=bias)
 
@@ -250,7 +252,7 @@ def _scaled(layer: LinearWeights) -> LinearWeights:
 
 
 def _shifted(layer: LinearWeights, shift: Tensor) -> LinearWeights:
-    """The layer on an input that lacks `shift`."""
+    """Linear layer whose bias makes up for a constant `shift` that its input lacks."""
     bias = layer.weight @ shift
     return replace(layer, bias=bias if layer.bias is None else layer.bias + bias)
 

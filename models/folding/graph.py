@@ -1,6 +1,4 @@
-"""The weights of a folded Vision Transformer: plain frozen dataclasses of tensors. How they come about is in
-fold.py.
-"""
+"""Folded graphs of ViT and TNT: frozen dataclasses of weights, made by `fold_vit` and `fold_tnt`."""
 
 from dataclasses import dataclass
 
@@ -18,8 +16,8 @@ from ..config import TNTConfig, ViTConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
-    """How pixels enter: normalised by mean and std (3,) first, or, where those are folded, as the bytes they are."""
+class PixelNormalisation:
+    """Pixel normalisation by mean and std (3,); if folded into the weights, uint8 pixels enter unchanged."""
 
     mean: Tensor
     std: Tensor
@@ -40,13 +38,13 @@ class BlockWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LastBlockWeights:
-    """The last block for the pooled rows only, K and V absorbed: scores are `(queryᵀ key) · norm(x)`.
+    """Last encoder block for the pooled rows only, K and V absorbed: scores are `(queryᵀ key) · norm(x)`.
 
     Attributes:
         query: (D, D) and its bias.
-        key: (h, D, d), a head's query into the space of tokens.
-        value: (h, d, D), a head's mixture of tokens into its channels; the V bias sits in the projection's.
-        norm: of the tokens, without weight and bias (they sit in key, value and projection).
+        key: (h, D, d), from a head's query to the space of tokens.
+        value: (h, d, D), from a head's weighted sum of tokens to its channels; the V bias is in the projection's bias.
+        norm: LayerNorm of the tokens, without weight and bias, which are in key, value and projection.
     """
 
     query: LinearWeights
@@ -60,42 +58,45 @@ class LastBlockWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldedViT:
-    """The folded graph. `last` is None where the last block runs whole and stands among `blocks`.
+    """Folded graph of a ViT.
 
-    `norm` is the last LayerNorm as published, for networks without a head and for embeddings; the heads carry it too.
+    Attributes:
+        last: the last block for pooled rows; None if it runs whole, as the last of `blocks`.
+        norm: the last LayerNorm as published, for embeddings and networks without a head; the heads contain it too.
+        heads: none, one, or two with a distillation token, whose results add up.
+        layer_norm_folded: True if row statistics are passed along with the tokens.
     """
 
     config: ViTConfig
-    pixels: Pixels
+    pixels: PixelNormalisation
     patches: PatchWeights
     input_norm: NormWeights | None
     blocks: tuple[BlockWeights, ...]
     last: LastBlockWeights | None
     norm: NormWeights
     heads: tuple[LinearWeights, ...]
-    """None, one, or two with a distillation token: their results add up."""
     layer_norm_folded: bool = False
-    """Whether row statistics travel with the tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldedTNT:
-    """The folded graph: words of all blocks first, then one product for all their rows, then a ViT that adds them.
+    """Folded graph of a TNT: all inner blocks first, then one product for all their rows, then a ViT that adds these.
 
     Attributes:
-        words: pixels to words; the inner position is in its table.
-        inner: all inner blocks.
-        sentences: 1 + depth products: the words' first, which makes the patch tokens, then each block's.
-        sentence_norms: the LayerNorm on each product's result, None where the form has none.
-        table: (N, D), what every image's tokens begin with: class token and outer position.
-        outer: the outer stack. Its `patches` are empty: tokens come from words.
+        inner_embedding: pixels to inner tokens; its table contains the inner position.
+        inner_blocks: weights of all inner blocks.
+        inner_projections: 1 + depth products: of the embedded inner tokens, which makes the patch tokens, then one
+            per block.
+        projection_norms: LayerNorm after each product, None in the form without one.
+        table: (N, D), initial tokens of every image: class token and outer position.
+        outer: the outer stack; its `patches` are empty, as tokens come from inner tokens.
     """
 
     config: TNTConfig
-    pixels: Pixels
-    words: InnerEmbedWeights
-    inner: InnerWeights
-    sentences: InnerProjectionWeights
-    sentence_norms: tuple[NormWeights | None, ...]
+    pixels: PixelNormalisation
+    inner_embedding: InnerEmbedWeights
+    inner_blocks: InnerWeights
+    inner_projections: InnerProjectionWeights
+    projection_norms: tuple[NormWeights | None, ...]
     table: Tensor
     outer: FoldedViT

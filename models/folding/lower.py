@@ -1,7 +1,7 @@
-"""A folded graph in float64 -> the one that runs: rounded, and with what depends on rounded weights taken from those.
+"""Lowering of a folded float64 graph to the dtype and device that run it.
 
-That is the shift of the pixels and the row sums for LayerNorm: taken from the exact weights, both would leave twice
-the error.
+The shift of the pixels and the row sums for LayerNorm are computed from the rounded weights: computed from the exact
+ones, they would double the error.
 """
 
 from dataclasses import dataclass, replace
@@ -28,12 +28,13 @@ from .graph import BlockWeights, FoldedTNT, FoldedViT, LastBlockWeights
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """Rounds matrices to `dtype` and vectors to float32 (float64 for float64), and moves them to `device`."""
+    """Rounding of matrices to `dtype` and of vectors to float32 (float64 for float64), and their move to `device`."""
 
     dtype: torch.dtype
     device: torch.device
 
     def graph(self, x: FoldedViT) -> FoldedViT:
+        """Lowered graph of a ViT."""
         return replace(
             x,
             pixels=replace(x.pixels, mean=self.vector(x.pixels.mean), std=self.vector(x.pixels.std)),
@@ -46,6 +47,7 @@ class Lowering:
         )
 
     def patches(self, x: FoldedViT) -> PatchWeights:
+        """Lowered patch projection; its table takes up the shift of folded pixels."""
         table = x.patches.table
         if x.pixels.folded:
             shift = (255 * x.pixels.mean).repeat(x.patches.patch_size**2)
@@ -75,6 +77,7 @@ class Lowering:
         )
 
     def linear(self, x: LinearWeights) -> LinearWeights:
+        """Lowered linear layer; row sums are those of the rounded weight."""
         return replace(
             x,
             weight=self.matrix(x.weight),
@@ -95,38 +98,42 @@ class Lowering:
 
 
 def lower_tnt(to: Lowering, x: FoldedTNT) -> FoldedTNT:
+    """Lowered graph of a TNT."""
     return replace(
         x,
         pixels=replace(x.pixels, mean=to.vector(x.pixels.mean), std=to.vector(x.pixels.std)),
-        words=_words(to, x),
-        inner=_inner(to, x.inner),
-        sentences=InnerProjectionWeights(to.matrix(x.sentences.weight), to.vector(x.sentences.bias)),
-        sentence_norms=tuple(norm and to.norm(norm) for norm in x.sentence_norms),
+        inner_embedding=_inner_embedding(to, x),
+        inner_blocks=_inner_blocks(to, x.inner_blocks),
+        inner_projections=InnerProjectionWeights(
+            to.matrix(x.inner_projections.weight), to.vector(x.inner_projections.bias)
+        ),
+        projection_norms=tuple(norm and to.norm(norm) for norm in x.projection_norms),
         table=to.vector(x.table),
         outer=to.graph(x.outer),
     )
 
 
-def _words(to: Lowering, x: FoldedTNT) -> InnerEmbedWeights:
-    table = x.words.table
+def _inner_embedding(to: Lowering, x: FoldedTNT) -> InnerEmbedWeights:
+    table = x.inner_embedding.table
     if x.pixels.folded:
-        rounded = x.words.weight.to(to.dtype).double()
-        table = table - (pixels_inside(x.words, x.config.grid) * (255 * x.pixels.mean)).flatten(1) @ rounded.T
-    return replace(x.words, weight=to.matrix(x.words.weight), table=to.vector(table))
+        rounded = x.inner_embedding.weight.to(to.dtype).double()
+        table = table - (image_mask(x.inner_embedding, x.config.grid) * (255 * x.pixels.mean)).flatten(1) @ rounded.T
+    return replace(x.inner_embedding, weight=to.matrix(x.inner_embedding.weight), table=to.vector(table))
 
 
-def pixels_inside(words: InnerEmbedWeights, grid: int) -> Tensor:
-    """Which pixels of each patch's window lie inside the image: ones and zeros, float64 (P, window², 1).
+def image_mask(embedding: InnerEmbedWeights, grid: int) -> Tensor:
+    """Image mask of each patch's window: 1 for pixels inside the image, 0 outside, float64 (P, window², 1).
 
-    Outside it the convolution pads its normalised image with zeros, and there is no mean to take away.
+    Outside it the convolution pads the normalised image with zeros, which have no mean to subtract.
     """
-    places = torch.arange(grid)[:, None] * words.patch_size - words.margin + torch.arange(words.window)
-    inside = (places >= 0) & (places < grid * words.patch_size)  # (grid, window)
+    patch_size, window = embedding.patch_size, torch.arange(embedding.window)
+    positions = torch.arange(grid)[:, None] * patch_size - embedding.margin + window
+    inside = (positions >= 0) & (positions < grid * patch_size)  # (grid, window)
     both = inside[:, None, :, None] & inside[None, :, None, :]  # (rows, columns, y, x)
     return both.flatten(2).flatten(0, 1).double()[..., None]
 
 
-def _inner(to: Lowering, x: InnerWeights) -> InnerWeights:
+def _inner_blocks(to: Lowering, x: InnerWeights) -> InnerWeights:
     lowered: dict[str, Any] = {name: to.matrix(getattr(x, name)) for name in MATRICES}
     lowered |= {name: to.vector(getattr(x, name)) for name in VECTORS}
     if x.absorbed is not None:

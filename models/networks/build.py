@@ -1,4 +1,4 @@
-"""The plain network that a configuration describes, and its normalisation of pixels."""
+"""Plain networks built from a configuration, with or without weights and pixel normalisation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
@@ -15,12 +15,16 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def build(config: Config) -> ViT | TNT:
-    """A freshly initialised network, float32, in training mode."""
+    """Network with initial weights: float32, training mode."""
     return ViT(config) if isinstance(config, ViTConfig) else TNT(config)
 
 
 def build_with_weights(config: Config, state: Mapping[str, Tensor]) -> ViT | TNT:
-    """The network around these tensors (not copies of them), in evaluation mode; `state` is complete."""
+    """Network that holds these tensors (not copies), in evaluation mode.
+
+    Args:
+        state: complete state dict; `checkpoints.convert` checks it.
+    """
     with torch.device("meta"):
         network = build(config)
     network.load_state_dict(state, assign=True)
@@ -28,14 +32,14 @@ def build_with_weights(config: Config, state: Mapping[str, Tensor]) -> ViT | TNT
 
 
 class NormalizedNetwork(nn.Module, Generic[N]):
-    """A plain network behind the normalisation of its pixels.
+    """Plain network with pixel normalisation before it.
 
-    `forward`: uint8 (B, H, W, 3) -> the network's own result, such as logits (B, classes), in its dtype.
+    `forward`: uint8 (B, H, W, 3) -> the network's output, such as logits (B, classes), in its dtype.
 
     Args:
-        network: over normalised images (B, 3, H, W); not copied. All of it is on one device and in one dtype.
-        mean, std: of the three channels, in units of the pixel range 0..1. They stay float32 in any dtype: convert
-            the network before, not this module.
+        network: takes normalised images (B, 3, H, W); not copied; on one device and in one dtype.
+        mean, std: of the three channels, in units of the pixel range 0..1. They stay float32: convert the
+            dtype of the network before, not of this module.
     """
 
     mean: Tensor
@@ -50,7 +54,7 @@ class NormalizedNetwork(nn.Module, Generic[N]):
         self.register_buffer("std", torch.tensor(std, device=weight.device))
 
     def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> normalised images (B, 3, H, W) in the network's dtype."""
+        """Normalised images (B, 3, H, W) in the network's dtype, from uint8 pixels (B, H, W, 3)."""
         return normalise(pixels, self.mean, self.std, self.dtype)
 
     def forward(self, pixels: Tensor) -> Tensor:

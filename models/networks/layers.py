@@ -1,4 +1,4 @@
-"""The parts that ViT and TNT share: the encoder block, its attention and feed-forward, and cutting patches."""
+"""Layers that ViT and TNT share: encoder block, attention, feed-forward, and patch extraction."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,10 @@ from ..config import Feedforward
 
 
 class EncoderBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); each branch through LayerScale (arXiv 2103.17239) where asked."""
+    """Encoder block, pre-norm: x + attention(norm(x)), then x + mlp(norm(x)).
+
+    `forward`: (B, N, D) -> (B, N, D). `layer_scale` adds LayerScale (arXiv 2103.17239) to both branches.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,10 @@ class EncoderBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with packed projections: rows of `qkv` are Q, K, V, each split into heads."""
+    """Multi-head self-attention with packed projections: rows of `qkv` are Q, K, V, each split into heads.
+
+    `forward`: (B, N, D) -> (B, N, D). `qk_norm` adds a LayerNorm to each head's queries and keys (arXiv 2302.05442).
+    """
 
     def __init__(self, dim: int, heads: int, *, qkv_bias: bool, qk_norm: bool = False, norm_eps: float = 1e-6) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear, activation, linear. `gelu` is the exact, erf-based one; `quick_gelu` is x·sigmoid(1.702 x) (CLIP)."""
+    """MLP: linear, activation, linear. `gelu` is the exact, erf-based one; `quick_gelu` is CLIP's approximation."""
 
     def __init__(self, dim: int, hidden_dim: int, activation: Feedforward = "gelu") -> None:
         super().__init__()
@@ -67,9 +73,10 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """contract(silu(gate) · value), gate and value packed in one product (arXiv 2002.05202; DINOv2 giant).
+    """SwiGLU feed-forward (arXiv 2002.05202; DINOv2 giant): contract(silu(gate) · value), both from one product.
 
-    `mlp_dim` is the width of gate and value together.
+    Args:
+        mlp_dim: width of gate and value together.
     """
 
     def __init__(self, dim: int, mlp_dim: int) -> None:
@@ -83,12 +90,14 @@ class SwiGLU(nn.Module):
 
 
 class QuickGELU(nn.Module):
+    """QuickGELU activation of CLIP: x·sigmoid(1.702 x)."""
+
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel on a residual branch."""
+    """LayerScale: a learned factor per channel on a residual branch (arXiv 2103.17239)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -99,13 +108,13 @@ class LayerScale(nn.Module):
 
 
 def patchify(images: Tensor, size: int) -> Tensor:
-    """(B, C, H, W) -> (B, N, size, size, C): patches in row-major order, pixels of a patch as (y, x, channel)."""
+    """Patches of images: (B, C, H, W) -> (B, N, size, size, C), row-major, pixels of a patch as (y, x, channel)."""
     x = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, rows, size, columns, size)
     return x.permute(0, 2, 4, 3, 5, 1).flatten(1, 2)
 
 
 def initialise(network: nn.Module) -> None:
-    """Truncated normal weights and tables of deviation 0.02, zero biases: how ViT, DeiT and TNT start training."""
+    """Initialise as ViT, DeiT and TNT do: weights and tables truncated normal (deviation 0.02), biases zero."""
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)

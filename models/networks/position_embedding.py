@@ -1,4 +1,4 @@
-"""Position embeddings of a ViT (appendix D.4 of the paper): learned, factorised, sin-cos or none, as one table."""
+"""Position embeddings of a ViT (appendix D.4 of the paper): learned, factorised, sin-cos or none."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from ..config import ViTConfig
 
 
 class PositionEmbedding(nn.Module):
-    """Adds to each token what tells its place. `table()` is all of it: (tokens, D), prefix tokens first."""
+    """Position embedding, added to the tokens: `forward` is (B, N, D) -> (B, N, D)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -33,7 +33,11 @@ class PositionEmbedding(nn.Module):
         return tokens if self.kind == "none" else tokens + self.table()
 
     def table(self) -> Tensor:
-        """The rows to add, (tokens, D); zero for prefix tokens that the table does not cover."""
+        """Position table (tokens, D), prefix tokens first; zero for those without a row.
+
+        Raises:
+            ValueError: the network has no position embedding.
+        """
         return F.pad(self._rows(), (0, 0, self.uncovered, 0))
 
     def _rows(self) -> Tensor:
@@ -47,18 +51,21 @@ class PositionEmbedding(nn.Module):
             case "sincos":
                 return self.get_buffer("fixed")
             case _:
-                raise ValueError("a network without position embedding has no table")
+                raise ValueError("position='none' has no position table")
 
 
 def sincos_table(grid: int, dim: int, temperature: float = 10_000.0) -> Tensor:
-    """Fixed 2-D positions, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
+    """Fixed 2-D position table, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
 
     Source: MoCo v3 (arXiv 2104.02057) and "Better plain ViT baselines" (arXiv 2205.01580).
+
+    Raises:
+        ValueError: `dim` is not divisible by 4.
     """
     if dim % 4:
         raise ValueError(f"sin-cos positions need dim divisible by 4, not {dim}")
     frequency = temperature ** -(torch.arange(dim // 4, dtype=torch.float64, device="cpu") / (dim // 4))
-    ticks = torch.arange(grid, device="cpu")  # a fixed table holds numbers even in a network built on `meta`
-    row, column = torch.meshgrid(ticks, ticks, indexing="ij")
-    angles = [place.flatten()[:, None] * frequency for place in (column, row)]
-    return torch.cat([turn for angle in angles for turn in (angle.sin(), angle.cos())], dim=1).float()
+    indices = torch.arange(grid, device="cpu")  # on the CPU even where the network is built on `meta`
+    row, column = torch.meshgrid(indices, indices, indexing="ij")
+    angles = [index.flatten()[:, None] * frequency for index in (column, row)]
+    return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1).float()

@@ -1,4 +1,4 @@
-"""Transformer in Transformer in plain PyTorch: sub-patches are words, patches are sentences."""
+"""Transformer in Transformer in plain PyTorch. As in the paper, sub-patches are words and patches sentences."""
 
 from typing import Literal
 
@@ -36,16 +36,16 @@ class TNT(nn.Module):
         return self.head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, D)
-        """The image's embedding: the class token after the last norm, which the head reads."""
+        """Embedding of the image: the class token after the last norm, which the head reads."""
         return self.encode(images)[:, 0]
 
     def pooled(self, images: Tensor, pooling: Literal["cls", "mean"]) -> Tensor:  # (B, 3, H, W) -> (B, D)
-        """The class token, which the head reads, or the mean of the patch tokens, after the last norm."""
+        """Class token, which the head reads, or mean of the patch tokens, after the last norm."""
         tokens = self.encode(images)
         return tokens[:, 0] if pooling == "cls" else tokens[:, 1:].mean(dim=1)
 
     def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, N, D)
-        """All outer tokens after the last block, normalised."""
+        """Outer tokens after the last block, normalised."""
         inner = self.sub_patch_embedding(images)  # (B·P, W, d)
         if self.inner_position is not None:
             inner = inner + self.inner_position
@@ -59,7 +59,10 @@ class TNT(nn.Module):
 
 
 class TNTBlock(nn.Module):
-    """Words attend within their patch; each patch's words are projected and added to its token; then tokens attend."""
+    """TNT block: inner encoder block on words, their projection added to the patch tokens, outer encoder block.
+
+    `forward`: inner (B·P, W, d) and outer (B, 1 + P, D) tokens -> the same shapes.
+    """
 
     def __init__(self, config: TNTConfig) -> None:
         super().__init__()
@@ -78,9 +81,9 @@ class TNTBlock(nn.Module):
 
 
 class WordProjection(nn.Module):
-    """The words of a patch, side by side, projected to the outer width: (B·P, W, d) -> (B·P, D).
+    """Word projection: the concatenated words of a patch to the outer width, (B·P, W, d) -> (B·P, D).
 
-    Normalised over the whole row before and over D after; or, `per_word`, over each word before and not after.
+    LayerNorm over the whole row before and over D after it; with `per_word`, over each word before it and none after.
     """
 
     def __init__(self, config: TNTConfig, *, per_word: bool, bias: bool) -> None:
@@ -97,7 +100,7 @@ class WordProjection(nn.Module):
 
 
 class SubPatchEmbedding(nn.Module):
-    """Pixels -> words: (B, 3, H, W) -> (B·P, W, d), words of a patch in row-major order. Three published forms."""
+    """Sub-patch embedding: (B, 3, H, W) -> (B·P, W, d), words of a patch in row-major order. Three published forms."""
 
     def __init__(self, config: TNTConfig) -> None:
         super().__init__()

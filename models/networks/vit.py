@@ -1,4 +1,4 @@
-"""The Vision Transformer and DeiT in plain PyTorch: the network every faster executor is held against."""
+"""Vision Transformer and DeiT in plain PyTorch, the reference for every faster executor."""
 
 from typing import Literal
 
@@ -11,9 +11,10 @@ from .position_embedding import PositionEmbedding
 
 
 class ViT(nn.Module):
-    """An image is worth 16x16 words (Dosovitskiy et al., arXiv 2010.11929).
+    """Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) and DeiT (Touvron et al., arXiv 2012.12877).
 
-    `forward`: normalised float images (B, 3, H, W) -> logits (B, num_classes), or features without a head.
+    `forward`: normalised float images (B, 3, H, W) -> logits (B, num_classes), or features (B, feature_dim) without a
+    head.
     """
 
     def __init__(self, config: ViTConfig) -> None:
@@ -49,7 +50,7 @@ class ViT(nn.Module):
         return (self.head(tokens[:, 0]) + self.distillation_head(tokens[:, 1])) / 2
 
     def features(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, feature_dim)
-        """The image's embedding: what the head reads. With a distillation token, the mean of the two."""
+        """Embedding of the image, which the head reads; with a distillation token, the mean of both tokens."""
         tokens = self.encode(images)
         if self.config.distillation_token:
             return tokens[:, :2].mean(dim=1)
@@ -61,13 +62,13 @@ class ViT(nn.Module):
         return self.norm(pooled) if self.config.norm_after_pooling else pooled
 
     def pooled(self, images: Tensor, pooling: Literal["cls", "mean"]) -> Tensor:  # (B, 3, H, W) -> (B, D)
-        """The class token or the mean of the patch tokens after the last norm, whichever of them the head reads."""
+        """Class token or mean of the patch tokens, after the last norm."""
         tokens, prefix = self.encode(images), self.config.prefix_tokens
         row = tokens[:, 0] if pooling == "cls" else tokens[:, prefix:].mean(dim=1)
         return self.norm(row) if self.config.norm_after_pooling else row
 
     def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, N, D)
-        """All tokens after the last block, normalised (unless the norm comes after pooling)."""
+        """Tokens after the last block, normalised unless the norm follows pooling."""
         patches = self.patch_embedding(images)
         x = torch.cat([self.prefix.expand(len(patches), -1, -1), patches], dim=1)
         x = self.input_norm(self.position_embedding(x))
@@ -77,7 +78,7 @@ class ViT(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Cuts an image into patches and projects each: the row of a patch is its pixels as (y, x, channel)."""
+    """Patch embedding: (B, 3, H, W) -> (B, N, D), a projection of each patch's pixels as (y, x, channel)."""
 
     def __init__(self, patch_size: int, dim: int, *, bias: bool = True) -> None:
         super().__init__()

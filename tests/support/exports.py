@@ -1,4 +1,4 @@
-"""Small checkpoints to export, and .onnx files as others write them or as they break."""
+"""Small checkpoints for export tests, and .onnx files without our metadata."""
 
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ LABELS = tuple(f"kind {index}" for index in range(7))
 
 
 def write_checkpoint(file: Path, config: Config) -> Path:
-    """One of tessella's own files, with a recipe that no default has."""
-    recipe = Preprocessing(size=config.image_size, resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+    """Write a checkpoint in our layout, with preprocessing that differs from every default."""
+    preprocessing = Preprocessing(size=config.image_size, resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
     labels = LABELS[: config.num_classes]
-    description = Description(name=file.stem, config=config, preprocessing=recipe, labels=labels)
+    description = Description(name=file.stem, config=config, preprocessing=preprocessing, labels=labels)
     network = randomise(build(config))
     save_file(network.state_dict(), file, metadata={HEADER_KEY: description.to_json()})
     return file
@@ -41,7 +41,7 @@ def write_foreign(
     opset: int = 17,
     factor: float = 1.0,
 ) -> Path:
-    """A linear classifier with no metadata: score k is `factor` times k times the mean of its input plus one."""
+    """Write a linear classifier without metadata: score k is `factor` · k · (mean of the input + 1)."""
     images = helper.make_tensor_value_info("images", kind, shape)
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, (shape[0], classes))
     nodes = [

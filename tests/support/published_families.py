@@ -1,11 +1,16 @@
-"""Published families and the networks of each that tests hold against timm's own; `docs/models.md` lists them."""
+"""Published families, and the architectures of each that tests compare with timm's; `docs/models.md` lists them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A published family. `architectures`: timm's names, each compared in a test with timm's own network."""
+    """Published family.
+
+    Attributes:
+        checkpoints: origins of its checkpoints.
+        architectures: timm's names, each compared in a test with timm's network.
+    """
 
     title: str
     checkpoints: str

@@ -1,4 +1,4 @@
-"""Networks of timm and transformers with random weights, none of them zero or one, and files as those write them."""
+"""Reference networks of timm and transformers with random weights, and checkpoint files in their layouts."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from tessella.benchmarks import timm_import  # noqa: F401
 
 BIG = 1024
-"""Channels from which a network counts as big."""
+"""Minimum width in channels of a big network."""
 
 
 def timm_network(name: str, **arguments: Any) -> nn.Module:
-    """timm's network, evaluation mode, every parameter drawn anew."""
+    """Network of timm with random parameters, in evaluation mode."""
     import timm
 
     network: nn.Module = timm.create_model(name, device="meta", **arguments)
@@ -23,11 +23,11 @@ def timm_network(name: str, **arguments: Any) -> nn.Module:
 
 
 def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Weights of a size that keeps activations near one; biases, norms, tokens and tables far from where they start."""
-    draw = torch.Generator().manual_seed(seed)
+    """Randomise all parameters: weights scaled to keep activations near one, others far from their initial values."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            noise = torch.randn(parameter.shape, generator=draw)
+            noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1 and name.endswith("weight"):
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
             else:
@@ -36,7 +36,7 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def write_timm(network: nn.Module, folder: Path) -> Path:
-    """The folder that timm pushes to the hub."""
+    """Write a folder as timm pushes it to the hub."""
     from timm.models._hub import save_for_hf
 
     save_for_hf(network, str(folder), safe_serialization=True)
@@ -59,7 +59,7 @@ def images(size: int, batch: int = 2) -> Tensor:
 
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference; shapes must agree."""
+    """Maximum absolute difference; shapes must agree."""
     assert ours.shape == theirs.shape, f"{tuple(ours.shape)} against {tuple(theirs.shape)}"
-    assert theirs.std() > 0.01, "a reference that answers nothing proves nothing"
+    assert theirs.std() > 0.01, "a constant reference proves nothing"
     return float((ours - theirs).abs().max())

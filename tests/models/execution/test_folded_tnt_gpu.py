@@ -110,7 +110,7 @@ def test_an_image_does_not_see_its_neighbours() -> None:
 
 @pytest.mark.parametrize("patches", [1, 196, 1001])
 def test_block_after_block_is_nearly_the_same_as_all_at_once(patches: int) -> None:
-    weights = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner
+    weights = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner_blocks
     words = torch.randn(patches, 384, device="cuda", dtype=torch.bfloat16)
     expected = tnt_ops.tnt_inner(words, weights, options=Options("triton"))
     for index in range(weights.depth):

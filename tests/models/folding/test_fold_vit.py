@@ -1,4 +1,4 @@
-"""Folding is exact: in float64 the folded graph is the published network, for every variant and every saving."""
+"""ViT folding is exact: in float64 the folded graph equals the published network, for every variant and step."""
 
 import dataclasses
 import itertools
@@ -14,6 +14,8 @@ from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from tessella.models.networks.vit import ViT
 
+from ...support.folding import MEAN, MEANS, NO_STEP, STD, STDS, max_error, perturbed
+
 SMALL: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
@@ -23,9 +25,6 @@ SMALL: dict[str, Any] = {
     "mlp_dim": 64,
     "num_classes": 7,
 }
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MEANS, STDS = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(STD, dtype=torch.float64)
-NO_STEP = Steps(pixels=False, layer_scale=False, last_block=False, layer_norm=False, key_bias=False)
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "vit": {},
@@ -62,18 +61,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def perturbed(config: ViTConfig, seed: int = 0) -> ViT:
-    """A float64 network whose biases, norms and scales are far from their initial zeros and ones."""
-    torch.manual_seed(seed)
-    network = ViT(config).double().eval()
-    for parameter in network.parameters():
-        parameter.data += torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else 0.1)
-    return network
-
-
-def both(config: ViTConfig, steps: Steps) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits and features: of the published network, and of the folded graph."""
-    network = perturbed(config)
+def outputs(config: ViTConfig, steps: Steps) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits and features of the published network, then of the folded graph."""
+    network = perturbed(ViT, config)
     pixels = torch.randint(0, 256, (3, config.image_size, config.image_size, 3), dtype=torch.uint8)
     images = normalise(pixels, MEANS, STDS, torch.float64)
     fused = FusedViT(fold_vit(network, MEAN, STD, steps, dtype=torch.float64))
@@ -81,26 +71,21 @@ def both(config: ViTConfig, steps: Steps) -> tuple[torch.Tensor, torch.Tensor, t
         return network(images), network.features(images), fused(pixels), fused.features(pixels)
 
 
-def worst(expected: torch.Tensor, found: torch.Tensor) -> float:
-    assert expected.shape == found.shape
-    return ((expected - found).abs().max() / expected.abs().max().clamp(min=1)).item()
-
-
 @pytest.mark.parametrize("steps", [ALL_STEPS, CPU_STEPS, NO_STEP], ids=["every step", "CPU", "none"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_float64_twin_is_the_network(variant: str, steps: Steps) -> None:
-    logits, features, fused_logits, fused_features = both(ViTConfig(**SMALL | VARIANTS[variant]), steps)
-    assert worst(logits, fused_logits) < 1e-10
-    assert worst(features, fused_features) < 1e-10
+def test_the_folded_graph_equals_the_network_in_float64(variant: str, steps: Steps) -> None:
+    logits, features, fused_logits, fused_features = outputs(ViTConfig(**SMALL | VARIANTS[variant]), steps)
+    assert max_error(logits, fused_logits) < 1e-10
+    assert max_error(features, fused_features) < 1e-10
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Steps)])
 @pytest.mark.parametrize("variant", ["vit", "LayerScale", "distilled", "QK-norm", "DINOv2 giant", "mean"])
-def test_each_step_stands_alone(variant: str, field: str) -> None:
-    logits, _, fused_logits, _ = both(
+def test_each_step_alone_is_exact(variant: str, field: str) -> None:
+    logits, _, fused_logits, _ = outputs(
         ViTConfig(**SMALL | VARIANTS[variant]), dataclasses.replace(NO_STEP, **{field: True})
     )
-    assert worst(logits, fused_logits) < 1e-10
+    assert max_error(logits, fused_logits) < 1e-10
 
 
 def test_the_variants_cover_every_field_of_the_configuration() -> None:
@@ -108,9 +93,9 @@ def test_the_variants_cover_every_field_of_the_configuration() -> None:
     assert varied == {field.name for field in dataclasses.fields(ViTConfig)}
 
 
-def test_what_the_algebra_does_not_allow_is_left_alone() -> None:
+def test_steps_that_do_not_hold_change_nothing() -> None:
     def folded(**changes: Any) -> Any:
-        return fold_vit(perturbed(ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
+        return fold_vit(perturbed(ViT, ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
 
     assert folded().last is not None
     assert folded(qk_norm=True).last is None
@@ -120,25 +105,9 @@ def test_what_the_algebra_does_not_allow_is_left_alone() -> None:
     assert folded().blocks[0].qkv.bias[24:48].abs().max() == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_rounded_weights_give_the_row_sums_and_the_pixel_shift(dtype: torch.dtype) -> None:
-    network = perturbed(ViTConfig(**SMALL))
-    exact = fold_vit(network, MEAN, STD, dtype=torch.float64)
-    graph = fold_vit(network, MEAN, STD, dtype=dtype)
-    qkv = graph.blocks[0].qkv
-    assert qkv.weight.dtype == dtype
-    assert qkv.bias is not None
-    assert qkv.sums is not None
-    assert qkv.bias.dtype == torch.float32
-    torch.testing.assert_close(qkv.sums, qkv.weight.double().sum(dim=1).float())
-    grey = MEANS.repeat(64) * 255
-    rounded = graph.patches.table[1:].double() + graph.patches.weight.double() @ grey
-    torch.testing.assert_close(rounded, exact.patches.table[1:] + exact.patches.weight @ grey, atol=1e-4, rtol=1e-4)
-
-
 def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> None:
     config = ViTConfig(**SMALL | {"dim": 48, "mlp_dim": 192})
-    network = perturbed(config)
+    network = perturbed(ViT, config)
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     exact_images = normalise(pixels, MEANS, STDS, torch.float64)
@@ -150,7 +119,7 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
     assert folded_error <= plain_error
 
 
-def test_a_network_that_pools_two_ways_is_refused() -> None:
+def test_token_mean_pooling_is_rejected() -> None:
     network = ViT(ViTConfig(image_size=32, patch_size=8, dim=24, depth=1, heads=3, mlp_dim=64, pooling="token_mean"))
-    with pytest.raises(ValueError, match="pools one way"):
+    with pytest.raises(ValueError, match="pooling 'token_mean' cannot be folded"):
         fold_vit(network, MEAN, STD)

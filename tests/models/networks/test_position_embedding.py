@@ -1,4 +1,4 @@
-"""Position embeddings: what each kind adds, and that a ViT without one cannot tell where a patch lies."""
+"""Position embeddings: the table of each kind, and a ViT without one being invariant to the order of patches."""
 
 import math
 from typing import get_args
@@ -19,14 +19,14 @@ def config(position: Position, **changes: object) -> ViTConfig:
 
 
 def shuffled(images: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """The same patches in another order."""
+    """Images with their patches in another order."""
     patches = patchify(images, 4)[:, order]  # (B, 16, 4, 4, 3)
     rows = patches.unflatten(1, (4, 4)).permute(0, 5, 1, 3, 2, 4)
     return rows.flatten(4, 5).flatten(2, 3)
 
 
 @pytest.mark.parametrize("position", get_args(Position))
-def test_only_positions_tell_where_a_patch_lies(position: Position) -> None:
+def test_only_position_embeddings_make_patch_order_matter(position: Position) -> None:
     torch.manual_seed(0)
     network = ViT(config(position)).double().eval()
     for name, parameter in network.named_parameters():
@@ -45,7 +45,7 @@ def test_a_learned_table_is_added_row_by_row() -> None:
     assert torch.equal(positions(tokens), tokens + positions.weight)
 
 
-def test_tokens_that_the_table_does_not_cover_stay_as_they_are() -> None:
+def test_prefix_tokens_without_a_row_are_unchanged() -> None:
     positions = PositionEmbedding(config("learned", position_prefix=False, register_tokens=3))
     assert positions.weight.shape == (16, 32)
     tokens = torch.randn(2, 20, 32)
@@ -70,9 +70,9 @@ def test_sincos_follows_its_formula_and_is_not_trained() -> None:
     for row in range(3):
         for column in range(3):
             expected = [
-                turn(place / 10_000 ** (step / 2))
-                for place in (column, row)
-                for turn in (math.sin, math.cos)
+                wave(index / 10_000 ** (step / 2))
+                for index in (column, row)
+                for wave in (math.sin, math.cos)
                 for step in range(2)
             ]
             assert table[3 * row + column].tolist() == pytest.approx(expected, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The plain TNT: words see their own patch only, each of the paper's switches switches, shapes are checked."""
+"""Plain TNT: words attend within their patch, each option of the paper has its effect, sizes are checked."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_the_papers_words_are_projected_pixels() -> None:
 
 
 @pytest.mark.parametrize(("form", "spills"), [("linear", False), ("convolution", False), ("image_convolution", True)])
-def test_only_the_convolution_over_the_image_sees_other_patches(form: str, spills: bool) -> None:
+def test_only_the_convolution_over_the_image_reads_other_patches(form: str, spills: bool) -> None:
     embedding = SubPatchEmbedding(config(sub_patch_embedding=form))
     images = torch.randn(1, 3, 32, 32)
     changed = images.clone()
@@ -49,7 +49,7 @@ def test_only_the_convolution_over_the_image_sees_other_patches(form: str, spill
 
 
 @pytest.mark.parametrize("outer_position", [True, False])
-def test_only_outer_positions_tell_where_a_patch_lies(outer_position: bool) -> None:
+def test_only_outer_positions_make_patch_order_matter(outer_position: bool) -> None:
     torch.manual_seed(0)
     network = TNT(config(outer_position=outer_position)).double().eval()
     if network.outer_position is not None:

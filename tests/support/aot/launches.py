@@ -157,9 +157,9 @@ def _run_tnts(arch: int) -> None:
     _run_words(_tnt(TNT_DIGITS, torch.float32), 8)
     graph = _tnt(TNT_S, torch.bfloat16)
     words = torch.empty(25088, 384, dtype=torch.bfloat16)
-    tnt_ops.tnt_inner_block(words, graph.inner, 0, options=TRITON)
+    tnt_ops.tnt_inner_block(words, graph.inner_blocks, 0, options=TRITON)
     for part, state in enumerate((words, words.float())):
-        tnt_ops.tnt_inner_part(state, graph.inner, part, part + 1, options=TRITON)
+        tnt_ops.tnt_inner_part(state, graph.inner_blocks, part, part + 1, options=TRITON)
     FusedTNT(graph, TRITON)(torch.empty(1, 224, 224, 3, dtype=torch.uint8))
 
 
@@ -171,11 +171,13 @@ def _run(config: ViTConfig, dtype: torch.dtype, batch: int) -> None:
 def _run_words(graph: FoldedTNT, batch: int) -> None:
     """The launches that a ViT does not have."""
     size = graph.config.image_size
-    words = tnt_ops.tnt_embed(torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.words, options=TRITON)
-    rows = tnt_ops.tnt_inner(words.flatten(0, 1), graph.inner, options=TRITON)
-    additions = tnt_ops.tnt_project(rows, graph.sentences, options=TRITON).unflatten(1, words.shape[:2])
-    x, _ = tnt_ops.tnt_add(graph.table, additions[0], graph.sentence_norms[0], options=TRITON)
-    tnt_ops.tnt_add(x, additions[1], graph.sentence_norms[1], return_statistics=True, options=TRITON)
+    words = tnt_ops.tnt_embed(
+        torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.inner_embedding, options=TRITON
+    )
+    rows = tnt_ops.tnt_inner(words.flatten(0, 1), graph.inner_blocks, options=TRITON)
+    additions = tnt_ops.tnt_project(rows, graph.inner_projections, options=TRITON).unflatten(1, words.shape[:2])
+    x, _ = tnt_ops.tnt_add(graph.table, additions[0], graph.projection_norms[0], options=TRITON)
+    tnt_ops.tnt_add(x, additions[1], graph.projection_norms[1], return_statistics=True, options=TRITON)
 
 
 def _run_entry(key: str) -> None:
@@ -189,9 +191,9 @@ def _run_entry(key: str) -> None:
             ops.attention(torch.empty(8, rows, 12 * columns, dtype=dtype), 4, options=TRITON)
         case "tnt_inner":
             graph = _tnt(TNT_S if columns == TNT_S.inner_dim else TNT_B, dtype)
-            tnt_ops.tnt_inner(torch.empty(rows, columns * depth, dtype=dtype), graph.inner, options=TRITON)
+            tnt_ops.tnt_inner(torch.empty(rows, columns * depth, dtype=dtype), graph.inner_blocks, options=TRITON)
         case "tnt_project":
-            weights = _tnt(TNT_S if columns == TNT_S.dim else TNT_B, dtype).sentences
+            weights = _tnt(TNT_S if columns == TNT_S.dim else TNT_B, dtype).inner_projections
             tnt_ops.tnt_project(torch.empty(len(weights.weight), rows, depth, dtype=dtype), weights, options=TRITON)
         case _:
             raise ValueError(f"nothing here launches {operator!r}")
