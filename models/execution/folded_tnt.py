@@ -99,9 +99,8 @@ class InnerStack:
     def ahead(self, pixels: Tensor) -> Additions:  # uint8 (B, H, W, 3)
         """Run everything at once: one launch for the inner blocks, one for the projections."""
         inner_tokens = self._embed(pixels)
-        rows = tnt_inner(
-            inner_tokens.flatten(0, 1), self._graph.inner_blocks, options=self._options
-        )  # (1 + L, B · P, W · d)
+        inner_tokens = inner_tokens.flatten(0, 1)
+        rows = tnt_inner(inner_tokens, self._graph.inner_blocks, options=self._options)  # (1 + L, B · P, W · d)
         additions = tnt_project(rows, self._graph.inner_projections, options=self._options)  # (1 + L, B · P, D)
         return lambda index: additions[index].unflatten(0, (-1, self._patches))
 
@@ -129,14 +128,10 @@ class InnerStack:
 
     def _parts(self, pixels: Tensor) -> Iterator[Tensor]:
         """Additions of BLOCKS_PER_LAUNCH inner blocks, each (blocks, B · P, D); the first part has index 0 as well."""
-        inner, projections, depth = (
-            self._graph.inner_blocks,
-            self._graph.inner_projections,
-            self._graph.inner_blocks.depth,
-        )
+        inner, projections = self._graph.inner_blocks, self._graph.inner_projections
         state = self._embed(pixels).flatten(0, 1)
-        for first in range(0, depth, BLOCKS_PER_LAUNCH):
-            last = min(first + BLOCKS_PER_LAUNCH, depth)
+        for first in range(0, inner.depth, BLOCKS_PER_LAUNCH):
+            last = min(first + BLOCKS_PER_LAUNCH, inner.depth)
             state, rows = tnt_inner_part(state, inner, first, last, options=self._options)
             start = first + 1 if first else 0
             weights = InnerProjectionWeights(projections.weight[start : last + 1], projections.bias[start : last + 1])
