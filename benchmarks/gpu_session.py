@@ -1,6 +1,6 @@
-"""Everything that only a GPU can tell, in one resumable run: correctness, tune, bench; `make gpu BUDGET=540`.
+"""GPU benchmark session: tests, tuning and benchmarks that need a GPU, in one resumable run (`make gpu BUDGET=540`).
 
-Most valuable first; each row is saved under results/<gpu>/ as it is done; what the budget did not reach is listed last.
+Most valuable first; each row is saved under results/<gpu>/ when it is measured; the last lines list what is missing.
 """
 
 import argparse
@@ -19,136 +19,139 @@ from ..kernels.tuning import tables
 from .networks import cuda_graphs, tnt_inner
 from .operators import cuda_timer, measure
 from .operators.tune import tune
-from .report import circumstances, write
+from .report import environment, write
 
 RESULTS = Path(__file__).parent / "results"
 REPOSITORY = Path(__file__).parent.parent
 SHARDS = ("bfloat16", "float16 and not bfloat16", "not float16")
-"""The GPU tests by dtype, as pytest selects them."""
+"""GPU tests by dtype, as expressions of `pytest -k`."""
 NO_TESTS = 5
-"""pytest's exit code where a shard has none."""
+"""Exit code of pytest where a shard has no tests."""
 CORRECTNESS_SHARE, TUNING_SHARE, NETWORKS_SHARE = 0.3, 0.35, 0.6
 
 
 def main() -> int:
-    """0 where all is correct and could be measured, whether or not the budget reached everything."""
+    """Run the session; 0 where all tests pass and no measurement failed, even where the budget was too short."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=float, default=540, help="seconds for all of it")
+    parser.add_argument("--budget", type=float, default=540, help="seconds for the whole session (default: 540)")
     budget = parser.parse_args().budget
     if not torch.cuda.is_available():
-        print("no NVIDIA GPU here: nothing of this can be measured")
+        print("no NVIDIA GPU found: nothing can be measured")
         return 2
     end = time.monotonic() + budget
     device = torch.device("cuda", torch.cuda.current_device())
     folder = RESULTS / gpu_of(device).slug
     folder.mkdir(parents=True, exist_ok=True)
-    if not _correct(folder, budget * CORRECTNESS_SHARE):
+    if not _tests_pass(folder, budget * CORRECTNESS_SHARE):
         return 1
-    left, failures = _measured(device, folder, end)
-    print(f"not reached, run again: {len(left)}", *left, sep="\n  ")
+    remaining, failures = _measure(device, folder, end)
+    print(f"not measured in time, run again: {len(remaining)}", *remaining, sep="\n  ")
     print(f"failed: {len(failures)}", *failures, sep="\n  ")
     return 1 if failures else 0
 
 
-def _correct(folder: Path, limit: float) -> bool:
-    """Whether the tests that need a GPU pass; once they did for these sources and versions they are not run again."""
-    passed, now = folder / "correct.json", {"sources": tables.source_hash(), "triton": tables.triton_version()}
-    if passed.exists() and json.loads(passed.read_text()).items() >= now.items():
+def _tests_pass(folder: Path, limit: float) -> bool:
+    """Run the tests that need a GPU, unless they passed before with the same sources and versions."""
+    record, versions = folder / "correct.json", {"sources": tables.source_hash(), "triton": tables.triton_version()}
+    if record.exists() and json.loads(record.read_text()).items() >= versions.items():
         return True
-    tests = sorted((REPOSITORY / "tests").rglob("test_*gpu.py"))
-    shards = [_shard(file, what) for file in tests for what in SHARDS]
-    results = [_ends_well(*shard, limit) for shard in shards]  # of all, so that none is left running
-    if correct := all(results):
-        passed.write_text(json.dumps(now | circumstances("cuda"), indent=1) + "\n")
-    return correct
+    files = sorted((REPOSITORY / "tests").rglob("test_*gpu.py"))
+    shards = [_start_shard(file, expression) for file in files for expression in SHARDS]
+    results = [_passed(*shard, limit) for shard in shards]  # waits for all, so that none keeps running
+    if passed := all(results):
+        record.write_text(json.dumps(versions | environment("cuda"), indent=1) + "\n")
+    return passed
 
 
-def _shard(file: Path, what: str) -> tuple[str, "subprocess.Popen[str]", float]:
-    """Starts some of a file's tests. Shards run at once: most of their time goes into compiling, on one core each."""
-    # without the conftest: it serves, and a machine with a GPU need not have what that takes
-    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-m", "gpu", "-o", "filterwarnings=default", "-k", what]
-    command = [sys.executable, "-m", "pytest", *options, str(file)]
+def _start_shard(file: Path, expression: str) -> tuple[str, "subprocess.Popen[str]", float]:
+    """Start some tests of a file. Shards run at once: most of their time is compilation, on one core each."""
+    # without the conftest: it starts a service, whose packages a machine with a GPU may lack
+    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-m", "gpu", "-o", "filterwarnings=default"]
+    command = [sys.executable, "-m", "pytest", *options, "-k", expression, str(file)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return f"{file.name} -k {what!r}", process, time.monotonic()
+    return f"{file.name} -k {expression!r}", process, time.monotonic()
 
 
-def _ends_well(name: str, process: "subprocess.Popen[str]", started: float, limit: float) -> bool:
+def _passed(name: str, process: "subprocess.Popen[str]", started: float, limit: float) -> bool:
     try:
-        said, _ = process.communicate(timeout=max(1.0, started + limit - time.monotonic()))
+        output, _ = process.communicate(timeout=max(1.0, started + limit - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
-        print(f"{name} did not end within {limit:.0f} s; what it compiled is kept, run again")
+        print(f"{name} did not end within {limit:.0f} s; compiled kernels are cached, run again")
         return False
     if process.returncode in (0, NO_TESTS):
         return True
-    print(f"{name} failed", said[-4000:], sep="\n")
+    print(f"{name} failed", output[-4000:], sep="\n")
     return False
 
 
-def _measured(device: torch.device, folder: Path, end: float) -> tuple[list[str], list[str]]:
-    """What was not reached, and what failed while everything else went on."""
+def _measure(device: torch.device, folder: Path, end: float) -> tuple[list[str], list[str]]:
+    """Tune and benchmark until `end`; returns the names of missing measurements, and the failures."""
     failures: list[str] = []
 
-    def failed(what: str, error: Exception) -> None:
-        failures.append(f"{what}: {error!r}"[:500])
-        _say(f"failed: {failures[-1]}")
+    def on_error(name: str, error: Exception) -> None:
+        failures.append(f"{name}: {error!r}"[:500])
+        _print(f"failed: {failures[-1]}")
 
-    def remaining(share: float) -> float:
+    def budget(share: float) -> float:
         return max(0.0, (end - time.monotonic()) * share)
 
-    ceiling = cuda_timer.ceiling()
-    (folder / "ceiling.json").write_text(json.dumps(asdict(ceiling) | circumstances(str(device)), indent=1) + "\n")
-    print(f"{ceiling.name}: {ceiling.operations / 1e12:.0f} TFLOP/s, {ceiling.bytes / 1e12:.2f} TB/s measured")
-    left = tune(device, budget=remaining(TUNING_SHARE), progress=_say)
+    ceiling = cuda_timer.measure_ceiling()
+    (folder / "ceiling.json").write_text(json.dumps(asdict(ceiling) | environment(str(device)), indent=1) + "\n")
+    flops, bandwidth = ceiling.flops_per_second / 1e12, ceiling.bytes_per_second / 1e12
+    print(f"{ceiling.name}: {flops:.0f} TFLOP/s, {bandwidth:.2f} TB/s measured")
+    remaining = tune(device, budget=budget(TUNING_SHARE), progress=_print)
     networks, missing = cuda_graphs.measure(
         device,
         ceiling,
         results=folder / "networks.jsonl",
-        budget=remaining(NETWORKS_SHARE),
-        progress=_say,
-        failed=failed,
+        budget=budget(NETWORKS_SHARE),
+        progress=_print,
+        on_error=on_error,
     )
-    left += missing + _words(device, folder, end, failed)
-    halves, missing = measure.measure(
-        device, ceiling, results=folder / "kernels.jsonl", budget=remaining(1.0), progress=_say, failed=failed
+    remaining += missing + _measure_tnt_inner(device, folder, end, on_error)
+    kernels, missing = measure.measure(
+        device, ceiling, results=folder / "kernels.jsonl", budget=budget(1.0), progress=_print, on_error=on_error
     )
     _print_rows(networks)
-    _print_rows(halves)
-    return left + missing, failures
+    _print_rows(kernels)
+    return remaining + missing, failures
 
 
-def _words(device: torch.device, folder: Path, end: float, failed: Callable[[str, Exception], object]) -> list[str]:
-    """TNT's words in each form, with DeiT-S beside: once, as long as the file is there."""
-    left = []
+def _measure_tnt_inner(
+    device: torch.device, folder: Path, end: float, on_error: Callable[[str, Exception], object]
+) -> list[str]:
+    """Measure TNT's inner blocks in each form, with DeiT-S beside, unless the file exists; returns what is missing."""
+    remaining = []
     for architecture in ("tnt_s_patch16_224", "tnt_b_patch16_224"):
-        file = folder / f"words-{architecture}.json"
+        file = folder / f"tnt-inner-{architecture}.json"
+        name = f"inner blocks of {architecture}"
         if file.exists():
             continue
         if time.monotonic() > end:
-            left.append(f"words of {architecture}")
+            remaining.append(name)
             continue
-        _say(f"words of {architecture}")
+        _print(name)
         try:
             document = tnt_inner.measure(architecture, 128, device=str(device), dtype="bfloat16", seconds=2)
         except Exception as error:
-            failed(f"words of {architecture}", error)
+            on_error(name, error)
             continue
         write(document, file)
         for row in document["rows"]:
             print(architecture, row["form"], f"{row['milliseconds']:.3f} ms", f"{row['ratio']:.1f} × eager", sep="  ")
-    return left
+    return remaining
 
 
 def _print_rows(rows: Sequence[cuda_graphs.Row | measure.Row]) -> None:
     for row in sorted(rows, key=lambda row: str(row.key)):
         seconds = getattr(row, "milliseconds", 0) / 1e3 or getattr(row, "microseconds", 0) / 1e6
-        print(
-            *row.key, f"{seconds * 1e6:.1f} µs", f"{row.tflops:.0f} TFLOP/s", f"{row.roofline:.0%} of floor", sep="  "
-        )
+        figures = f"{seconds * 1e6:.1f} µs", f"{row.tflops:.0f} TFLOP/s", f"{row.roofline:.0%} of roofline"
+        print(*row.key, *figures, sep="  ")
 
 
-def _say(what: str) -> None:
-    print(what, flush=True)
+def _print(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real photographs as JPEG files of several sizes, from what is installed or from a folder. Nothing is downloaded."""
+"""Photographs as JPEG files of several sizes, from installed packages or from a folder. Nothing is downloaded."""
 
 import io
 import math
@@ -17,23 +17,23 @@ QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """The bytes of a JPEG file."""
+    """JPEG file: its name and its bytes."""
 
     name: str
     data: bytes
 
 
 def make_photos(size: str) -> list[Photo]:
-    """One JPEG for each photograph that scikit-image brings along, or scikit-learn where that is missing.
+    """One JPEG per sample photograph of scikit-image, or of scikit-learn where scikit-image is not installed.
 
-    Beyond about 500 pixels across it is a mosaic of the photograph and its mirror images: enlarged, it would hold less
-    detail in each pixel than a camera's, and decode faster.
+    Wider than about 500 pixels, it is a mosaic of the photograph and its mirror images: an enlarged photograph has less
+    detail per pixel than one from a camera, and decodes faster.
 
     Args:
-        size: `500x375`, width and height in pixels.
+        size: width and height in pixels, as `500x375`.
 
     Raises:
-        ValueError: no size, or neither is installed.
+        ValueError: not a size, or neither package is installed.
     """
     width, height = parse_size(size)
     return [
@@ -41,24 +41,24 @@ def make_photos(size: str) -> list[Photo]:
     ]
 
 
-def read_photos(folder: Path, most: int = 100) -> list[Photo]:
-    """The JPEG files of a folder as they are, in the order of their names; at most `most`.
+def read_photos(folder: Path, max_count: int = 100) -> list[Photo]:
+    """JPEG files of a folder, unchanged, sorted by name; at most `max_count`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the folder has none.
     """
     files = (file for file in sorted(folder.glob("*")) if file.suffix.lower() in (".jpg", ".jpeg"))
-    photos = [Photo(file.name, file.read_bytes()) for file in islice(files, most)]
+    photos = [Photo(file.name, file.read_bytes()) for file in islice(files, max_count)]
     if not photos:
         raise ValueError(f"there is no .jpg or .jpeg file in {folder}")
     return photos
 
 
 def parse_size(size: str) -> tuple[int, int]:
-    """`500x375` -> (500, 375).
+    """Parse `500x375` into (500, 375): width and height in pixels.
 
     Raises:
-        ValueError: another form.
+        ValueError: not of this form.
     """
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
@@ -67,15 +67,15 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 def _mosaic(original: Image.Image, width: int, height: int) -> Image.Image:
-    count = max(1, round(width / TILE_WIDTH))  # columns, and as many rows
+    count = max(1, round(width / TILE_WIDTH))  # of columns, and of rows
     tile = math.ceil(width / count), math.ceil(height / count)
     upright = ImageOps.fit(original, tile)
     mirrored = ImageOps.mirror(upright)
     tiles = upright, mirrored, ImageOps.flip(mirrored), ImageOps.flip(upright)
     picture = Image.new("RGB", (width, height))
-    for place in range(count * count):
-        row, column = divmod(place, count)
-        picture.paste(tiles[(place + row) % len(tiles)], (column * tile[0], row * tile[1]))
+    for index in range(count * count):
+        row, column = divmod(index, count)
+        picture.paste(tiles[(index + row) % len(tiles)], (column * tile[0], row * tile[1]))
     return picture
 
 
@@ -90,6 +90,6 @@ def _originals() -> dict[str, Image.Image]:
     photographs, _ = installed_photographs()
     if not photographs:
         raise ValueError(
-            "the photographs come with scikit-image or scikit-learn: install one, or name a folder of your own"
+            "no sample photographs: install scikit-image or scikit-learn, or name a folder of JPEG files with --images"
         )
     return photographs

@@ -1,4 +1,4 @@
-"""Plots of what `tessella bench` measured; the path's suffix is the format: .png, .svg, .pdf.
+"""Plots of the documents of `tessella bench`; the suffix of the path sets the format: .png, .svg or .pdf.
 
 Every function raises `PlotUnavailable` where matplotlib is not installed, and `ValueError` where the document has no
 rows or the suffix is unknown.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .timing import PERCENTILES
 
-if TYPE_CHECKING:  # an extra: what cannot be drawn must not stop what was measured
+if TYPE_CHECKING:  # an optional package
     from matplotlib.axes import Axes
 
 _GREEN, _GRAY, _RED, _YELLOW, _BLUE = "#0b6e4f", "#9a9a9a", "#d1495b", "#edae49", "#4c78a8"
@@ -27,7 +27,7 @@ class PlotUnavailable(ImportError):
 
 
 def draw_kernels(document: dict[str, Any], path: Path) -> None:
-    """Operators beside their roofline, by provider: a line for each network, its smallest and its largest batch."""
+    """Plot each operator as a percentage of its roofline, by provider: a row of panels per network, two batch sizes."""
     cells = _grouped(document["rows"], "architecture", "batch")
     networks, batches = _unique(network for network, _ in cells), sorted({batch for _, batch in cells})
     shown = _unique([*batches[:1], *batches[-1:]])
@@ -35,12 +35,12 @@ def draw_kernels(document: dict[str, Any], path: Path) -> None:
     with _figure(path, len(networks), len(shown), (8, 3.6), title, "no operator was measured") as panels:
         for line, network in zip(panels, networks, strict=True):
             for axes, batch in zip(line, shown, strict=True):
-                axes.set_title(f"{network} at batch {batch}: floor ÷ time", fontsize=9)
+                axes.set_title(f"{network} at batch {batch}: % of roofline", fontsize=9)
                 _draw_operators(axes, cells.get((network, batch), []))
 
 
 def draw_models(document: dict[str, Any], path: Path) -> None:
-    """Speed of every candidate over timm's fastest: a panel for each network and batch size."""
+    """Plot the speed of every candidate relative to timm's fastest: a panel per network and batch size."""
     cells = _grouped(document["rows"], "architecture", "batch_size")
     networks, sizes = _unique(network for network, _ in cells), sorted({size for _, size in cells})
     title = f"{document['device']}, {document['threads']} threads: images/s, as a multiple of timm's fastest"
@@ -52,7 +52,7 @@ def draw_models(document: dict[str, Any], path: Path) -> None:
 
 
 def draw_service(document: dict[str, Any], path: Path) -> None:
-    """Throughput, latency and time in each stage, by load: three panels for each image size and mode."""
+    """Plot throughput, latency and time per stage, by load: three panels per image size and mode."""
     groups = _grouped(document["rows"], "size", "mode")
     title = f"{document['parameters']['architecture']} on {document['device']}, {document['date'][:10]}"
     with _figure(path, len(groups), 3, (5, 4.2), title, "no load was measured, only scenarios") as panels:
@@ -65,18 +65,18 @@ def draw_service(document: dict[str, Any], path: Path) -> None:
 
 @contextmanager
 def _figure(
-    path: Path, lines: int, columns: int, panel: tuple[float, float], title: str, nothing: str
+    path: Path, rows: int, columns: int, panel: tuple[float, float], title: str, empty_reason: str
 ) -> Iterator[list[list["Axes"]]]:
-    """Panels of a figure that is saved at the end. `panel`: width and height of each, in inches."""
+    """Context manager: the panels of a figure, saved on exit. `panel`: width and height of each, in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise PlotUnavailable("no plot: matplotlib is not installed; pip install 'tessella[bench]'") from error
-    if not lines:
-        raise ValueError(f"there is nothing to plot: {nothing}")
-    figure = Figure(figsize=(panel[0] * columns, panel[1] * lines), layout="constrained")
+    if not rows:
+        raise ValueError(f"there is nothing to plot: {empty_reason}")
+    figure = Figure(figsize=(panel[0] * columns, panel[1] * rows), layout="constrained")
     figure.suptitle(title)
-    yield figure.subplots(lines, columns, squeeze=False).tolist()
+    yield figure.subplots(rows, columns, squeeze=False).tolist()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
@@ -93,11 +93,13 @@ def _draw_operators(axes: "Axes", rows: list[Row]) -> None:
     providers = [provider for provider in _PROVIDERS if any(row["provider"] == provider for row in rows)]
     width = 0.8 / max(1, len(providers))
     for index, provider in enumerate(providers):
-        own = [row for row in rows if row["provider"] == provider]
-        places = [names.index(row["operator"]) + (index - (len(providers) - 1) / 2) * width for row in own]
-        axes.bar(places, [100 * row["roofline"] for row in own], width, color=_PROVIDERS[provider], label=provider)
+        selected = [row for row in rows if row["provider"] == provider]
+        offset = (index - (len(providers) - 1) / 2) * width
+        positions = [names.index(row["operator"]) + offset for row in selected]
+        heights = [100 * row["roofline"] for row in selected]
+        axes.bar(positions, heights, width, color=_PROVIDERS[provider], label=provider)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
-    axes.set_ylabel("% of the floor")
+    axes.set_ylabel("% of roofline")
     if providers:
         axes.legend(fontsize=7)
 
@@ -118,13 +120,12 @@ def _draw_throughput(axes: "Axes", rows: list[Row]) -> None:
     servers = _unique(row["server"] for row in rows)
     width = 0.8 / len(servers)
     for row in rows:
-        place = loads.index(row["load"]) + (servers.index(row["server"]) - (len(servers) - 1) / 2) * width
-        least, most = min(row["rounds"]), max(row["rounds"])
-        reach = [[max(0.0, row["throughput"] - least)], [max(0.0, most - row["throughput"])]]
-        first = row["load"] == loads[0]
-        label = row["server"] if first else None
-        axes.bar(place, row["throughput"], width, yerr=reach, capsize=2, color=_colour(row), label=label)
-    axes.set_xticks(range(len(loads)), [_load(row) for row in _first_of_each(rows)])
+        position = loads.index(row["load"]) + (servers.index(row["server"]) - (len(servers) - 1) / 2) * width
+        low, high = min(row["rounds"]), max(row["rounds"])
+        error_bar = [[max(0.0, row["throughput"] - low)], [max(0.0, high - row["throughput"])]]
+        label = row["server"] if row["load"] == loads[0] else None
+        axes.bar(position, row["throughput"], width, yerr=error_bar, capsize=2, color=_colour(row), label=label)
+    axes.set_xticks(range(len(loads)), [_load(row) for row in _first_of_each_load(rows)])
     axes.legend(fontsize=8)
 
 
@@ -133,9 +134,10 @@ def _draw_latency(axes: "Axes", rows: list[Row]) -> None:
     names = [f"p{percentile:g}" for percentile in PERCENTILES]
     for row in rows:
         if row["load"] == heaviest:
-            known = [(place, row["latency_ms"][name]) for place, name in enumerate(names) if row["latency_ms"][name]]
-            if known:
-                axes.plot(*zip(*known, strict=True), marker="o", color=_colour(row), label=row["server"])
+            latency = row["latency_ms"]
+            points = [(position, latency[name]) for position, name in enumerate(names) if latency[name]]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", color=_colour(row), label=row["server"])
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -147,15 +149,15 @@ def _draw_latency(axes: "Axes", rows: list[Row]) -> None:
 
 def _draw_stages(axes: "Axes", rows: list[Row]) -> None:
     timed = [row for row in rows if row["stages_ms"]]
-    for place, row in enumerate(timed):
-        left = 0.0
+    for position, row in enumerate(timed):
+        offset = 0.0
         for stage, colour in _STAGES.items():
-            share = max(0.0, row["stages_ms"].get(stage, 0.0))
-            axes.barh(place, share, left=left, color=colour, label=stage if not place else None)
-            left += share
+            milliseconds = max(0.0, row["stages_ms"].get(stage, 0.0))
+            axes.barh(position, milliseconds, left=offset, color=colour, label=None if position else stage)
+            offset += milliseconds
     axes.set_yticks(range(len(timed)), [f"{row['server']}, {_load(row)}" for row in timed], fontsize=8)
     axes.invert_yaxis()
-    axes.set_title("where the time went: mean ms")
+    axes.set_title("time per stage: mean ms")
     if timed:
         axes.legend(fontsize=8)
 
@@ -164,7 +166,7 @@ def _colour(row: Row) -> str:
     return _SERVERS.get(row["server"], _BLUE)
 
 
-def _first_of_each(rows: list[Row]) -> list[Row]:
+def _first_of_each_load(rows: list[Row]) -> list[Row]:
     return list({row["load"]: row for row in reversed(rows)}.values())[::-1]
 
 

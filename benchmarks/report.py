@@ -1,4 +1,4 @@
-"""Where and when something was measured; the JSON document a benchmark ends with, or the lines it adds to a table."""
+"""Benchmark results: the environment they were measured in, JSON documents, and resumable tables of JSON lines."""
 
 import datetime
 import json
@@ -14,7 +14,7 @@ from ..models import cpu
 
 
 class Row(Protocol):
-    """A dataclass with a key, under which it is measured once."""
+    """Row of a results table: a dataclass whose key identifies one measurement."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -25,8 +25,8 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
-def circumstances(device: str) -> dict[str, Any]:
-    """Machine, versions, date and commit: what a figure means nothing without."""
+def environment(device: str) -> dict[str, Any]:
+    """Environment of a measurement: device, versions, date and commit."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -37,13 +37,13 @@ def circumstances(device: str) -> dict[str, Any]:
     }
 
 
-def give_up(what: str, error: Exception) -> None:
-    """What a measurement does, unless told otherwise, with something that fails."""
+def raise_error(name: str, error: Exception) -> None:
+    """Default error handler of a benchmark: raise the error of the measurement `name`."""
     raise error
 
 
 def write(document: dict[str, Any], path: Path | None) -> None:
-    """The document as one line on standard output, or indented into a file."""
+    """Write the document as one line to standard output, or indented to a file."""
     if path is None:
         print(json.dumps(document))
     else:
@@ -52,38 +52,38 @@ def write(document: dict[str, Any], path: Path | None) -> None:
 
 
 class ResultsTable(Generic[R]):
-    """A table that a measurement fills over several runs: one JSON object a line, written as soon as it is measured.
+    """Table filled over several runs: one JSON object per line, written as soon as it is measured.
 
     Args:
-        kind: the class of its rows.
+        row_type: class of the rows.
         path: of the file; None keeps the rows in memory only.
     """
 
-    def __init__(self, kind: type[R], path: Path | None) -> None:
+    def __init__(self, row_type: type[R], path: Path | None) -> None:
         self._path = path
-        self.rows = _read(kind, path) if path and path.exists() else []
-        self.known = {row.key for row in self.rows}
-        """Keys of the rows that earlier runs have measured."""
+        self.rows = _read(row_type, path) if path and path.exists() else []
+        self.known_keys = {row.key for row in self.rows}
+        """Keys of the rows that earlier runs measured."""
 
     def append(self, row: R) -> None:
-        """Add a row, in the file with the circumstances of this run."""
+        """Add a row; the file also records the environment of this run."""
         self.rows.append(row)
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             with self._path.open("a") as file:
-                file.write(json.dumps(asdict(row) | circumstances(device)) + "\n")
+                file.write(json.dumps(asdict(row) | environment(device)) + "\n")
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """`torch.bfloat16` -> `bfloat16`."""
+    """Name of a dtype without its module: `torch.bfloat16` -> `bfloat16`."""
     return str(dtype).removeprefix("torch.")
 
 
-def _read(kind: type[R], path: Path) -> list[R]:
-    names = {field.name for field in fields(kind)}
+def _read(row_type: type[R], path: Path) -> list[R]:
+    names = {field.name for field in fields(row_type)}
     lines = (json.loads(line) for line in path.read_text().splitlines())
-    return [kind(**{name: line[name] for name in names}) for line in lines]
+    return [row_type(**{name: line[name] for name in names}) for line in lines]
 
 
 def _device_name(device: str) -> str:
@@ -91,7 +91,7 @@ def _device_name(device: str) -> str:
 
 
 def _commit() -> str | None:
-    """Of the source tree this runs from; None from a wheel. A `+` means that it was changed since."""
+    """Commit of the source tree, with a `+` where it has uncommitted changes; None outside a git repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Times several ways to do one thing in turns, so that a noisy machine is noisy for all of them. Knows no model."""
+"""Interleaved timing: candidates take turns, so that noise on the machine affects all of them; latency statistics."""
 
 import statistics
 import time
@@ -10,10 +10,12 @@ import numpy as np
 
 from ..models.backend_timings import relative_spread
 
+PERCENTILES = (50.0, 95.0, 99.0, 99.9)
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of each round."""
+    """Values of one candidate, one per round, in seconds where `interleave` measured them."""
 
     rounds: tuple[float, ...]
 
@@ -23,7 +25,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, as a part of the median."""
+        """Half the interquartile range, relative to the median."""
         return relative_spread(self.rounds)
 
 
@@ -31,17 +33,17 @@ def interleave(
     candidates: Mapping[str, Callable[[], object]],
     *,
     seconds: float,
-    least_rounds: int = 5,
-    settling: int = 0,
+    min_rounds: int = 5,
+    settle_calls: int = 0,
     synchronise: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
-    """Runs every candidate once a round, each round beginning with another one, until the time is over.
+    """Run every candidate once per round until the time is over; each round starts with another candidate.
 
     Args:
-        candidates: by name; each is called without arguments, first twice without being timed.
-        seconds: of work in all; at least `least_rounds` rounds are made.
-        settling: calls before each one that is timed. On a CPU the threads of the candidate before spin for a while,
-            in wait for work that does not come, and take cores from this one.
+        candidates: functions without arguments, by name; each is first called twice without being timed.
+        seconds: duration of all rounds together; at least `min_rounds` rounds are run.
+        settle_calls: untimed calls before each timed one. On a CPU the threads of the previous candidate spin for a
+            while, waiting for work, and occupy cores.
         synchronise: waits until the device has finished; called before each reading of the clock.
     """
     for candidate in candidates.values():
@@ -50,9 +52,9 @@ def interleave(
     times: dict[str, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + seconds
     first = 0
-    while len(next(iter(times.values()))) < least_rounds or time.perf_counter() < end:
+    while len(next(iter(times.values()))) < min_rounds or time.perf_counter() < end:
         for name in islice(cycle(candidates), first, first + len(candidates)):
-            for _ in range(settling):
+            for _ in range(settle_calls):
                 candidates[name]()
             synchronise()
             started = time.perf_counter()
@@ -63,17 +65,14 @@ def interleave(
     return {name: Timing(tuple(rounds)) for name, rounds in times.items()}
 
 
-PERCENTILES = (50.0, 95.0, 99.0, 99.9)
-
-
 def summarise(seconds: Sequence[float]) -> dict[str, float | None]:
-    """Milliseconds: mean, p50, p95, p99, p99.9 and max.
+    """Latency statistics in milliseconds: mean, p50, p95, p99, p99.9 and max.
 
-    None for a percentile that fewer than one of these times lies above: the p99.9 of 200 times would be their maximum.
+    A percentile is None where fewer than one value lies above it: p99.9 of 200 values would be their maximum.
     """
     values = np.asarray(seconds, dtype=np.float64) * 1e3
-    found: dict[str, float | None] = {"mean": float(values.mean()) if len(values) else None}
+    result: dict[str, float | None] = {"mean": float(values.mean()) if len(values) else None}
     for percentile in PERCENTILES:
         enough = len(values) * (100 - percentile) / 100 >= 1 - 1e-9
-        found[f"p{percentile:g}"] = float(np.percentile(values, percentile)) if enough else None
-    return found | {"max": float(values.max()) if len(values) else None}
+        result[f"p{percentile:g}"] = float(np.percentile(values, percentile)) if enough else None
+    return result | {"max": float(values.max()) if len(values) else None}

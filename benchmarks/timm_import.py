@@ -1,6 +1,7 @@
-"""timm and transformers import torchvision, whose operators may not load beside a CPU-only torch: import this first.
+"""Workaround for importing torchvision beside a CPU-only torch; import this before timm or transformers.
 
-from tessella.benchmarks import timm_import  # noqa: F401, then `import timm` or `import transformers`
+Both import torchvision, whose compiled operators may not load there:
+`from tessella.benchmarks import timm_import  # noqa: F401`, then `import timm` or `import transformers`.
 """
 
 import importlib
@@ -9,9 +10,9 @@ import torch
 
 
 def make_torchvision_importable() -> None:
-    """Declares the two operators that torchvision's Python side registers itself for, where its library did not load.
+    """Declare the two operators that torchvision's Python code expects, where its compiled library did not load.
 
-    Neither is ever called here: they suppress overlapping boxes, and a classifier has none.
+    Neither is called here: they are non-maximum suppression of boxes, which classifiers do not use.
     """
     try:
         importlib.import_module("torchvision")

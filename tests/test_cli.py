@@ -103,7 +103,7 @@ def test_what_only_a_gpu_can_do_is_refused_with_the_reason(picture: Path, option
 @pytest.mark.parametrize("command", [["tune"], ["bench", "kernels"]])
 def test_a_gpu_that_is_not_there_is_missed_by_name(command: list[str]) -> None:
     assert_refused(run(*command, CUDA_VISIBLE_DEVICES=""), "this cannot run here: ")
-    assert_refused(run(*command, "--device", "cpu"), "it measures an NVIDIA GPU, and the device is 'cpu'")
+    assert_refused(run(*command, "--device", "cpu"), "it needs an NVIDIA GPU, and the device is 'cpu'")
 
 
 def test_floors_are_printed_on_any_machine() -> None:
@@ -191,7 +191,7 @@ def test_doctor_tells_what_the_shipped_models_get() -> None:
     [
         (["export", "--model", "digits-vit", "--output", "m.onnx"], "tessella[torch,onnx]"),
         (["bench", "models"], "tessella[bench]"),
-        (["bench", "words"], "tessella[bench]"),
+        (["bench", "tnt-inner"], "tessella[bench]"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -1,4 +1,4 @@
-"""The ways to get from uint8 pixels to logits that are compared: timm's network and ours, by engine and dtype."""
+"""Candidates of the network benchmark, uint8 pixels to logits: networks of timm and tessella, by engine and dtype."""
 
 import copy
 import shutil
@@ -24,82 +24,89 @@ from ..report import dtype_name
 
 MEAN = STD = (0.5, 0.5, 0.5)
 ENGINES = ("eager", "compiled", "folded", "onnxruntime", "openvino")
-"""`eager` and `compiled` run the network as published, `folded` ours in PyTorch, the rest exported files."""
+"""`eager` and `compiled` run the published network, `folded` its folded graph in PyTorch, the others exported files."""
 
 
 def make_candidates(
     architecture: str, dtypes: Iterable[torch.dtype], device: str, engines: Collection[str] = ()
 ) -> dict[str, Forward]:
-    """Functions from uint8 (B, H, W, 3) to float32 logits (B, 1000), all with the same random weights.
+    """Forward passes from uint8 (B, H, W, 3) to float32 logits (B, 1000), all with the same random weights.
 
     Args:
-        architecture: a name of timm's that is also one of ours.
-        engines: of `ENGINES`; default: all that are installed, on a GPU without the last two. `eager` always runs:
-            it is what the others are compared with.
+        architecture: name in timm that tessella supports too.
+        engines: of `ENGINES`; default: all that are installed, on a GPU without the last two. `eager` always runs,
+            as the reference.
 
     Raises:
-        ValueError: another name.
+        ValueError: unknown architecture or engine.
     """
     if unknown := set(engines) - set(ENGINES):
         raise ValueError(f"engine {min(unknown)!r} is not one of {', '.join(ENGINES)}")
-    chosen = {"eager", *(engines or _available(device))}
-    theirs, ours = networks(architecture)
-    made: dict[str, Forward] = {}
-    kinds = tuple(dtypes)
-    for dtype in kinds:
-        made |= _torch_candidates(theirs, ours, dtype, device)
-    if "compiled" in chosen:  # minutes for each dtype: only in the last one, which is the quickest
-        name = dtype_name(kinds[-1])
-        made[f"timm compiled {name}"] = _compiled(theirs, kinds[-1], device)
-    if chosen & {"onnxruntime", "openvino"}:
+    selected = {"eager", *(engines or _available_engines(device))}
+    timm_network, network = networks(architecture)
+    candidates: dict[str, Forward] = {}
+    dtypes = tuple(dtypes)
+    for dtype in dtypes:
+        candidates |= _torch_candidates(timm_network, network, dtype, device)
+    if "compiled" in selected:  # takes minutes per dtype: only the last one, which is the fastest
+        name = dtype_name(dtypes[-1])
+        candidates[f"timm compiled {name}"] = _compiled(timm_network, dtypes[-1], device)
+    if selected & {"onnxruntime", "openvino"}:
         from .runtimes import runtime_candidates
 
-        made |= runtime_candidates(theirs, ours, _described(architecture, ours), kinds)
-    return {name: candidate for name, candidate in made.items() if engine_of(name) in chosen}
+        candidates |= runtime_candidates(timm_network, network, _describe(architecture, network), dtypes)
+    return {name: candidate for name, candidate in candidates.items() if engine_of(name) in selected}
 
 
 def engine_of(candidate: str) -> str:
-    """`timm openvino-apart float32` -> `openvino`."""
+    """Engine in a candidate's name: `timm openvino-streams float32` -> `openvino`."""
     return candidate.split()[1].partition("-")[0]
 
 
-def _available(device: str) -> set[str]:
+def _available_engines(device: str) -> set[str]:
     if device != "cpu":
         return {"eager", "compiled", "folded"}
-    absent = {name for name in ("onnxruntime", "openvino") if not installed(name)}
+    missing = {name for name in ("onnxruntime", "openvino") if not installed(name)}
     if not (shutil.which("g++") or shutil.which("clang++")):
-        absent.add("compiled")  # torch.compile needs a C++ compiler for a CPU
-    return set(ENGINES) - absent
+        missing.add("compiled")  # torch.compile needs a C++ compiler on a CPU
+    return set(ENGINES) - missing
 
 
-def _described(architecture: str, network: ViT | TNT) -> Description:
-    recipe = Preprocessing(size=network.config.image_size, resize=network.config.image_size)
+def _describe(architecture: str, network: ViT | TNT) -> Description:
+    preprocessing = Preprocessing(size=network.config.image_size, resize=network.config.image_size)
     labels = tuple(map(str, range(network.config.num_classes)))
-    return Description(name=architecture, config=network.config, preprocessing=recipe, labels=labels)
+    return Description(name=architecture, config=network.config, preprocessing=preprocessing, labels=labels)
 
 
-def _torch_candidates(theirs: nn.Module, ours: ViT | TNT, dtype: torch.dtype, device: str) -> dict[str, Forward]:
+def _torch_candidates(
+    timm_network: nn.Module, network: ViT | TNT, dtype: torch.dtype, device: str
+) -> dict[str, Forward]:
     name = dtype_name(dtype)
-    made = {f"timm eager {name}": _eager(theirs, dtype, device)}
-    folded = make_executor(ours, MEAN, STD, dtype=dtype, device=torch.device(device))
+    candidates = {f"timm eager {name}": _eager(timm_network, dtype, device)}
+    folded = make_executor(network, MEAN, STD, dtype=dtype, device=torch.device(device))
     if folded is not None:
-        made[f"tessella folded {name}"] = _float_logits(folded)
-    return made
+        candidates[f"tessella folded {name}"] = _float_logits(folded)
+    return candidates
 
 
 def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
+    """Network of timm and tessella's with the same random weights.
+
+    Raises:
+        ValueError: unknown architecture.
+    """
     import timm
 
     if architecture not in VARIANTS:
         raise ValueError(f"unknown architecture {architecture!r}; `tessella models` lists them")
     torch.manual_seed(0)
-    theirs = timm.create_model(architecture).eval()
-    for parameter in theirs.parameters():  # fresh biases are zero and fresh norms one: nothing may hide there
+    timm_network = timm.create_model(architecture).eval()
+    for parameter in timm_network.parameters():  # initial biases are 0 and norms 1, which would hide errors
         if parameter.ndim == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
-    ours = build(VARIANTS[architecture]).eval()
-    ours.load_state_dict(translate(theirs.state_dict(), VARIANTS[architecture]))
-    return theirs, ours
+    network = build(VARIANTS[architecture]).eval()
+    network.load_state_dict(translate(timm_network.state_dict(), VARIANTS[architecture]))
+    return timm_network, network
 
 
 def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Forward:
@@ -107,10 +114,10 @@ def _eager(network: nn.Module, dtype: torch.dtype, device: str) -> Forward:
 
 
 def _compiled(network: nn.Module, dtype: torch.dtype, device: str) -> Forward:
-    """Compiled anew for each batch size, when it is first called with it."""
+    """Forward pass through `torch.compile`, which compiles on the first call with each batch size."""
     with warnings.catch_warnings(action="ignore"):
-        quick = torch.compile(copy.deepcopy(network).to(device=device, dtype=dtype), dynamic=False)
-    run = _float_logits(NormalizedNetwork(cast(nn.Module, quick), MEAN, STD))
+        compiled = torch.compile(copy.deepcopy(network).to(device=device, dtype=dtype), dynamic=False)
+    run = _float_logits(NormalizedNetwork(cast(nn.Module, compiled), MEAN, STD))
 
     def run_quietly(pixels: Tensor) -> Tensor:
         with warnings.catch_warnings(action="ignore"):

@@ -1,6 +1,6 @@
-"""Whole networks on a GPU, each in a CUDA graph: the folded one beside the published one, eager and compiled.
+"""Network benchmark on a GPU, each network in a CUDA graph: the folded one beside the published, eager and compiled.
 
-Random weights; `tessella bench models` compares with timm's own networks, here nothing but torch is needed.
+Random weights. `tessella bench models` compares with timm's networks; this needs no package but torch.
 """
 
 import copy
@@ -24,10 +24,10 @@ from ...models.networks.tnt import TNT
 from ...models.networks.vit import ViT
 from ..operators import cuda_timer
 from ..operators.measure import launches, relative_error
-from ..report import ResultsTable, dtype_name, give_up
-from ..roofline import Ceiling, config_of, floor
+from ..report import ResultsTable, dtype_name, raise_error
+from ..roofline import Ceiling, bound, config_of
 
-if TYPE_CHECKING:  # a machine with a GPU need not have rich
+if TYPE_CHECKING:  # rich is optional on a machine with a GPU
     from rich.table import Table
 
 ARCHITECTURES = (
@@ -39,13 +39,19 @@ ARCHITECTURES = (
 )
 BATCHES = (256, 1, 128, 8, 64, 32)
 PROVIDERS = ("triton", "auto", "eager", "compiled", "max-autotune")
-"""`triton` is all ours; `auto`, as networks are served, takes PyTorch for what it was measured to run quicker."""
+"""`triton` runs our kernels only; `auto`, as in serving, takes PyTorch where tuning found it faster."""
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`tflops` and `rate` (share of the matrix rate measured in the same run) count the published operations."""
+    """Measurement of one provider.
+
+    Attributes:
+        tflops: of the published arithmetic, in TFLOP/s; `rate`: relative to the matrix rate measured in the same run.
+        roofline: minimum time by measured time, 0 to 1.
+        error: relative rms error against float64.
+    """
 
     architecture: str
     batch: int
@@ -75,48 +81,50 @@ def measure(
     providers: Sequence[str] = PROVIDERS,
     results: Path | None = None,
     budget: float = 600,
-    clock: Callable[[Sequence[Callable[[], object]]], float] = cuda_timer.seconds,
+    timer: Callable[[Sequence[Callable[[], object]]], float] = cuda_timer.median_seconds,
     progress: Callable[[str], object] = lambda _: None,
-    failed: Callable[[str, Exception], object] = give_up,
+    on_error: Callable[[str, Exception], object] = raise_error,
 ) -> tuple[list[Row], list[str]]:
-    """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+    """Measure the rows that `results` lacks, within `budget` seconds, and append each to it as it is measured.
 
     Args:
-        failed: told of what cannot be measured, by default raises it; with all others it goes on.
+        timer: median seconds of one of several equal runs.
+        progress: called with the name of each measurement before it starts.
+        on_error: called with the name and the error of a failed measurement; the default raises it.
 
     Returns:
-        All rows, and what was not reached.
+        All rows, and the names of measurements that the budget did not reach.
     """
     measured = ResultsTable(Row, results)
-    end, left = time.monotonic() + budget, []
+    end, remaining = time.monotonic() + budget, []
     mixed = tables.prefers_torch(gpu_of(device), dtype)  # else `auto` is `triton`
     for architecture, batch in ((name, batch) for name in architectures for batch in batches):
         for provider in providers:
-            if (architecture, batch, dtype_name(dtype), provider) in measured.known or (
+            if (architecture, batch, dtype_name(dtype), provider) in measured.known_keys or (
                 provider == "auto" and not mixed
             ):
                 continue
             name = f"{provider} {architecture} at batch {batch}"
             if time.monotonic() > end:
-                left.append(name)
+                remaining.append(name)
                 continue
             progress(name)
             try:
-                row = _row(architecture, batch, provider, dtype, device, ceiling, clock)
+                row = _row(architecture, batch, provider, dtype, device, ceiling, timer)
             except Exception as error:
-                failed(name, error)
+                on_error(name, error)
                 continue
             measured.append(row)
-    return measured.rows, left
+    return measured.rows, remaining
 
 
 def providers_of(network: ViT | TNT, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Forward]]:
-    """Makers of forward passes over uint8 (B, H, W, 3), all with the same weights."""
+    """Factories of forward passes over uint8 (B, H, W, 3), all with the same weights."""
 
     def folded(implementation: Implementation) -> Forward:
-        made = make_factory(network, MEAN, STD, dtype=dtype, device=device, options=Options(implementation))
-        assert made is not None
-        run, options = made
+        executor = make_factory(network, MEAN, STD, dtype=dtype, device=device, options=Options(implementation))
+        assert executor is not None
+        run, options = executor
         return run(replace(options, workspace=Workspace()))
 
     eager = NormalizedNetwork(copy.deepcopy(network).to(device=device, dtype=dtype), MEAN, STD).eval()
@@ -137,31 +145,30 @@ def _row(
     dtype: torch.dtype,
     device: torch.device,
     ceiling: Ceiling,
-    clock: Callable[..., float],
+    timer: Callable[..., float],
 ) -> Row:
     network, config = _network(architecture)
     size = config.image_size
     inputs = [torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, device=device) for _ in range(2)]
     with torch.inference_mode():
         run = providers_of(network, dtype, device)[provider]()
-        few = inputs[0][:4]
-        exact = providers_of(network.double(), torch.float64, device)["eager"]()(few)
+        exact = providers_of(network.double(), torch.float64, device)["eager"]()(inputs[0][:4])
         error = relative_error(run(inputs[0])[:4], exact)
-        taken = clock([partial(run, pixels) for pixels in inputs])
-        counted = launches(partial(run, inputs[0]))
-    least = floor(config, batch, ceiling, itemsize=dtype.itemsize)
+        seconds = timer([partial(run, pixels) for pixels in inputs])
+        launch_count = launches(partial(run, inputs[0]))
+    limit = bound(config, batch, ceiling, itemsize=dtype.itemsize)
     return Row(
         architecture=architecture,
         batch=batch,
         dtype=dtype_name(dtype),
         provider=provider,
-        milliseconds=taken * 1e3,
-        images_per_second=batch / taken,
-        tflops=least.operations / taken / 1e12,
-        rate=least.operations / taken / ceiling.operations,
-        gigabytes_per_second=least.bytes / taken / 1e9,
-        roofline=least.seconds / taken,
-        launches=counted,
+        milliseconds=seconds * 1e3,
+        images_per_second=batch / seconds,
+        tflops=limit.flops / seconds / 1e12,
+        rate=limit.flops / seconds / ceiling.flops_per_second,
+        gigabytes_per_second=limit.bytes / seconds / 1e9,
+        roofline=limit.seconds / seconds,
+        launches=launch_count,
         error=error,
     )
 
@@ -173,10 +180,10 @@ def _network(architecture: str) -> tuple[ViT | TNT, Config]:
 
 
 def table(rows: Sequence[Row]) -> "Table":
-    """For people."""
+    """Table of the rows for the terminal."""
     from rich.table import Table
 
-    made = Table(
+    result = Table(
         "architecture",
         "batch",
         "provider",
@@ -184,15 +191,15 @@ def table(rows: Sequence[Row]) -> "Table":
         "images/s",
         "TFLOP/s",
         "GB/s",
-        "of matrix rate",
-        "of floor",
+        "% of matrix rate",
+        "% of roofline",
         "launches",
         "error",
     )
     for row in sorted(rows, key=lambda row: row.key):
         figures = (f"{row.milliseconds:.3f}", f"{row.images_per_second:,.0f}", f"{row.tflops:.0f}")
         shares = (f"{row.gigabytes_per_second:.0f}", f"{row.rate:.0%}", f"{row.roofline:.0%}")
-        made.add_row(
+        result.add_row(
             row.architecture, str(row.batch), row.provider, *figures, *shares, str(row.launches), f"{row.error:.1e}"
         )
-    return made
+    return result

@@ -1,4 +1,4 @@
-"""`tessella bench models`: whole networks, ours beside timm's. Correct first, then timed in turns."""
+"""Network benchmark (`tessella bench models`): tessella's networks beside timm's; checked, then timed, interleaved."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from ...models.execution.cuda_graphs import Forward
 from ...models.execution.dtype import limit_threads
 from ...models.packages import installed, version
 from ...models.variants import VARIANTS
-from ..report import circumstances
+from ..report import environment
 from ..timing import interleave
 from .candidates import make_candidates
 
@@ -33,7 +33,7 @@ FLOAT32_TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One candidate at one batch size. `error`: rms difference from timm's float32 logits over their rms."""
+    """Measurement of one candidate at one batch size."""
 
     architecture: str
     batch_size: int
@@ -42,14 +42,15 @@ class Row:
     milliseconds: float
     spread: float
     ratio: float
-    """To the fastest of timm's at this batch size."""
+    """Speed relative to timm's fastest candidate at this batch size."""
     macs_per_second: float
-    """Multiplications of the published network: ours makes fewer for the same answer."""
+    """Multiply-accumulates of the published network per second; a folded network needs fewer for the same logits."""
     error: float
+    """Relative rms difference from timm's float32 logits."""
 
 
-class WrongLogits(AssertionError):
-    """A candidate does not compute what the others do; it is not timed."""
+class LogitsMismatch(AssertionError):
+    """Logits of a candidate differ from timm's; nothing is timed."""
 
 
 def measure(
@@ -62,39 +63,39 @@ def measure(
     engines: Sequence[str] = (),
     progress: Callable[[str, float], object] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Measures each architecture at each batch size; about `seconds` each.
+    """Measure each architecture at each batch size; about `seconds` each.
 
     Args:
-        dtypes: default: float32, and bfloat16 where the device multiplies it.
-        engines: as `make_candidates`.
-        progress: is told what comes next, and which part of the whole is done.
+        dtypes: default: float32, and bfloat16 where the device has instructions for it.
+        engines: as in `make_candidates`.
+        progress: called before each step with its description and the completed fraction of the run, 0 to 1.
 
     Returns:
-        A JSON document: the circumstances and one object per row, with `of_matrix_rate`: its multiplications as a part
-        of what one product of matrices reached in the same dtype in this run.
+        A JSON document: the environment and one object per row, with `of_matrix_rate`: its multiply-accumulates per
+        second relative to those of a matrix product in the same dtype in this run.
 
     Raises:
-        WrongLogits: ours are not timm's.
-        ValueError: an unknown architecture.
+        LogitsMismatch: a candidate's logits differ from timm's.
+        ValueError: unknown architecture or engine.
     """
     limit_threads()
-    chosen = dtypes or (("float32", "bfloat16") if device != "cpu" or has_bfloat16() else ("float32",))
-    rates = dict.fromkeys(chosen, 0.0)
+    selected = dtypes or (("float32", "bfloat16") if device != "cpu" or has_bfloat16() else ("float32",))
+    rates = dict.fromkeys(selected, 0.0)
     rows: list[Row] = []
-    parts = (1 + len(batch_sizes)) * len(architectures)
+    steps = (1 + len(batch_sizes)) * len(architectures)
     for number, architecture in enumerate(architectures):
-        done = number / len(architectures)
-        progress(f"{architecture}: building, comparing logits", done)
+        completed = number / len(architectures)
+        progress(f"{architecture}: building, comparing logits", completed)
         rates = {name: max(rate, measure_matrix_rate(device=device, dtype=name) / 2) for name, rate in rates.items()}
-        candidates = make_candidates(architecture, [getattr(torch, name) for name in chosen], device, engines)
+        candidates = make_candidates(architecture, [getattr(torch, name) for name in selected], device, engines)
         errors = compare(candidates, _pixels(2, device))
         for index, batch_size in enumerate(batch_sizes, 1):
-            progress(f"{architecture}: timing at batch {batch_size}", done + index / parts)
+            progress(f"{architecture}: timing at batch {batch_size}", completed + index / steps)
             rows += _time(architecture, candidates, errors, _pixels(batch_size, device), seconds)
     return {
         "benchmark": "models",
         "on": device.partition(":")[0],
-        **circumstances(device),
+        **environment(device),
         "versions": {name: version(name) for name in ENGINE_PACKAGES if installed(name)},
         "matrix_rates": rates,
         "rows": [
@@ -104,10 +105,11 @@ def measure(
 
 
 def compare(candidates: dict[str, Forward], pixels: Tensor) -> dict[str, float]:
-    """Each candidate's error against the first one, which is timm's float32.
+    """Relative rms error of each candidate against the first one, which is timm's eager float32.
 
     Raises:
-        WrongLogits: a float32 candidate differs by more than `FLOAT32_TOLERANCE` anywhere, or another by a tenth.
+        LogitsMismatch: a float32 candidate differs by more than `FLOAT32_TOLERANCE` anywhere, or another one has a
+            relative error of 0.1 or more.
     """
     reference = next(iter(candidates.values()))(pixels)
     errors = {}
@@ -116,7 +118,9 @@ def compare(candidates: dict[str, Forward], pixels: Tensor) -> dict[str, float]:
         errors[name] = float(difference.square().mean().sqrt() / reference.square().mean().sqrt())
         largest = float(difference.abs().max())
         if largest > FLOAT32_TOLERANCE if name.endswith("float32") else not errors[name] < 0.1:
-            raise WrongLogits(f"{name}: logits differ from timm's by {largest:.1e} (relative rms {errors[name]:.1e})")
+            raise LogitsMismatch(
+                f"{name}: logits differ from timm's by {largest:.1e} (relative rms {errors[name]:.1e})"
+            )
     return errors
 
 
@@ -127,12 +131,12 @@ def _time(
     pixels: Tensor,
     seconds: float,
 ) -> list[Row]:
-    synchronise, settling = (
+    synchronise, settle_calls = (
         (torch.cuda.synchronize, 0) if pixels.is_cuda else (lambda: None, 2 if len(pixels) == 1 else 1)
     )
     calls = {name: partial(candidate, pixels) for name, candidate in candidates.items()}
-    timings = interleave(calls, seconds=seconds, settling=settling, synchronise=synchronise)
-    best_peer = min(timing.median for name, timing in timings.items() if not name.startswith("tessella"))
+    timings = interleave(calls, seconds=seconds, settle_calls=settle_calls, synchronise=synchronise)
+    fastest_timm = min(timing.median for name, timing in timings.items() if not name.startswith("tessella"))
     return [
         Row(
             architecture=architecture,
@@ -141,7 +145,7 @@ def _time(
             images_per_second=len(pixels) / timing.median,
             milliseconds=timing.median * 1e3,
             spread=timing.spread,
-            ratio=best_peer / timing.median,
+            ratio=fastest_timm / timing.median,
             macs_per_second=macs(VARIANTS[architecture]) * len(pixels) / timing.median,
             error=errors[name],
         )
@@ -155,22 +159,22 @@ def _pixels(batch_size: int, device: str) -> Tensor:
 
 
 def table(document: dict[str, Any]) -> Table:
-    """The document for people."""
+    """Table of the document for the terminal."""
     title = f"{document['device']}, {document['threads']} threads, torch {document['torch']}"
-    made = Table(
+    result = Table(
         "network",
         "batch",
         "candidate",
         "images/s",
         "ms",
         "spread",
-        "× best timm",
+        "× fastest timm",
         "% of matrix rate",
         "error",
         title=title,
     )
     for row in document["rows"]:
-        made.add_row(
+        result.add_row(
             row["architecture"],
             str(row["batch_size"]),
             row["candidate"],
@@ -181,4 +185,4 @@ def table(document: dict[str, Any]) -> Table:
             f"{row['of_matrix_rate']:.0%}",
             f"{row['error']:.0e}" if row["error"] else "0",
         )
-    return made
+    return result

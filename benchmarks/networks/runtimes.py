@@ -1,4 +1,4 @@
-"""Graph runtimes among the candidates, on a CPU: timm's network as exported by its users, ours by `tessella export`."""
+"""Candidates in graph runtimes, on a CPU: timm's network exported with torch, tessella's with `tessella export`."""
 
 import tempfile
 import warnings
@@ -26,34 +26,34 @@ Images = NDArray[np.float32]
 
 
 def runtime_candidates(
-    theirs: nn.Module, ours: ViT | TNT, description: Description, dtypes: Iterable[torch.dtype]
+    timm_network: nn.Module, network: ViT | TNT, description: Description, dtypes: Iterable[torch.dtype]
 ) -> dict[str, Forward]:
-    """By name; OpenVINO in each dtype, onnxruntime only in float32, which is all it multiplies on a CPU.
+    """Candidates by name: OpenVINO in each dtype, ONNX Runtime in float32 only, its one fast dtype on a CPU.
 
     Args:
-        theirs: timm's, over normalised images.
-        ours: the same weights in our network, with `description`'s preprocessing.
+        timm_network: takes normalised images.
+        network: tessella's with the same weights, and the preprocessing of `description`.
     """
-    recipe = description.preprocessing
-    made: dict[str, Forward] = {}
+    preprocessing = description.preprocessing
+    candidates: dict[str, Forward] = {}
     with tempfile.TemporaryDirectory(prefix="tessella-bench-") as folder:
-        our_file, their_file = (Path(folder) / f"{name}.onnx" for name in ("ours", "theirs"))
-        write(our_file, ours, description, Wishes(), {})
-        _export_theirs(theirs, their_file, recipe.size)
+        file, timm_file = (Path(folder) / f"{name}.onnx" for name in ("tessella", "timm"))
+        write(file, network, description, Wishes(), {})
+        _export_timm(timm_network, timm_file, preprocessing.size)
         for dtype in dtypes:
             name = dtype_name(dtype)
             if dtype == torch.float32:
-                made["timm onnxruntime float32"] = _of_images(_Session(their_file), recipe)
-                made["tessella onnxruntime float32"] = _of_pixels(OnnxSession(our_file, device="cpu").logits)
-            theirs_compiled = _Compiled(their_file, PRECISIONS[name])
-            made[f"timm openvino {name}"] = _of_images(theirs_compiled, recipe)
-            made[f"timm openvino-apart {name}"] = _of_images(theirs_compiled.apart, recipe)
-            made[f"tessella openvino {name}"] = _of_pixels(OpenVINOModel(our_file, dtype=name).logits)
-    return made
+                candidates["timm onnxruntime float32"] = _from_images(_Session(timm_file), preprocessing)
+                candidates["tessella onnxruntime float32"] = _from_pixels(OnnxSession(file, device="cpu").logits)
+            compiled = _Compiled(timm_file, PRECISIONS[name])
+            candidates[f"timm openvino {name}"] = _from_images(compiled, preprocessing)
+            candidates[f"timm openvino-streams {name}"] = _from_images(compiled.streams, preprocessing)
+            candidates[f"tessella openvino {name}"] = _from_pixels(OpenVINOModel(file, dtype=name).logits)
+    return candidates
 
 
 class _Session:
-    """timm's file in onnxruntime."""
+    """timm's exported file in ONNX Runtime."""
 
     def __init__(self, file: Path) -> None:
         self._session = load_session(file, [(CPU, {})])
@@ -63,9 +63,9 @@ class _Session:
 
 
 class _Compiled:
-    """timm's file in OpenVINO, compiled for each batch size with fixed shapes, as is quickest there.
+    """timm's exported file in OpenVINO, compiled for each batch size with static shapes, which is fastest.
 
-    `apart` runs the images of a batch as ours does, side by side: the peer gets every advantage that is not the graph.
+    `streams` runs each image of a batch in a stream of its own, as tessella does: only the graphs differ then.
     """
 
     def __init__(self, file: Path, precision: str) -> None:
@@ -74,7 +74,7 @@ class _Compiled:
         self._settings = settings(precision)
         self._size = 0
         self._batches: FreeBatch | None = None
-        self.apart = SideBySide(self._core, self._model, 0, self._settings)
+        self.streams = SideBySide(self._core, self._model, 0, self._settings)
 
     def __call__(self, images: Images) -> Any:
         if self._batches is None or len(images) != self._size:
@@ -84,7 +84,7 @@ class _Compiled:
         return self._batches(images)
 
 
-def _export_theirs(network: nn.Module, file: Path, size: int) -> None:
+def _export_timm(network: nn.Module, file: Path, size: int) -> None:
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         torch.onnx.export(
@@ -99,8 +99,8 @@ def _export_theirs(network: nn.Module, file: Path, size: int) -> None:
         )
 
 
-def _of_images(call: Callable[[Images], Any], recipe: Preprocessing) -> Forward:
-    mean, std = torch.tensor(recipe.mean), torch.tensor(recipe.std)
+def _from_images(call: Callable[[Images], Any], preprocessing: Preprocessing) -> Forward:
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
 
     def run(pixels: Tensor) -> Tensor:
         images = normalise(pixels, mean, std, torch.float32)
@@ -109,5 +109,5 @@ def _of_images(call: Callable[[Images], Any], recipe: Preprocessing) -> Forward:
     return run
 
 
-def _of_pixels(call: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Forward:
+def _from_pixels(call: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Forward:
     return lambda pixels: torch.from_numpy(call(pixels.numpy()))

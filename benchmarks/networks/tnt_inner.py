@@ -1,8 +1,8 @@
-"""TNT's inner path in four forms, which tells why TNT is slow elsewhere: bytes through memory, counted, and time.
+"""TNT inner-path benchmark (`tessella bench tnt-inner`): its memory traffic and its time in four forms.
 
-`eager`: timm's blocks, an operator at a time. `compiled`: the same through torch.compile. `block`: our kernel, a launch
-per block. `ahead`: our kernel, all blocks in one launch. On a CPU the last two are the same operators in PyTorch.
-Where timm is not installed its blocks are ours as published. Beside them: the whole folded network, and DeiT-S's.
+`eager`: timm's blocks, one operator at a time. `compiled`: the same through torch.compile. `block`: our kernel, one
+launch per block. `ahead`: our kernel, all blocks in one launch. On a CPU, the last two are the same operators in
+PyTorch. Without timm, tessella's published blocks replace timm's. Also timed: the whole folded network, and DeiT-S.
 """
 
 import copy
@@ -26,22 +26,27 @@ from ...models.networks.tnt import TNT, TNTBlock
 from ...models.networks.vit import ViT
 from ...models.packages import installed
 from ...models.variants import VARIANTS
-from ..report import circumstances
+from ..report import environment
 from ..timing import Timing, interleave
 
-if TYPE_CHECKING:  # a machine with a GPU need not have rich
+if TYPE_CHECKING:  # rich is optional on a machine with a GPU
     from rich.table import Table
 
 FORMS = ("eager", "compiled", "block", "ahead")
 DEIT = "deit_small_patch16_224"
-HALF = (0.5, 0.5, 0.5)
+MEAN = STD = (0.5, 0.5, 0.5)
 
 Call = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`megabytes`: of one image's words, through all inner blocks, that memory must carry. `ratio`: to eager's time."""
+    """Measurement of one form.
+
+    Attributes:
+        megabytes: memory traffic of one image's inner tokens through all inner blocks, in 10⁶ bytes.
+        ratio: speed relative to `eager`.
+    """
 
     architecture: str
     batch_size: int
@@ -53,13 +58,16 @@ class Row:
 
 
 def megabytes(config: TNTConfig, form: str, itemsize: int) -> float:
-    """What one image's inner path reads and writes, weights left out, in 10⁶ bytes.
+    """Memory traffic of one image's inner path in 10⁶ bytes, without weights.
 
-    In units of all words: a product or LayerNorm reads and writes them once, the residual makes it three times.
+    Counted in units of all inner tokens: a product or LayerNorm reads and writes them once, a residual makes it three.
+
+    Raises:
+        ValueError: unknown form.
     """
     patches = config.grid**2
-    words = patches * config.words * config.inner_dim
-    scores = patches * config.inner_heads * config.words**2 / words
+    elements = patches * config.words * config.inner_dim
+    scores = patches * config.inner_heads * config.words**2 / elements
     hidden = config.inner_mlp_dim / config.inner_dim
     match form:
         case "eager":  # norm, qk, v, scores, scale, softmax, mixing, layout, projection, residual, then the MLP
@@ -68,45 +76,46 @@ def megabytes(config: TNTConfig, form: str, itemsize: int) -> float:
         case "compiled":  # scale with softmax, residual with the norm after it
             attention = 3 + 2 + (2 + scores) + 2 * scores + (scores + 2) + 2 + 2 + 4
             block = attention + (1 + hidden) + 2 * hidden + (hidden + 1) + 4
-        case "block":  # words in, words and the row for the projection out
+        case "block":  # tokens in; tokens and the rows for the projection out
             block = 3
-        case "ahead":  # a row for each projection out; the words in, and their own row, once
+        case "ahead":  # the rows for each projection out; the tokens in, and their own rows, once
             block = 1 + 2 / config.depth
         case _:
             raise ValueError(f"form {form!r} is not one of {', '.join(FORMS)}")
-    return block * config.depth * words * itemsize / 1e6
+    return block * config.depth * elements * itemsize / 1e6
 
 
 def measure(
     architecture: str, batch_size: int, *, device: str = "cpu", dtype: str = "float32", seconds: float = 10
 ) -> dict[str, Any]:
-    """Times the forms in turns, on the same words; about `seconds` in all.
+    """Time the forms on the same inner tokens, interleaved; about `seconds` in all.
 
     Returns:
-        A JSON document: the circumstances, one object per form, and `networks`: milliseconds of a batch through the
-        whole folded network and through DeiT-S's.
+        A JSON document: the environment, one object per form, and `networks`: milliseconds of a batch through the
+        whole folded network and through DeiT-S.
 
     Raises:
         ValueError: not a TNT, or an unknown dtype.
-        AssertionError: a form does not compute what the others do.
+        AssertionError: a form's inner tokens differ from timm's.
     """
     limit_threads()
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    theirs, ours = networks(architecture)
-    if not isinstance(ours, TNT):
-        raise ValueError(f"{architecture} has no words; name a TNT")
-    config = ours.config
-    words = torch.randn(batch_size * config.grid**2, config.words * config.inner_dim).to(device, DTYPES[dtype])
-    whole = {name: _whole(network, batch_size, words) for name, network in _beside(architecture, ours).items()}
-    synchronise = torch.cuda.synchronize if words.is_cuda else lambda: None
-    timings = interleave(_forms(theirs, ours, words) | whole, seconds=seconds, synchronise=synchronise)
+    published, network = networks(architecture)
+    if not isinstance(network, TNT):
+        raise ValueError(f"{architecture} has no inner tokens; name a TNT, such as tnt_s_patch16_224")
+    config = network.config
+    tokens = torch.randn(batch_size * config.grid**2, config.words * config.inner_dim).to(device, DTYPES[dtype])
+    compared = {architecture: network, DEIT: build(VARIANTS[DEIT]).eval()}  # as the paper compares TNT-S with DeiT-S
+    whole = {name: _whole_network(other, batch_size, tokens) for name, other in compared.items()}
+    synchronise = torch.cuda.synchronize if tokens.is_cuda else lambda: None
+    timings = interleave(_forms(published, network, tokens) | whole, seconds=seconds, synchronise=synchronise)
     rows = [
         Row(
             architecture=architecture,
             batch_size=batch_size,
             form=form,
-            megabytes=megabytes(config, form, words.element_size()),
+            megabytes=megabytes(config, form, tokens.element_size()),
             milliseconds=timing.median * 1e3,
             spread=timing.spread,
             ratio=timings["eager"].median / timing.median,
@@ -115,8 +124,8 @@ def measure(
         if form not in whole
     ]
     return {
-        "benchmark": "words",
-        **circumstances(device),
+        "benchmark": "tnt-inner",
+        **environment(device),
         "published": "timm" if installed("timm") else "tessella",
         "rows": [asdict(row) for row in rows],
         "networks": {name: _milliseconds(timings[name]) for name in whole},
@@ -124,28 +133,27 @@ def measure(
 
 
 def networks(architecture: str) -> tuple[nn.Module, ViT | TNT]:
-    """timm's network and ours with the same weights; twice ours where timm is not installed."""
-    if installed("timm"):
-        from .candidates import networks as both
+    """Network of timm and tessella's with the same weights; tessella's twice where timm is not installed.
 
-        return both(architecture)
+    Raises:
+        ValueError: unknown architecture.
+    """
+    if installed("timm"):
+        from .candidates import networks as with_timm
+
+        return with_timm(architecture)
     if architecture not in VARIANTS:
         raise ValueError(f"unknown architecture {architecture!r}; `tessella models` lists them")
     torch.manual_seed(0)
-    ours = build(VARIANTS[architecture]).eval()
-    return ours, ours
+    network = build(VARIANTS[architecture]).eval()
+    return network, network
 
 
-def _beside(architecture: str, ours: TNT) -> dict[str, ViT | TNT]:
-    """DeiT-S is what the paper's authors hold TNT-S against: 1.14 times less arithmetic."""
-    return {architecture: ours, DEIT: build(VARIANTS[DEIT]).eval()}
-
-
-def _whole(network: ViT | TNT, batch_size: int, words: Tensor) -> Call:
-    run = make_executor(network, HALF, HALF, dtype=words.dtype, device=words.device)
+def _whole_network(network: ViT | TNT, batch_size: int, tokens: Tensor) -> Call:
+    run = make_executor(network, MEAN, STD, dtype=tokens.dtype, device=tokens.device)
     assert run is not None
     size = network.config.image_size
-    pixels = torch.randint(0, 256, (batch_size, size, size, 3), dtype=torch.uint8, device=words.device)
+    pixels = torch.randint(0, 256, (batch_size, size, size, 3), dtype=torch.uint8, device=tokens.device)
     return torch.inference_mode()(partial(run, pixels))
 
 
@@ -153,31 +161,32 @@ def _milliseconds(timing: Timing) -> dict[str, float]:
     return {"milliseconds": timing.median * 1e3, "spread": timing.spread}
 
 
-def _forms(theirs: nn.Module, ours: TNT, words: Tensor) -> dict[str, Call]:
-    graph = fold_tnt(ours, HALF, HALF, dtype=words.dtype, device=words.device)
-    blocks = _blocks(theirs, words)
-    options = Options(workspace=Workspace() if words.is_cuda else None)
-    made: dict[str, Call] = {
-        "eager": partial(_published, blocks, words.view(len(words), -1, ours.config.inner_dim)),
-        "block": partial(_block_by_block, words, graph.inner_blocks, options),
-        "ahead": partial(_ahead, words, graph.inner_blocks, options),
+def _forms(published: nn.Module, network: TNT, tokens: Tensor) -> dict[str, Call]:
+    """Calls of each form over the same inner tokens (patches, tokens · channels), compared with each other."""
+    graph = fold_tnt(network, MEAN, STD, dtype=tokens.dtype, device=tokens.device)
+    blocks = _blocks(published, tokens)
+    options = Options(workspace=Workspace() if tokens.is_cuda else None)
+    forms: dict[str, Call] = {
+        "eager": partial(_published, blocks, tokens.view(len(tokens), -1, network.config.inner_dim)),
+        "block": partial(_block_by_block, tokens, graph.inner_blocks, options),
+        "ahead": partial(_ahead, tokens, graph.inner_blocks, options),
     }
-    if words.is_cuda:
-        made["compiled"] = torch.compile(made["eager"], mode="max-autotune")
-    expected = made["eager"]().flatten(1).double()
+    if tokens.is_cuda:
+        forms["compiled"] = torch.compile(forms["eager"], mode="max-autotune")
+    expected = forms["eager"]().flatten(1).double()
     for form in ("block", "ahead"):
-        found = made[form]().double()
-        _assert_alike(form, found, expected, words.dtype)
-    return {form: torch.inference_mode()(made[form]) for form in FORMS if form in made}
+        _check(form, forms[form]().double(), expected, tokens.dtype)
+    return {form: torch.inference_mode()(forms[form]) for form in FORMS if form in forms}
 
 
-def _blocks(theirs: nn.Module, words: Tensor) -> list[nn.Module]:
-    return [copy.deepcopy(block).to(words.device, words.dtype) for block in theirs.get_submodule("blocks").children()]
+def _blocks(network: nn.Module, tokens: Tensor) -> list[nn.Module]:
+    blocks = network.get_submodule("blocks").children()
+    return [copy.deepcopy(block).to(tokens.device, tokens.dtype) for block in blocks]
 
 
 @torch.inference_mode()
 def _published(blocks: list[nn.Module], x: Tensor) -> Tensor:
-    """As timm's Block.forward has it; returns the words after the last block, standardised as ours leave."""
+    """Inner tokens after the last block, as in timm's `Block.forward`, standardised like those of our kernels."""
     for block in blocks:
         if isinstance(block, TNTBlock):
             x = block.inner(x)
@@ -188,33 +197,33 @@ def _published(blocks: list[nn.Module], x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _block_by_block(words: Tensor, weights: InnerWeights, options: Options) -> Tensor:
-    row = words
+def _block_by_block(tokens: Tensor, weights: InnerWeights, options: Options) -> Tensor:
+    rows = tokens
     for index in range(weights.depth):
-        words, row = tnt_ops.tnt_inner_block(words, weights, index, options=options)
-    return row
+        tokens, rows = tnt_ops.tnt_inner_block(tokens, weights, index, options=options)
+    return rows
 
 
 @torch.inference_mode()
-def _ahead(words: Tensor, weights: InnerWeights, options: Options) -> Tensor:
-    return tnt_ops.tnt_inner(words, weights, options=options)[-1]
+def _ahead(tokens: Tensor, weights: InnerWeights, options: Options) -> Tensor:
+    return tnt_ops.tnt_inner(tokens, weights, options=options)[-1]
 
 
-def _assert_alike(form: str, found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
-    error = float((found - expected).square().mean().sqrt())
+def _check(form: str, result: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    error = float((result - expected).square().mean().sqrt())
     limit = 1e-4 if dtype == torch.float32 else 0.05
     if not error < limit:
-        raise AssertionError(f"{form}: words differ from timm's by {error:.1e} (rms, of deviation 1)")
+        raise AssertionError(f"{form}: inner tokens differ from timm's by {error:.1e} (rms, at unit variance)")
 
 
 def table(document: dict[str, Any]) -> "Table":
-    """The document for people."""
+    """Table of the document for the terminal."""
     from rich.table import Table
 
-    title = f"TNT's words through all inner blocks: {document['device']}, torch {document['torch']}"
-    made = Table("network", "batch", "form", "MB an image", "ms", "spread", "× eager", title=title)
+    title = f"TNT's inner tokens through all inner blocks: {document['device']}, torch {document['torch']}"
+    result = Table("network", "batch", "form", "MB per image", "ms", "spread", "× eager", title=title)
     for row in document["rows"]:
-        made.add_row(
+        result.add_row(
             row["architecture"],
             str(row["batch_size"]),
             row["form"],
@@ -225,6 +234,6 @@ def table(document: dict[str, Any]) -> "Table":
         )
     whole = document["networks"]
     figures = ", ".join(f"{name} {figure['milliseconds']:.2f} ms" for name, figure in whole.items())
-    first, deit = (figure["milliseconds"] for figure in whole.values())
-    made.caption = f"whole networks, folded: {figures}; the first takes {first / deit:.2f} times DeiT-S's time"
-    return made
+    tnt, deit = (figure["milliseconds"] for figure in whole.values())
+    result.caption = f"whole networks, folded: {figures}; TNT takes {tnt / deit:.2f} times as long as DeiT-S"
+    return result

@@ -1,4 +1,4 @@
-"""Times work on a GPU: graphs of several runs over changing inputs, between device events. Knows no operator."""
+"""GPU timer: CUDA graphs of several runs over changing inputs, timed between CUDA events; peak rates of the GPU."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ _REPLAYS = 11
 _WARM_UP = 2
 
 
-def seconds(runs: Sequence[Callable[[], object]], *, least: float = 2e-3) -> float:
-    """The median time of one run, launch gaps left out.
+def median_seconds(runs: Sequence[Callable[[], object]], *, min_seconds: float = 2e-3) -> float:
+    """Median time of one run in seconds, without launch overhead.
 
     Args:
-        runs: the same work on inputs of their own each, so that none is found in the cache.
-        least: seconds that one graph replay should take; the runs are repeated to get there.
+        runs: the same work on different inputs, so that none is in the L2 cache.
+        min_seconds: duration of one graph replay; the graph repeats the runs to reach it.
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -25,23 +25,23 @@ def seconds(runs: Sequence[Callable[[], object]], *, least: float = 2e-3) -> flo
         for run in [*runs] * _WARM_UP:
             run()
     torch.cuda.current_stream().wait_stream(stream)
-    rough = _replay(_captured(runs), len(runs), 1)
-    count = max(len(runs), min(1000, int(least / max(rough, 1e-7))))
-    return _replay(_captured(list(islice(cycle(runs), count))), count, _REPLAYS)
+    estimate = _replay(_capture(runs), len(runs), 1)
+    count = max(len(runs), min(1000, int(min_seconds / max(estimate, 1e-7))))
+    return _replay(_capture(list(islice(cycle(runs), count))), count, _REPLAYS)
 
 
-def ceiling(megabytes: int = 2048, size: int = 8192) -> Ceiling:
-    """This GPU's rates, measured: a bfloat16 product of random matrices, and a copy counting bytes read and written."""
+def measure_ceiling(megabytes: int = 2048, size: int = 8192) -> Ceiling:
+    """Measure this GPU's peak rates: a bfloat16 matrix product, and a copy, counting bytes read and written."""
     a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     product = torch.empty_like(a)
-    operations = 2 * size**3 / seconds([lambda: torch.mm(a, b, out=product)], least=20e-3)
+    flops_per_second = 2 * size**3 / median_seconds([lambda: torch.mm(a, b, out=product)], min_seconds=20e-3)
     source = torch.randint(0, 255, (megabytes << 20,), device="cuda", dtype=torch.uint8)
     target = torch.empty_like(source)
-    bandwidth = 2 * source.nbytes / seconds([lambda: target.copy_(source)], least=20e-3)
-    return Ceiling(torch.cuda.get_device_name(), operations, bandwidth, measured=True)
+    bandwidth = 2 * source.nbytes / median_seconds([lambda: target.copy_(source)], min_seconds=20e-3)
+    return Ceiling(torch.cuda.get_device_name(), flops_per_second, bandwidth, measured=True)
 
 
-def _captured(runs: Sequence[Callable[[], object]]) -> torch.cuda.CUDAGraph:
+def _capture(runs: Sequence[Callable[[], object]]) -> torch.cuda.CUDAGraph:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for run in runs:

@@ -1,4 +1,4 @@
-"""`tessella bench kernels`: composites and operators, ours beside eager and compiled PyTorch: checked, then timed."""
+"""Operator benchmark (`tessella bench kernels`): Triton beside eager and compiled PyTorch; checked, then timed."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from ...models.config import Config, ViTConfig
-from ..report import ResultsTable, circumstances, dtype_name, give_up
+from ..report import ResultsTable, dtype_name, environment, raise_error
 from ..roofline import Ceiling, config_of
-from . import block_halves, cuda_timer, operators, resize
+from . import cuda_timer, operators, resize, sub_blocks
 
-if TYPE_CHECKING:  # a machine with a GPU need not have rich
+if TYPE_CHECKING:  # rich is optional on a machine with a GPU
     from rich.table import Table
 
 ARCHITECTURES = (
@@ -35,7 +35,7 @@ Maker = Callable[[], Callable[[], Tensor]]
 
 
 class Work(Protocol):
-    """What is measured: halves.Half, operators.Operator, resize.Resize."""
+    """Unit of work that is measured: `SubBlock`, `Operator` or `Resize`."""
 
     @property
     def name(self) -> str: ...
@@ -52,7 +52,12 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`error`: rms difference from float64 over its rms; `torch_error`: eager PyTorch's. `roofline`: floor by time."""
+    """Measurement of one provider.
+
+    Attributes:
+        roofline: minimum time by measured time, 0 to 1.
+        error: relative rms error against float64; `torch_error`: that of eager PyTorch.
+    """
 
     operator: str
     architecture: str
@@ -72,8 +77,8 @@ class Row:
         return self.operator, self.architecture, self.batch, self.dtype, self.provider
 
 
-class WrongResult(AssertionError):
-    """A provider errs more than half as much again as PyTorch does; it is not timed."""
+class ResultMismatch(AssertionError):
+    """Error of a provider above 1.5 times that of eager PyTorch; it is not timed."""
 
 
 def measure(
@@ -86,55 +91,57 @@ def measure(
     providers: Sequence[str] = PROVIDERS,
     results: Path | None = None,
     budget: float = 600,
-    clock: Callable[[Sequence[Callable[[], object]]], float] = cuda_timer.seconds,
+    timer: Callable[[Sequence[Callable[[], object]]], float] = cuda_timer.median_seconds,
     progress: Callable[[str], object] = lambda _: None,
-    failed: Callable[[str, Exception], object] = give_up,
+    on_error: Callable[[str, Exception], object] = raise_error,
 ) -> tuple[list[Row], list[str]]:
-    """Measures what `results` does not hold yet, within `budget` seconds, and appends each row to it as a line.
+    """Measure the rows that `results` lacks, within `budget` seconds, and append each to it as it is measured.
 
     Args:
-        failed: told of what cannot be measured, by default raises it; with all others it goes on.
+        timer: median seconds of one of several equal runs.
+        progress: called with the name of each measurement before it starts.
+        on_error: called with the name and the error of a failed measurement; the default raises it.
 
     Returns:
-        All rows, and what was not reached.
+        All rows, and the names of measurements that the budget did not reach.
 
     Raises:
-        WrongResult: a provider does not compute what it should.
+        ResultMismatch: a provider computes something else.
     """
     measured = ResultsTable(Row, results)
-    end, left = time.monotonic() + budget, []
+    end, remaining = time.monotonic() + budget, []
     for architecture, batch in product(architectures, batches):
         config = config_of(architecture)
         for operator in operators_of(config):
             key = architecture, batch, dtype_name(dtype)
-            missing = [one for one in providers if (operator, *key, one) not in measured.known]
+            missing = [provider for provider in providers if (operator, *key, provider) not in measured.known_keys]
             name = f"{operator} of {architecture} at batch {batch}"
             if not missing:
                 continue
             if time.monotonic() > end:
-                left.append(name)
+                remaining.append(name)
                 continue
             progress(name)
             try:
                 work = _work(operator, config, batch, dtype, device)
-                for row in _rows(work, architecture, missing, ceiling, clock):
+                for row in _rows(work, architecture, missing, ceiling, timer):
                     measured.append(row)
             except Exception as error:
-                failed(name, error)
-    return measured.rows, left
+                on_error(name, error)
+    return measured.rows, remaining
 
 
 def operators_of(config: Config) -> tuple[str, ...]:
-    """What is measured of a network: the composites first; of a TNT, what its outer stack does not share with a ViT."""
+    """Names of a network's operators, sub-blocks first; of a TNT only those that a ViT does not have."""
     if isinstance(config, ViTConfig):
-        return (*block_halves.COMPOSITES, *operators.names_of(config), resize.NAME)
+        return (*sub_blocks.COMPOSITES, *operators.names_of(config), resize.NAME)
     return operators.names_of(config)
 
 
 def _work(operator: str, config: Config, batch: int, dtype: torch.dtype, device: torch.device) -> Work:
-    if operator in block_halves.COMPOSITES:
+    if operator in sub_blocks.COMPOSITES:
         assert isinstance(config, ViTConfig)
-        return block_halves.make(operator, config, batch, dtype, device)
+        return sub_blocks.make(operator, config, batch, dtype, device)
     if operator == resize.NAME:
         return resize.make(config.image_size, batch, dtype, device)
     return operators.make(operator, config, batch, dtype, device)
@@ -142,8 +149,8 @@ def _work(operator: str, config: Config, batch: int, dtype: torch.dtype, device:
 
 def _providers(work: Work) -> dict[str, Maker]:
     def compiled(mode: str | None) -> Callable[[], Tensor]:
-        quick = torch.compile(work.torch(), mode=mode, dynamic=False)
-        return lambda: quick()
+        function = torch.compile(work.torch(), mode=mode, dynamic=False)
+        return lambda: function()
 
     return {
         "triton": work.triton,
@@ -154,7 +161,7 @@ def _providers(work: Work) -> dict[str, Maker]:
 
 
 def _rows(
-    work: Work, architecture: str, providers: Iterable[str], ceiling: Ceiling, clock: Callable[..., float]
+    work: Work, architecture: str, providers: Iterable[str], ceiling: Ceiling, timer: Callable[..., float]
 ) -> Iterable[Row]:
     makers = _providers(work)
     with torch.inference_mode():
@@ -164,35 +171,35 @@ def _rows(
             run = makers[provider]()
             error = relative_error(run(), expected)
             if not error <= 1.5 * torch_error + 1e-6:
-                raise WrongResult(
-                    f"{provider} {work.name} of {architecture} at batch {work.batch} errs {error:.2e}, "
-                    f"PyTorch {torch_error:.2e}"
+                raise ResultMismatch(
+                    f"{provider} {work.name} of {architecture} at batch {work.batch}: relative error {error:.2e}, "
+                    f"of PyTorch {torch_error:.2e}"
                 )
-            taken = clock([run] if provider in COMPILED else [run, makers[provider]()])
-            floor = max(2 * work.macs() / ceiling.operations, work.bytes() / ceiling.bytes)
+            seconds = timer([run] if provider in COMPILED else [run, makers[provider]()])
+            min_seconds = max(2 * work.macs() / ceiling.flops_per_second, work.bytes() / ceiling.bytes_per_second)
             yield Row(
                 operator=work.name,
                 architecture=architecture,
                 batch=work.batch,
                 dtype=dtype_name(work.dtype),
                 provider=provider,
-                microseconds=taken * 1e6,
-                tflops=2 * work.macs() / taken / 1e12,
-                gigabytes_per_second=work.bytes() / taken / 1e9,
-                roofline=floor / taken,
+                microseconds=seconds * 1e6,
+                tflops=2 * work.macs() / seconds / 1e12,
+                gigabytes_per_second=work.bytes() / seconds / 1e9,
+                roofline=min_seconds / seconds,
                 launches=launches(run),
                 error=error,
                 torch_error=torch_error,
             )
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """rms of the difference over rms of what was expected; NaN where anything is NaN."""
-    return float((found.double() - expected).norm() / expected.norm())
+def relative_error(result: Tensor, expected: Tensor) -> float:
+    """Relative rms error; NaN where any element is NaN."""
+    return float((result.double() - expected).norm() / expected.norm())
 
 
 def launches(run: Callable[[], object]) -> int:
-    """Kernels that one run starts on the GPU."""
+    """Number of kernels that one run launches on the GPU."""
     if not torch.cuda.is_available():
         return 0
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -202,24 +209,25 @@ def launches(run: Callable[[], object]) -> int:
 
 
 def document(rows: Sequence[Row], ceiling: Ceiling, device: str) -> dict[str, Any]:
-    """For machines: circumstances, ceilings, rows."""
+    """JSON document: the environment, the ceiling, the rows."""
     return {
         "benchmark": "kernels",
-        **circumstances(device),
+        **environment(device),
         "ceiling": asdict(ceiling),
         "rows": [asdict(row) for row in rows],
     }
 
 
 def table(rows: Sequence[Row]) -> "Table":
-    """For people: the fastest provider of each shape is the one to beat."""
+    """Table of the rows for the terminal, sorted by operator."""
     from rich.table import Table
 
-    made = Table(
-        "operator", "architecture", "batch", "provider", "µs", "TFLOP/s", "GB/s", "of floor", "launches", "error"
+    result = Table(
+        *("operator", "architecture", "batch", "provider"),
+        *("µs", "TFLOP/s", "GB/s", "% of roofline", "launches", "error"),
     )
     for row in sorted(rows, key=lambda row: row.key):
-        made.add_row(
+        result.add_row(
             row.operator,
             row.architecture,
             str(row.batch),
@@ -231,4 +239,4 @@ def table(rows: Sequence[Row]) -> "Table":
             str(row.launches),
             f"{row.error:.1e}",
         )
-    return made
+    return result

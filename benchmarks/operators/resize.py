@@ -1,7 +1,7 @@
-"""`resize_crop` as `bench kernels` runs it: a batch of photographs on the GPU, to Pillow's bytes. Knows no clock.
+"""Resize benchmark: `resize_crop` on a batch of photographs, bit-exact to Pillow, beside PyTorch's antialiased resize.
 
-Beside it PyTorch's own antialiased resize, which takes images of one size only, resizes all of each and errs by a level
-here and there; so all photographs have one size, the least favourable case for ours.
+PyTorch's takes images of one size only, resizes all of each image, and differs from Pillow by one level in places. So
+all photographs have the same size, which is the least favourable case for `resize_crop`.
 """
 
 import math
@@ -19,14 +19,14 @@ from ...kernels.resize_plan import Crop, plan_resize
 
 NAME = "resize_crop"
 PHOTO = (500, 375)
-"""Width and height of most of ImageNet's."""
+"""Width and height of most photographs of ImageNet."""
 
 Dtype = torch.dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """One call; the interface of halves.Half. `dtype` is the network's that follows: pixels are bytes."""
+    """One call of `resize_crop`; implements `measure.Work`. `dtype` is that of the network; pixels are uint8."""
 
     packed: Tensor
     batch: int
@@ -36,13 +36,13 @@ class Resize:
     name: str = NAME
 
     def triton(self) -> Callable[[], Tensor]:
-        made = plan_resize([self.crop] * self.batch, self.size, "bicubic")
-        words = torch.from_numpy(made.metadata).to(self.packed.device)
-        scratch = torch.empty(made.scratch, dtype=torch.uint8, device=self.packed.device)
+        resize_plan = plan_resize([self.crop] * self.batch, self.size, "bicubic")
+        table = torch.from_numpy(resize_plan.metadata).to(self.packed.device)
+        scratch = torch.empty(resize_plan.scratch, dtype=torch.uint8, device=self.packed.device)
         out = torch.empty(self.batch, self.size, self.size, 3, dtype=torch.uint8, device=self.packed.device)
 
         def run() -> Tensor:
-            run_resize_plan(self.packed, made, words, scratch, out, options=Options("triton"))
+            run_resize_plan(self.packed, resize_plan, table, scratch, out, options=Options("triton"))
             return out
 
         return run
@@ -60,12 +60,12 @@ class Resize:
         return run
 
     def reference(self) -> Tensor:
-        """Pillow's bytes, as numbers."""
+        """Pixels of Pillow's resize, as float64."""
         crops = [self.crop] * self.batch
         return resize_crop(self.packed, crops, self.size, "bicubic", options=Options("torch")).double()
 
     def macs(self) -> int:
-        """Of the two passes over what the crop shows."""
+        """Multiply-accumulates of the two passes, over the part that the crop keeps."""
         (width, height), resized, (left, top) = self.crop
         across = taps(width, resized[0], left, self.size, "bicubic")
         down = taps(height, resized[1], top, self.size, "bicubic")
@@ -77,7 +77,7 @@ class Resize:
 
 
 def make(size: int, batch: int, dtype: torch.dtype, device: torch.device) -> Resize:
-    """Photographs resized as most checkpoints want them, for a network that sees `size` pixels."""
+    """Photographs to be resized as most checkpoints specify: crop fraction 0.875, `size` pixels square."""
     short = math.floor(size / 0.875)
     resized = short * PHOTO[0] // PHOTO[1], short
     corner = (resized[0] - size) // 2, (short - size) // 2

@@ -1,7 +1,7 @@
-"""`tessella tune`: measures launch configurations on this GPU and writes its table, most valuable shapes first.
+"""Autotuner (`tessella tune`): measures launch configurations on this GPU and writes its table, in order of value.
 
-Every candidate is checked before it is timed; one that does not compile or is wrong is passed over. The table is saved
-after each shape, so that a run that is cut short loses nothing and the next goes on where it stopped.
+Every candidate is checked before it is timed; one that does not compile or computes something else is skipped. The
+table is saved after each shape: an interrupted run loses nothing, and the next one continues it.
 """
 
 import time
@@ -21,8 +21,8 @@ from ...models.execution.folded_tnt import ORDER_KEY, FusedTNT
 from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.tnt import TNT
 from . import cuda_timer
-from .block_halves import make
-from .tuning_jobs import HALF, Job, Question, candidates, heuristic, jobs, questions, vit_of, work
+from .sub_blocks import make
+from .tuning_jobs import MEAN, STD, Comparison, TuningJob, candidates, comparisons, heuristic, tuning_jobs, vit_of, work
 
 ARCHITECTURES = (
     "vit_base_patch16_224",
@@ -34,7 +34,7 @@ ARCHITECTURES = (
 BATCHES = (256, 1, 64, 8, 32, 128)
 _TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
-Clock = Callable[[Sequence[Callable[[], object]]], float]
+Timer = Callable[[Sequence[Callable[[], object]]], float]
 
 
 def tune(
@@ -44,88 +44,99 @@ def tune(
     batches: Sequence[int] = BATCHES,
     dtype: torch.dtype = torch.bfloat16,
     budget: float = 600,
-    clock: Clock = cuda_timer.seconds,
+    timer: Timer = cuda_timer.median_seconds,
     save: Callable[[Table], object] | None = None,
     progress: Callable[[str], object] = lambda _: None,
 ) -> list[str]:
-    """Fills this GPU's table within `budget` seconds.
+    """Fill this GPU's table of launch configurations within `budget` seconds.
+
+    Args:
+        timer: median seconds of one of several equal runs.
+        save: writes the table; the default writes it where the kernels look for it.
+        progress: called with the key of each entry before it is measured.
 
     Returns:
-        What was not reached: run again to go on.
+        Keys of the entries that the budget did not reach; another run continues with them.
     """
     gpu = gpu_of(device)
     table = tables.table_for(gpu) or tables.new_table(gpu)
     tables.set_table(gpu, table)
     save = save or (lambda measured: measured.save(tables.table_path(gpu)))
-    end, left = time.monotonic() + budget, []
-    for job in jobs(architectures, batches):
-        if job.key(dtype) in table.entries:
+    end, remaining = time.monotonic() + budget, []
+    for job in tuning_jobs(architectures, batches):
+        key = job.key(dtype)
+        if key in table.entries:
             continue
         if time.monotonic() > end:
-            left.append(job.key(dtype))
+            remaining.append(key)
             continue
-        progress(job.key(dtype))
-        table.entries[job.key(dtype)] = asdict(_fastest(job, table, gpu, dtype, device, clock))
+        progress(key)
+        table.entries[key] = asdict(_fastest(job, table, gpu, dtype, device, timer))
         save(table)
-    for question in questions(architectures, batches):
-        name = question.key(dtype)
-        if name in table.choices:
+    for comparison in comparisons(architectures, batches):
+        key = comparison.key(dtype)
+        if key in table.choices:
             continue
         if time.monotonic() > end:
-            left.append(name)
+            remaining.append(key)
             continue
-        progress(name)
-        table.choices[name] = _quicker(question, dtype, device, clock)
+        progress(key)
+        table.choices[key] = _faster(comparison, dtype, device, timer)
         save(table)
-    return left
+    return remaining
 
 
-def _fastest(job: Job, table: Table, gpu: Gpu, dtype: torch.dtype, device: torch.device, clock: Clock) -> LaunchConfig:
-    """Of the candidates that compile and are right; the heuristic's where none is quicker."""
+def _fastest(
+    job: TuningJob, table: Table, gpu: Gpu, dtype: torch.dtype, device: torch.device, timer: Timer
+) -> LaunchConfig:
+    """Fastest configuration that compiles and computes the reference; the heuristic's where none is faster."""
     from triton.errors import TritonError
 
     table.entries.pop(job.key(dtype), None)
     make_run, reference = work(job, dtype, device)
-    tried = [heuristic(job, dtype, device), *candidates(job, gpu)]
-    best, least = tried[0], float("inf")
-    for tile in dict.fromkeys(tried):
-        table.entries[job.key(dtype)] = asdict(tile)
+    configs = [heuristic(job, dtype, device), *candidates(job, gpu)]
+    best, min_seconds = configs[0], float("inf")
+    for config in dict.fromkeys(configs):
+        table.entries[job.key(dtype)] = asdict(config)
         try:
             run = make_run()
-            if not _right(run(), reference, dtype):
+            if not _is_correct(run(), reference, dtype):
                 continue
-            taken = clock([run])
-        except (TritonError, RuntimeError, ValueError):  # a tile that triton, the driver or the operator cannot take
+            seconds = timer([run])
+        except (TritonError, RuntimeError, ValueError):  # triton, the driver or the operator rejects the configuration
             continue
-        if taken < least:
-            best, least = tile, taken
+        if seconds < min_seconds:
+            best, min_seconds = config, seconds
     return best
 
 
-def _right(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    error = (found.float() - expected).norm() / expected.norm()
+def _is_correct(result: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    error = (result.float() - expected).norm() / expected.norm()
     return bool(error < _TOLERANCE[dtype])  # false for NaN too
 
 
-def _quicker(question: Question, dtype: torch.dtype, device: torch.device, clock: Clock) -> str:
-    make_ways = _orders if question.composite == ORDER_KEY else _implementations
+def _faster(comparison: Comparison, dtype: torch.dtype, device: torch.device, timer: Timer) -> str:
+    make_variants = _orders if comparison.composite == ORDER_KEY else _implementations
     with torch.inference_mode():
-        taken = {name: clock([run]) for name, run in make_ways(question, dtype, device).items()}
-    return min(taken, key=lambda name: taken[name])
+        seconds = {name: timer([run]) for name, run in make_variants(comparison, dtype, device).items()}
+    return min(seconds, key=lambda name: seconds[name])
 
 
-def _implementations(question: Question, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
-    half = make(question.composite, vit_of(question.config), question.batch, dtype, device)
-    return {"triton": half.triton(), "torch": half.torch()}
+def _implementations(
+    comparison: Comparison, dtype: torch.dtype, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Sub-block in Triton and in PyTorch."""
+    sub_block = make(comparison.composite, vit_of(comparison.config), comparison.batch, dtype, device)
+    return {"triton": sub_block.triton(), "torch": sub_block.torch()}
 
 
-def _orders(question: Question, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
-    """The whole network in both orders of its words: what runs beside it decides what is quicker."""
-    assert isinstance(question.config, TNTConfig)
+def _orders(comparison: Comparison, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], object]]:
+    """The whole network in both orders of its inner path, since the faster one depends on what runs beside it."""
+    assert isinstance(comparison.config, TNTConfig)
     torch.manual_seed(0)
-    size = question.config.image_size
-    graph = fold_tnt(TNT(question.config), HALF, HALF, dtype=dtype, device=device)
-    pixels = torch.randint(0, 256, (question.batch, size, size, 3), dtype=torch.uint8, device=device)
+    size = comparison.config.image_size
+    graph = fold_tnt(TNT(comparison.config), MEAN, STD, dtype=dtype, device=device)
+    pixels = torch.randint(0, 256, (comparison.batch, size, size, 3), dtype=torch.uint8, device=device)
     networks = {
         order: FusedTNT(graph, Options("triton", workspace=Workspace()), order=order)
         for order in ("ahead", "overlapped")

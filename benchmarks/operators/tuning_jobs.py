@@ -1,4 +1,4 @@
-"""What there is to tune: the shapes of the networks' operators, and the ways there are to run a composite."""
+"""Tuning jobs: the shapes of the networks' operators, and comparisons between implementations of a sub-block."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,21 @@ from ...models.folding.fold_tnt import fold_tnt, outer_config
 from ...models.folding.graph import FoldedTNT
 from ...models.networks.tnt import TNT
 from ..roofline import config_of
-from .block_halves import COMPOSITES
+from .sub_blocks import COMPOSITES
+
+MEAN = STD = (0.5, 0.5, 0.5)
+
+Run = Callable[[], Tensor]
+Work = tuple[Callable[[], Run], Tensor]
+"""Factory of runs, each with its own buffers, and their expected result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One shape of one operator.
+class TuningJob:
+    """One shape of one operator: rows × columns of the result, and the depth of its products.
 
     For `attention` rows are tokens and columns the head's width, whatever the batch; for `tnt_inner` rows are patches,
-    columns a word's channels and the depth a patch's words; for `tnt_project` rows are patches.
+    columns an inner token's channels and depth the inner tokens of a patch; for `tnt_project` rows are patches.
     """
 
     operator: str
@@ -45,8 +51,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Which way a composite of a network runs quicker at a batch size."""
+class Comparison:
+    """Comparison of the variants of a sub-block, or of the orders of a TNT's inner path, at one batch size."""
 
     composite: str
     config: Config
@@ -56,8 +62,8 @@ class Question:
         return tables.entry_key(self.composite, self.batch * self.config.tokens, self.config.dim, 0, dtype)
 
 
-def jobs(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[Job]:
-    """The shapes of the networks' blocks, each once."""
+def tuning_jobs(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[TuningJob]:
+    """Operator shapes of the networks' blocks, each once."""
     seen = set()
     for architecture in architectures:
         config = config_of(architecture)
@@ -68,8 +74,8 @@ def jobs(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[Job]:
                     yield job
 
 
-def questions(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[Question]:
-    """Each composite of each shape once, and which way the words of each TNT run."""
+def comparisons(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[Comparison]:
+    """Comparisons for each sub-block of each shape once, and for the inner path of each TNT."""
     seen = set()
     for architecture in architectures:
         config = config_of(architecture)
@@ -77,45 +83,39 @@ def questions(architectures: Sequence[str], batches: Sequence[int]) -> Iterator[
         for batch, composite in product(batches, composites):
             if (shape := (composite, batch * config.tokens, config.dim)) not in seen:
                 seen.add(shape)
-                yield Question(composite, config, batch)
+                yield Comparison(composite, config, batch)
 
 
 def vit_of(config: Config) -> ViTConfig:
-    """A ViT's configuration, or that of a TNT's outer stack."""
+    """Configuration of a ViT, or of a TNT's outer stack."""
     return outer_config(config) if isinstance(config, TNTConfig) else config
 
 
-def _jobs(config: Config, batch: int) -> list[Job]:
+def _jobs(config: Config, batch: int) -> list[TuningJob]:
     if not isinstance(config, TNTConfig):
         return _block_jobs(config, batch)
     patches, width = batch * config.grid**2, config.words * config.inner_dim
     return [
-        Job("tnt_inner", patches, config.inner_dim, config.words, "none", config, batch),
-        Job("tnt_project", patches, config.dim, width, "none", config, batch),
+        TuningJob("tnt_inner", patches, config.inner_dim, config.words, "none", config, batch),
+        TuningJob("tnt_project", patches, config.dim, width, "none", config, batch),
         *_block_jobs(outer_config(config), batch),
     ]
 
 
-def _block_jobs(config: ViTConfig, batch: int) -> list[Job]:
+def _block_jobs(config: ViTConfig, batch: int) -> list[TuningJob]:
     rows, dim, hidden = batch * config.tokens, config.dim, config.mlp_dim
     contracted = hidden // 2 if config.feedforward == "swiglu" else hidden
     return [
-        Job("linear", rows, hidden, dim, config.feedforward, config, batch),
-        Job("linear", rows, dim, contracted, "none", config, batch),
-        Job("linear", rows, 3 * dim, dim, "none", config, batch),
-        Job("linear", rows, dim, dim, "none", config, batch),
-        Job("attention", config.tokens, dim // config.heads, 0, "none", config, max(batch, 8)),
+        TuningJob("linear", rows, hidden, dim, config.feedforward, config, batch),
+        TuningJob("linear", rows, dim, contracted, "none", config, batch),
+        TuningJob("linear", rows, 3 * dim, dim, "none", config, batch),
+        TuningJob("linear", rows, dim, dim, "none", config, batch),
+        TuningJob("attention", config.tokens, dim // config.heads, 0, "none", config, max(batch, 8)),
     ]
 
 
-HALF = (0.5, 0.5, 0.5)
-
-Run = Callable[[], Tensor]
-Work = tuple[Callable[[], Run], Tensor]
-"""A maker of runs, each with buffers of its own, and the result they must have."""
-
-
-def work(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
+def work(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Work:
+    """Runs of a job with random inputs, and their expected result."""
     match job.operator:
         case "attention":
             return _attention(job, dtype, device)
@@ -127,8 +127,8 @@ def work(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
             return _linear(job, dtype, device)
 
 
-def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> LaunchConfig:
-    """What would be taken without a table's entry."""
+def heuristic(job: TuningJob, dtype: torch.dtype, device: torch.device) -> LaunchConfig:
+    """Launch configuration that the heuristic chooses without an entry in the table."""
     match job.operator:
         case "attention":
             return heuristics.attention(job.rows, job.columns, dtype, device)
@@ -141,13 +141,14 @@ def heuristic(job: Job, dtype: torch.dtype, device: torch.device) -> LaunchConfi
             return heuristics.linear(job.rows, job.columns, job.depth, dtype, device, False, job.detail)
 
 
-def candidates(job: Job, gpu: Gpu) -> list[LaunchConfig]:
-    source: Any = tnt_heuristics if job.operator in ("tnt_inner", "tnt_project") else heuristics
-    found: list[LaunchConfig] = source.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
-    return found
+def candidates(job: TuningJob, gpu: Gpu) -> list[LaunchConfig]:
+    """Launch configurations to measure for a job."""
+    module: Any = tnt_heuristics if job.operator in ("tnt_inner", "tnt_project") else heuristics
+    configs: list[LaunchConfig] = module.candidates(job.operator, gpu, job.rows, job.columns, job.depth)
+    return configs
 
 
-def _attention(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
+def _attention(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Work:
     heads = vit_of(job.config).heads
     qkv = torch.randn(job.batch, job.rows, 3 * job.config.dim, device=device).to(dtype)
 
@@ -158,11 +159,11 @@ def _attention(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
     return attend, attention(qkv.float(), heads, options=Options("torch"))
 
 
-def _linear(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
+def _linear(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Work:
     x = torch.randn(job.rows, job.depth, device=device).to(dtype)
     weight = (torch.randn(job.columns, job.depth, device=device) / job.depth**0.5).to(dtype)
     weights = LinearWeights(weight, torch.randn(job.columns, device=device))
-    wide = LinearWeights(weight.float(), weights.bias)
+    exact = LinearWeights(weight.float(), weights.bias)
     residual = None
     if job.detail == "none" and job.columns == job.config.dim:
         residual = torch.randn(job.rows, job.columns, device=device).to(dtype)
@@ -173,23 +174,23 @@ def _linear(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
             x, weights, activation=job.detail, residual=residual, return_statistics=statistics, options=options
         )[0]
 
-    expected = linear(x.float(), wide, activation=job.detail, options=Options("torch"))[0]
+    expected = linear(x.float(), exact, activation=job.detail, options=Options("torch"))[0]
     return multiply, expected if residual is None else expected + residual.float()
 
 
-def _inner(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
-    words = torch.randn(job.rows, job.columns * job.depth, device=device)
-    rounded, exact = (_graph(job, kind, device).inner_blocks for kind in (dtype, torch.float32))
+def _inner(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Work:
+    tokens = torch.randn(job.rows, job.columns * job.depth, device=device)
+    rounded, exact = (_graph(job, precision, device).inner_blocks for precision in (dtype, torch.float32))
 
     def run() -> Run:
         options = Options("triton", workspace=Workspace())
-        return lambda: tnt_ops.tnt_inner(words.to(dtype), rounded, options=options)
+        return lambda: tnt_ops.tnt_inner(tokens.to(dtype), rounded, options=options)
 
-    return run, tnt_ops.tnt_inner(words, exact, options=Options("torch"))
+    return run, tnt_ops.tnt_inner(tokens, exact, options=Options("torch"))
 
 
-def _projections(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
-    weights, exact = (_graph(job, kind, device).inner_projections for kind in (dtype, torch.float32))
+def _projections(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Work:
+    weights, exact = (_graph(job, precision, device).inner_projections for precision in (dtype, torch.float32))
     rows = torch.randn(len(weights.weight), job.rows, job.depth, device=device).to(dtype)
 
     def run() -> Run:
@@ -199,11 +200,11 @@ def _projections(job: Job, dtype: torch.dtype, device: torch.device) -> Work:
     return run, tnt_ops.tnt_project(rows.float(), exact, options=Options("torch"))
 
 
-def _graph(job: Job, dtype: torch.dtype, device: torch.device) -> FoldedTNT:
+def _graph(job: TuningJob, dtype: torch.dtype, device: torch.device) -> FoldedTNT:
     torch.manual_seed(0)
-    return fold_tnt(TNT(_tnt(job)), HALF, HALF, dtype=dtype, device=device)
+    return fold_tnt(TNT(_tnt(job)), MEAN, STD, dtype=dtype, device=device)
 
 
-def _tnt(job: Job) -> TNTConfig:
+def _tnt(job: TuningJob) -> TNTConfig:
     assert isinstance(job.config, TNTConfig)
     return job.config

@@ -1,4 +1,4 @@
-"""The same work without a server: JPEG files decoded in threads, batches through the model, in one process."""
+"""Bare-loop baseline without a server: JPEG files decoded in threads, batches run by the model, in one process."""
 
 import time
 from collections import deque
@@ -27,11 +27,11 @@ RUNTIMES = ("onnxruntime", "tensorrt", "openvino")
 
 
 class BareLoop:
-    """What a server can at most reach: its decoding and its model, without HTTP, queues or processes.
+    """Upper bound of a server's throughput: decoding and the model, without HTTP, queues or processes.
 
     Args:
-        logits: uint8 (B, H, W, 3) -> (B, classes).
-        threads: that decode.
+        logits: uint8 (B, H, W, 3) -> float32 (B, classes).
+        threads: number of decoding threads.
     """
 
     def __init__(
@@ -43,38 +43,39 @@ class BareLoop:
         self._decoders = ThreadPoolExecutor(threads)
 
     def classify(self, photo: Photo) -> tuple[int, float]:
-        """The most likely class and its score, 0 to 1."""
+        """Top class of a photograph and its score, 0 to 1."""
         logits = self._logits(self._decode(photo)[None])[0].astype(np.float64)
         index = int(logits.argmax())
         return index, float(1 / np.exp(logits - logits[index]).sum())
 
     def run(self, photos: Sequence[Photo], *, in_flight: int, seconds: float) -> Load:
-        """As `closed_loop` with as many clients: a batch is what has been decoded when the model is free."""
+        """Run a load like that of `closed_loop` with `in_flight` clients; a batch is all images decoded in time."""
         source = cycle(photos)
         samples: list[Sample] = []
-        waiting: deque[tuple[float, Future[Pixels]]] = deque()
-        started, processor_started = time.perf_counter(), time.process_time()
+        pending: deque[tuple[float, Future[Pixels]]] = deque()
+        started, cpu_started = time.perf_counter(), time.process_time()
 
         def submit(count: int) -> None:
             for _ in range(count):
-                waiting.append((now(), self._decoders.submit(self._decode, next(source))))
+                pending.append((now(), self._decoders.submit(self._decode, next(source))))
 
         def now() -> float:
             return time.perf_counter() - started
 
         submit(in_flight)
-        while waiting:
-            batch = self._next_batch(waiting)
+        while pending:
+            batch = self._next_batch(pending)
             self._logits(np.stack([future.result() for _, future in batch])).argmax(-1).tolist()
-            samples += [Sample(begun, begun, now() - begun, "accepted") for begun, _ in batch]
+            samples += [Sample(submitted, submitted, now() - submitted, "accepted") for submitted, _ in batch]
             submit(len(batch) if now() < seconds else 0)
-        return Load(tuple(samples), now(), time.process_time() - processor_started)
+        return Load(tuple(samples), now(), time.process_time() - cpu_started)
 
-    def _next_batch(self, waiting: deque[tuple[float, Future[Pixels]]]) -> list[tuple[float, Future[Pixels]]]:
-        waiting[0][1].result()
-        batch = [waiting.popleft()]
-        while waiting and waiting[0][1].done() and len(batch) < self._max_batch_size:
-            batch.append(waiting.popleft())
+    def _next_batch(self, pending: deque[tuple[float, Future[Pixels]]]) -> list[tuple[float, Future[Pixels]]]:
+        """Take the oldest image, when it is decoded, and all that are decoded by then."""
+        pending[0][1].result()
+        batch = [pending.popleft()]
+        while pending and pending[0][1].done() and len(batch) < self._max_batch_size:
+            batch.append(pending.popleft())
         return batch
 
     def _decode(self, photo: Photo) -> Pixels:
@@ -83,7 +84,7 @@ class BareLoop:
 
 
 def load_bare(settings: ServerSettings, backend: str) -> BareLoop:
-    """The loop around a checkpoint, in the backend that the service has chosen for it.
+    """Load the checkpoint into a bare loop, in the backend that the service chose for it.
 
     Raises:
         LookupError, ValueError: the model cannot be loaded, or not by this backend.
@@ -91,14 +92,14 @@ def load_bare(settings: ServerSettings, backend: str) -> BareLoop:
     source, limits = f"bench={settings.model}", (settings.threads, settings.max_batch_size)
     if backend in RUNTIMES:
         file = exported(source, dtype="float32" if backend == "openvino" else settings.dtype)
-        opened = _open_onnx(file, backend, settings.device, settings.dtype)
-        return BareLoop(opened.card.preprocessing, opened.logits, *limits)
+        model = _open_onnx(file, backend, settings.device, settings.dtype)
+        return BareLoop(model.card.preprocessing, model.logits, *limits)
     limit_threads()
     classifier = load_model(source, device=settings.device, dtype=settings.dtype, backend=backend)
 
     def logits(pixels: Pixels) -> Logits:
-        found: Logits = classifier.logits(pixels).numpy(force=True)
-        return found
+        result: Logits = classifier.logits(pixels).numpy(force=True)
+        return result
 
     return BareLoop(classifier.preprocessing, logits, *limits)
 

@@ -1,4 +1,4 @@
-"""Load on one server over real sockets: a number of clients (closed loop), or a rate that does not wait (open loop)."""
+"""Load generator over HTTP: a closed loop of concurrent clients, or an open loop with a fixed arrival rate."""
 
 import asyncio
 import json
@@ -15,61 +15,61 @@ import numpy as np
 from ..photos import Photo
 from ..timing import summarise
 
-Verdict = Literal["accepted", "rejected", "failed"]
+Outcome = Literal["accepted", "rejected", "failed"]
 HEADERS = {"content-type": "image/jpeg"}
-MOST_OPEN = 1024
+MAX_IN_FLIGHT = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request. Times in seconds; `due` and `sent` since the load began."""
+    """One request. Times in seconds; `due` and `sent` are relative to the start of the load."""
 
     due: float
     sent: float
     seconds: float
-    """From `due`, not from `sent`: what a client waits that was to send then, however late it was sent."""
-    verdict: Verdict
+    """Latency from `due`, not from `sent`, so that a late start counts (no coordinated omission)."""
+    outcome: Outcome
     reason: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
-    """What the server says it spent, in milliseconds."""
+    """Time per stage as reported by the server, in milliseconds."""
     held_back: bool = False
-    """It was sent late because as many as may be were under way, which is the server's doing."""
+    """Sent late because the maximum number of requests was in flight, a delay that the server caused."""
 
     @property
     def reply_seconds(self) -> float:
-        """What the server is to answer for: from `sent`; from `due` where it was held back."""
+        """Latency that the server caused: from `sent`, or from `due` where the request was held back."""
         return self.seconds if self.held_back else self.seconds - (self.sent - self.due)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of all requests. `seconds`: from the first sending to the last answer."""
+    """Results of one load. `seconds`: from its start to the last response."""
 
     samples: tuple[Sample, ...]
     seconds: float
     client_seconds: float = 0.0
-    """Processor time of the client meanwhile."""
+    """CPU time of the load generator."""
 
-    def of(self, verdict: Verdict) -> list[Sample]:
-        return [sample for sample in self.samples if sample.verdict == verdict]
+    def of(self, outcome: Outcome) -> list[Sample]:
+        return [sample for sample in self.samples if sample.outcome == outcome]
 
     @property
     def throughput(self) -> float:
-        """Right answers per second."""
+        """Correct responses per second."""
         return len(self.of("accepted")) / self.seconds if self.seconds else 0.0
 
     def merged(self, other: "Load") -> "Load":
-        """Both, one after the other."""
+        """Concatenation of two loads."""
         samples = self.samples + other.samples
         return Load(samples, self.seconds + other.seconds, self.client_seconds + other.client_seconds)
 
 
 def summarise_load(load: Load) -> dict[str, Any]:
-    """As JSON values: counts, latencies of what was accepted and of what was rejected, where the time went.
+    """Summary of a load as JSON values: counts, latency of accepted and of rejected requests, time per stage.
 
-    `latency_ms`, of what was accepted, counts from when it was due. `rejection_ms` counts from when it was sent: on a
-    busy machine the client is late by itself, by `client_lag_ms`, and nothing of the server delays an open loop's
-    sending. What was held back because too much was under way counts from when it was due there too.
+    `latency_ms`, of accepted requests, counts from when they were due. `rejection_ms` counts from when they were sent,
+    since the client itself is late on a busy machine, by `client_lag_ms`; for requests that were held back, from when
+    they were due.
     """
     accepted, rejected = load.of("accepted"), load.of("rejected")
     document: dict[str, Any] = {
@@ -90,7 +90,7 @@ def summarise_load(load: Load) -> dict[str, Any]:
 
 
 def _stages(samples: Sequence[Sample]) -> dict[str, float]:
-    """Means, so that they add up: the server's stages, the rest of its time, and what lies outside of it."""
+    """Mean time per stage, which add up to the mean latency: stages, rest of the server's time, time outside of it."""
     timed = [sample for sample in samples if "total" in sample.stages]
     if not timed:
         return {}
@@ -112,15 +112,15 @@ async def closed_loop(
     back_off: float = 0.05,
     stop: asyncio.Event | None = None,
 ) -> Load:
-    """Clients that each send the next photograph when they have the answer to the last one.
+    """Closed loop: each client sends the next photograph when it has the response to the previous one.
 
     Args:
-        url: what is posted to.
-        seconds: after which no more is sent; answers to what was sent are waited for.
-        expected: class of each photograph, by its name; another answer has failed. Default: any answer is right.
-        timeout: seconds after which a request has failed.
-        back_off: seconds that a client waits after anything but an answer.
-        stop: ends it earlier.
+        url: endpoint to post to.
+        seconds: duration; pending responses are awaited after it.
+        expected: class of each photograph by its name; another class counts as failed. Default: any class is correct.
+        timeout: of a request, in seconds.
+        back_off: pause of a client after a request that was not accepted, in seconds.
+        stop: ends the loop early.
     """
     async with _session(timeout, clients) as session:
         sender = _Sender(session, url, expected or {})
@@ -147,53 +147,54 @@ async def open_loop(
     expected: Mapping[str, int] | None = None,
     timeout: float = 60,
     seed: int = 0,
-    most_open: int = MOST_OPEN,
+    max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Load:
-    """Requests at times fixed beforehand, whether or not earlier ones are answered: visitors who know not each other.
+    """Open loop: requests at predetermined times, whether or not earlier ones have been answered.
 
-    Latency counts from the time a request was due, so a server that stalls pays for every request that it delayed.
+    Latency counts from the time a request was due, so that a stall of the server counts for each request it delays.
 
     Args:
-        rate: requests per second in the mean; arrivals are a Poisson process.
+        rate: mean requests per second; arrivals are a Poisson process.
         seed: of the arrival times.
-        most_open: requests under way at once; more wait for one of these to end, and their time counts. Others as
-            `closed_loop`.
-    """
-    async with _session(timeout, most_open) as session:
-        sender = _Sender(session, url, expected or {})
-        free = asyncio.Semaphore(most_open)
+        max_in_flight: maximum requests at once; further ones are held back until one ends, and their latency counts.
 
-        async def visitor(photo: Photo, due: float, held_back: bool) -> None:
+    Other arguments are as for `closed_loop`.
+    """
+    async with _session(timeout, max_in_flight) as session:
+        sender = _Sender(session, url, expected or {})
+        slots = asyncio.Semaphore(max_in_flight)
+
+        async def request(photo: Photo, due: float, held_back: bool) -> None:
             try:
                 await sender.send(photo, due, held_back=held_back)
             finally:
-                free.release()
+                slots.release()
 
         async with asyncio.TaskGroup() as group:
             for photo, due in zip(cycle(photos), arrivals(rate, seconds, seed), strict=False):
                 await asyncio.sleep(max(0.0, due - sender.now()))
-                full = free.locked()
-                await free.acquire()
-                group.create_task(visitor(photo, due, full))
+                held_back = slots.locked()
+                await slots.acquire()
+                group.create_task(request(photo, due, held_back))
         return sender.load()
 
 
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
-    """Times of a Poisson process, in seconds from 0 to below `seconds`.
+    """Arrival times of a Poisson process, in seconds, from 0 to below `seconds`.
 
     Raises:
-        ValueError: a rate that is not positive.
+        ValueError: `rate` is not positive.
     """
     if rate <= 0:
-        raise ValueError(f"a rate is requests per second and above 0, not {rate}")
+        raise ValueError(f"the rate, in requests per second, must be above 0, not {rate}")
     generator = np.random.default_rng(seed)
-    likely = int(rate * seconds + 6 * (rate * seconds) ** 0.5) + 16
-    times = np.cumsum(generator.exponential(1 / rate, likely))
-    return [float(moment) for moment in times[times < seconds]]
+    count = int(rate * seconds + 6 * (rate * seconds) ** 0.5) + 16
+    times = np.cumsum(generator.exponential(1 / rate, count))
+    return [float(arrival) for arrival in times[times < seconds]]
 
 
 class _Sender:
-    """Sends, and keeps a sample of each request. Its clock starts when it is made."""
+    """Sender of requests; records a sample of each. Its clock starts with its construction."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, expected: Mapping[str, int]) -> None:
         self._session = session
@@ -201,42 +202,42 @@ class _Sender:
         self._expected = expected
         self._samples: list[Sample] = []
         self._started = time.perf_counter()
-        self._processor_started = time.process_time()
+        self._cpu_started = time.process_time()
 
     def now(self) -> float:
         return time.perf_counter() - self._started
 
     def load(self) -> Load:
-        return Load(tuple(self._samples), self.now(), time.process_time() - self._processor_started)
+        return Load(tuple(self._samples), self.now(), time.process_time() - self._cpu_started)
 
-    async def send(self, photo: Photo, due: float, *, held_back: bool = False) -> Verdict:
+    async def send(self, photo: Photo, due: float, *, held_back: bool = False) -> Outcome:
         sent = self.now()
         stages: dict[str, float] = {}
         try:
             async with self._session.post(self._url, data=photo.data, headers=HEADERS) as response:
                 body = await response.read()
-            verdict, reason, stages = self._judge(response.status, body, photo)
+            outcome, reason, stages = self._evaluate(response.status, body, photo)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            verdict, reason = "failed", type(error).__name__
-        self._samples.append(Sample(due, sent, self.now() - due, verdict, reason, stages, held_back))
-        return verdict
+            outcome, reason = "failed", type(error).__name__
+        self._samples.append(Sample(due, sent, self.now() - due, outcome, reason, stages, held_back))
+        return outcome
 
-    def _judge(self, status: int, body: bytes, photo: Photo) -> tuple[Verdict, str, dict[str, float]]:
+    def _evaluate(self, status: int, body: bytes, photo: Photo) -> tuple[Outcome, str, dict[str, float]]:
         if status != 200:
             return ("rejected" if status == 429 else "failed"), f"status {status}", {}
         try:
-            answer = json.loads(body)
-            index, _ = top_prediction(answer)
+            response = json.loads(body)
+            index, _ = top_prediction(response)
         except (ValueError, LookupError, TypeError):
-            return "failed", "unreadable answer", {}
+            return "failed", "invalid response", {}
         if index != self._expected.get(photo.name, index):
-            return "failed", "wrong answer", {}
-        return "accepted", "", answer.get("timings_ms", {})
+            return "failed", "wrong class", {}
+        return "accepted", "", response.get("timings_ms", {})
 
 
-def top_prediction(answer: Mapping[str, Any]) -> tuple[int, float]:
-    """Class and score of the most likely class in the JSON of `/classify`, which peers answer in too."""
-    best = answer["results"][0]["predictions"][0]
+def top_prediction(response: Mapping[str, Any]) -> tuple[int, float]:
+    """Class and score of the top prediction in a response of `/classify`, whose format the peers use too."""
+    best = response["results"][0]["predictions"][0]
     return int(best["index"]), float(best["score"])
 
 

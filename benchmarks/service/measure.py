@@ -1,4 +1,4 @@
-"""`tessella bench service`: the service beside its peers and a bare loop. Right answers first, then loads in turns."""
+"""Service benchmark (`tessella bench service`): tessella, peers and a bare loop; checked, then loaded in turns."""
 
 import os
 import tempfile
@@ -12,46 +12,46 @@ from typing import Any
 from ... import __version__
 from ...kernels.versions import installed_version
 from ..photos import Photo, make_photos, read_photos
-from ..report import circumstances
+from ..report import environment
 from . import scenarios
 from .bare_loop import load_bare
-from .contestants import Bare, Contestant, Served, check, run
 from .load_generator import Load
-from .plan import OPEN_SHARE, Plan
+from .plan import DEFAULT_LOAD_FRACTION, Plan
 from .random_checkpoint import save_random_checkpoint
 from .servers import Server, ServerSettings, all_ready, start_peer, start_tessella
 from .summary import Cell, ratios, summarise_rounds
+from .targets import HttpTarget, InProcessTarget, Target, check, run
 
 Progress = Callable[[str, float], object]
-Bear = Callable[[float, int], Load]
-"""Puts a load on one contestant: for so many seconds, in this round."""
+ApplyLoad = Callable[[float, int], Load]
+"""Loads one target for a number of seconds, in the round with this index."""
 
 
 def measure(plan: Plan, progress: Progress = lambda text, part: None) -> dict[str, Any]:
-    """Starts the servers, checks that they answer alike, loads them in turns, and ends them.
+    """Start the servers, check that they predict the same, load them in turns, and stop them.
 
     Args:
-        progress: is told what comes next, and the part of the work that is done, 0 to 1.
+        progress: called before each step with its description and the completed fraction of the run, 0 to 1.
 
     Returns:
-        A JSON document: circumstances, parameters, servers, rows, ratios and scenarios.
+        A JSON document: environment, parameters, servers, rows, ratios and scenarios.
 
     Raises:
-        WrongAnswers: servers do not answer alike.
-        ServerError: one does not start.
-        ValueError: an unknown architecture, or no photographs.
+        PredictionMismatch: predictions of the servers differ.
+        ServerError: a server does not start.
+        ValueError: unknown architecture, or no photographs.
     """
-    progress("making photographs", 0)
-    albums = {plan.images.name: read_photos(plan.images)} if plan.images else {s: make_photos(s) for s in plan.sizes}
-    with tempfile.TemporaryDirectory(prefix="tessella-bench-") as name, _own_cache(Path(name) / "cache"):
-        bench = _Bench(plan, albums, Path(name), progress)
+    progress("preparing photographs", 0)
+    photos = {plan.images.name: read_photos(plan.images)} if plan.images else {s: make_photos(s) for s in plan.sizes}
+    with tempfile.TemporaryDirectory(prefix="tessella-bench-") as name, _temporary_cache(Path(name) / "cache"):
+        bench = _Bench(plan, photos, Path(name), progress)
         bench.run()
         return {
             "benchmark": "service",
-            **circumstances(plan.device),
+            **environment(plan.device),
             "parameters": asdict(plan) | {"images": plan.images and str(plan.images)},
             "servers": bench.servers,
-            "photos": {size: _describe(photos) for size, photos in albums.items()},
+            "photos": {size: _describe(files) for size, files in photos.items()},
             "rows": bench.rows,
             "ratios": [ratio for cell in bench.cells for ratio in ratios(cell)],
             "scenarios": bench.scenarios,
@@ -59,8 +59,8 @@ def measure(plan: Plan, progress: Progress = lambda text, part: None) -> dict[st
 
 
 @contextmanager
-def _own_cache(folder: Path) -> Iterator[None]:
-    """What servers and the bare loop keep of a checkpoint that nobody will see again is kept in this folder."""
+def _temporary_cache(folder: Path) -> Iterator[None]:
+    """Context manager: cache folder for this run only, since its checkpoint is temporary."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     try:
@@ -76,13 +76,13 @@ def _describe(photos: Sequence[Photo]) -> dict[str, float]:
 
 
 class _Bench:
-    """One run: what it has made, started and found so far."""
+    """State and results of one run. `photos`: by size."""
 
-    def __init__(self, plan: Plan, albums: dict[str, list[Photo]], folder: Path, progress: Progress) -> None:
+    def __init__(self, plan: Plan, photos: dict[str, list[Photo]], folder: Path, progress: Progress) -> None:
         self._plan = plan
-        self._albums = albums
+        self._photos = photos
         self._folder = folder
-        self._tell = progress
+        self._on_progress = progress
         self._settings = ServerSettings(
             model=folder / "model",
             max_batch_size=plan.max_batch_size,
@@ -93,8 +93,8 @@ class _Bench:
         self._options = ("--backend", plan.backend, *plan.serve_options)
         self._expected: dict[str, int] = {}
         loads = ("closed" in plan.modes) * len(plan.clients) + ("open" in plan.modes) * max(1, len(plan.rates))
-        self._steps = loads * len(albums) + len({"overload", "kill"} & set(plan.modes))
-        self._done = 0.0
+        self._steps = loads * len(photos) + len({"overload", "kill"} & set(plan.modes))
+        self._completed = 0.0
         self.servers: dict[str, str] = {}
         self.cells: list[Cell] = []
         self.scenarios: dict[str, Any] = {}
@@ -104,34 +104,34 @@ class _Bench:
         return [row for cell in self.cells for row in cell.values()]
 
     def run(self) -> None:
-        with self._contestants() as contestants:
-            self._progress("comparing answers")
-            photos = [photo for album in self._albums.values() for photo in album]
-            self._expected = check(contestants, photos, self._plan.dtype)
-            for size, album in self._albums.items():
-                self._measure_size(contestants, size, album)
-        album = next(iter(self._albums.values()))
+        with self._targets() as targets:
+            self._progress("comparing predictions")
+            every_photo = [photo for photos in self._photos.values() for photo in photos]
+            self._expected = check(targets, every_photo, self._plan.dtype)
+            for size, photos in self._photos.items():
+                self._measure_size(targets, size, photos)
+        photos = next(iter(self._photos.values()))
         for name in ("overload", "kill"):
             if name in self._plan.modes:
-                self.scenarios[name] = self._scenario(name, album)
+                self.scenarios[name] = self._run_scenario(name, photos)
 
     @contextmanager
-    def _contestants(self) -> Iterator[list[Contestant]]:
-        """All that take part, ready; those that cannot be started here are named in `servers`."""
+    def _targets(self) -> Iterator[list[Target]]:
+        """Context manager: all targets, ready; `servers` also names the peers that are not installed."""
         plan = self._plan
         if plan.url:
             self.servers["service"] = plan.url
-            yield [Served("service", plan.url)]
+            yield [HttpTarget("service", plan.url)]
             return
-        self._progress(f"{plan.architecture}: making weights, starting servers")
-        photos = next(iter(self._albums.values()))
+        self._progress(f"{plan.architecture}: initialising weights, starting servers")
+        photos = next(iter(self._photos.values()))
         save_random_checkpoint(plan.architecture, self._settings.model, photos, **plan.network_options)
         servers = self._start() if {"closed", "open"} & set(plan.modes) else []
         with all_ready(servers):
             backend = servers[0].backend() if servers else plan.backend
             self.servers = {"bare loop": f"{backend}, no HTTP", "tessella": f"{__version__}, {backend}"} | self.servers
             bare = load_bare(self._settings, backend)
-            yield [Bare(bare), *(Served(server.name, server.url, server) for server in servers)]
+            yield [InProcessTarget(bare), *(HttpTarget(server.name, server.url, server) for server in servers)]
 
     def _start(self) -> list[Server]:
         plan = self._plan
@@ -144,42 +144,42 @@ class _Bench:
                 started.append(start_peer(peer, self._settings, self._folder / f"{peer}.log"))
         return started
 
-    def _measure_size(self, contestants: Sequence[Contestant], size: str, photos: list[Photo]) -> None:
+    def _measure_size(self, targets: Sequence[Target], size: str, photos: list[Photo]) -> None:
         plan, expected = self._plan, self._expected
         closed: Cell = {}
         for clients in plan.clients if "closed" in plan.modes else ():
-            turns = {c.name: (c, partial(_closed, c, photos, expected, clients)) for c in contestants}
-            closed = self._measure_cell({"mode": "closed", "size": size, "load": clients}, turns)
-        served = [contestant for contestant in contestants if isinstance(contestant, Served)]
-        for rate in (plan.rates or (_rate(closed),)) if "open" in plan.modes else ():
-            turns = {s.name: (s, partial(_open, s, photos, expected, rate)) for s in served}
-            self._measure_cell({"mode": "open", "size": size, "load": rate}, turns)
+            loads = {target.name: (target, partial(_closed, target, photos, expected, clients)) for target in targets}
+            closed = self._measure_cell({"mode": "closed", "size": size, "load": clients}, loads)
+        servers = [target for target in targets if isinstance(target, HttpTarget)]
+        for rate in (plan.rates or (_default_rate(closed),)) if "open" in plan.modes else ():
+            loads = {server.name: (server, partial(_open, server, photos, expected, rate)) for server in servers}
+            self._measure_cell({"mode": "open", "size": size, "load": rate}, loads)
 
-    def _measure_cell(self, heading: dict[str, Any], turns: Mapping[str, tuple[Contestant, Bear]]) -> Cell:
-        """Each a slice of every round, each round beginning with another; a quarter of a slice is warm-up."""
-        rounds, names = self._plan.rounds, list(turns)
+    def _measure_cell(self, heading: dict[str, Any], targets: Mapping[str, tuple[Target, ApplyLoad]]) -> Cell:
+        """Load every target once per round, each round starting with another; a quarter of each slice is warm-up."""
+        rounds, names = self._plan.rounds, list(targets)
         seconds = self._plan.seconds / rounds / len(names)
         loads: dict[str, list[Load]] = {name: [] for name in names}
-        for contestant, _ in turns.values():
-            contestant.suspend()
-        for turn in range(rounds):
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                self._progress(f"{_title(heading)}, round {turn + 1} of {rounds}: {name}")
-                contestant, bear = turns[name]
-                contestant.resume()
-                bear(min(1.0, seconds / 4), turn)
-                loads[name].append(bear(max(seconds * 3 / 4, seconds - 1), turn))
-                contestant.suspend()
-                self._done += 1 / rounds / len(names)
-        for contestant, _ in turns.values():
-            contestant.resume()
+        for target, _ in targets.values():
+            target.suspend()
+        for index in range(rounds):
+            for name in names[index % len(names) :] + names[: index % len(names)]:
+                self._progress(f"{_title(heading)}, round {index + 1} of {rounds}: {name}")
+                target, apply_load = targets[name]
+                target.resume()
+                apply_load(min(1.0, seconds / 4), index)
+                loads[name].append(apply_load(max(seconds * 3 / 4, seconds - 1), index))
+                target.suspend()
+                self._completed += 1 / rounds / len(names)
+        for target, _ in targets.values():
+            target.resume()
         cell = {name: {**heading, "server": name, **summarise_rounds(loads[name])} for name in names}
         self.cells.append(cell)
         return cell
 
-    def _scenario(self, name: str, photos: list[Photo]) -> dict[str, Any]:
-        act, share = {"overload": (scenarios.overload, 0.5), "kill": (scenarios.kill, 0.1)}[name]
-        found = act(
+    def _run_scenario(self, name: str, photos: list[Photo]) -> dict[str, Any]:
+        scenario, share = {"overload": (scenarios.overload, 0.5), "kill": (scenarios.kill, 0.1)}[name]
+        result = scenario(
             self._settings,
             photos,
             self._expected,
@@ -189,28 +189,28 @@ class _Bench:
             run=run,
             progress=self._progress,
         )
-        self._done += 1
-        return found
+        self._completed += 1
+        return result
 
     def _progress(self, text: str) -> None:
-        self._tell(text, min(1.0, self._done / self._steps))
+        self._on_progress(text, min(1.0, self._completed / self._steps))
 
 
 def _closed(
-    contestant: Contestant, photos: list[Photo], expected: Mapping[str, int], clients: int, seconds: float, _: int
+    target: Target, photos: list[Photo], expected: Mapping[str, int], clients: int, seconds: float, _: int
 ) -> Load:
-    return contestant.closed(photos, expected, clients, seconds)
+    return target.closed(photos, expected, clients, seconds)
 
 
 def _open(
-    served: Served, photos: list[Photo], expected: Mapping[str, int], rate: float, seconds: float, turn: int
+    server: HttpTarget, photos: list[Photo], expected: Mapping[str, int], rate: float, seconds: float, index: int
 ) -> Load:
-    return served.open(photos, expected, rate, seconds, seed=turn)
+    return server.open(photos, expected, rate, seconds, seed=index)
 
 
-def _rate(closed: Cell) -> float:
-    slowest = min(row["throughput"] for name, row in closed.items() if name != Bare.name)
-    return max(0.1, round(OPEN_SHARE * slowest, 1))
+def _default_rate(closed: Cell) -> float:
+    slowest = min(row["throughput"] for name, row in closed.items() if name != InProcessTarget.name)
+    return max(0.1, round(DEFAULT_LOAD_FRACTION * slowest, 1))
 
 
 def _title(heading: Mapping[str, Any]) -> str:

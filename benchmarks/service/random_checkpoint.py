@@ -1,4 +1,4 @@
-"""A checkpoint of random weights that every server of a comparison loads: one file, one recipe, the same answers."""
+"""Random checkpoint that every server of a comparison loads: same weights, same preprocessing, same predictions."""
 
 import io
 import json
@@ -15,19 +15,19 @@ from .. import timm_import  # noqa: F401
 from ..photos import Photo
 
 LOGIT_SPREAD = 3.0
-_RECIPE = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+_PREPROCESSING_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def save_random_checkpoint(architecture: str, folder: Path, photos: Sequence[Photo], **options: Any) -> Path:
-    """Writes `model.safetensors` and timm's `config.json` into a folder, which is made, and returns it.
+    """Write `model.safetensors` and timm's `config.json` to a new folder, and return the folder.
 
     Args:
-        architecture: a name of timm's that is also one of ours.
-        photos: at least two, which get different answers.
-        options: timm's, such as `depth`; the tensors must show them.
+        architecture: name in timm that tessella supports too.
+        photos: at least two, for which the network predicts different classes.
+        options: of timm's `create_model`, such as `depth`, that can be inferred from the shapes of the tensors.
 
     Raises:
-        ValueError: timm knows no such name.
+        ValueError: unknown architecture.
     """
     import timm
 
@@ -35,10 +35,10 @@ def save_random_checkpoint(architecture: str, folder: Path, photos: Sequence[Pho
         raise ValueError(f"unknown architecture {architecture!r}; `tessella models` lists them")
     torch.manual_seed(0)
     network = timm.create_model(architecture, **options).eval()
-    for parameter in network.parameters():  # fresh biases are zero and fresh norms one: nothing may hide there
+    for parameter in network.parameters():  # initial biases are 0 and norms 1, which would hide errors
         if parameter.ndim == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
-    _tell_apart(network, photos)
+    _separate_logits(network, photos)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "model.safetensors"
@@ -48,8 +48,8 @@ def save_random_checkpoint(architecture: str, folder: Path, photos: Sequence[Pho
 
 
 @torch.inference_mode()
-def _tell_apart(network: Any, photos: Sequence[Photo]) -> None:
-    """Moves the heads to what differs between the photographs: fresh, they would give every image the same answer."""
+def _separate_logits(network: Any, photos: Sequence[Photo]) -> None:
+    """Shift and scale the heads so that logits differ between photographs: initially all images get the same class."""
     from timm.data import create_transform, resolve_data_config
 
     transform = create_transform(**resolve_data_config({}, model=network), is_training=False)
@@ -61,15 +61,15 @@ def _tell_apart(network: Any, photos: Sequence[Photo]) -> None:
 
 
 def _heads(network: Any) -> list[nn.Linear]:
-    found = network.get_classifier()
-    heads = found if isinstance(found, tuple) else (found,)
+    classifier = network.get_classifier()
+    heads = classifier if isinstance(classifier, tuple) else (classifier,)
     return [head for head in heads if isinstance(head, nn.Linear)]
 
 
 def _config(architecture: str, network: Any) -> dict[str, Any]:
-    recipe: Any = network.pretrained_cfg
+    config: Any = network.pretrained_cfg
     return {
         "architecture": architecture,
         "num_classes": network.num_classes,
-        "pretrained_cfg": {key: recipe[key] for key in _RECIPE if recipe.get(key) is not None},
+        "pretrained_cfg": {key: config[key] for key in _PREPROCESSING_KEYS if config.get(key) is not None},
     }

@@ -1,4 +1,4 @@
-"""Two promises under stress: too many requests are refused at once, and a killed engine comes back."""
+"""Stress scenarios with service level objectives: overload is rejected quickly, a killed engine recovers."""
 
 import asyncio
 import os
@@ -12,13 +12,13 @@ from ..photos import Photo
 from .load_generator import Load, Sample, closed_loop, open_loop, summarise_load
 from .servers import Server, ServerError, ServerSettings, all_ready, start_tessella
 
-MOST_REJECTION_MS = 50.0
-MOST_RECOVERY_SECONDS = 10.0
-LONGEST_ABSENCE_SECONDS = 60.0
-QUEUE = 32
-OVERLOAD = 2.0
-SLACK = 1.5
-"""How much longer than the images before it take on average an accepted request may take at p99."""
+MAX_REJECTION_MS = 50.0
+MAX_RECOVERY_SECONDS = 10.0
+MAX_DOWNTIME_SECONDS = 60.0
+MAX_QUEUE = 32
+OVERLOAD_FACTOR = 2.0
+LATENCY_SLACK = 1.5
+"""Maximum p99 latency of accepted requests, relative to the mean time of a full queue."""
 
 Progress = Callable[[str], object]
 Run = Callable[[Any], Any]
@@ -35,34 +35,42 @@ def overload(
     run: Run = asyncio.run,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Twice as many requests as the service can answer, on a queue of `QUEUE` images.
+    """Overload: `OVERLOAD_FACTOR` times the service's capacity, on a queue of `MAX_QUEUE` images.
 
-    Holds when p99 of the rejections is within 50 ms of their sending, that of the accepted within `SLACK` times what a
-    full queue takes, and nothing fails.
+    Objectives: p99 of rejections within 50 ms of their sending, p99 of accepted requests within `LATENCY_SLACK` times
+    the time of a full queue, no failed request.
     """
-    server = start_tessella(settings, log, *options, "--max-queue", str(QUEUE))
+    server = start_tessella(settings, log, *options, "--max-queue", str(MAX_QUEUE))
     progress("overload: starting a server with a short queue")
     with all_ready([server]):
         url = f"{server.url}/classify"
-        progress("overload: measuring what it can do")
-        capacity = run(closed_loop(url, photos, clients=QUEUE, seconds=max(1.0, seconds / 4), expected=expected))
-        progress(f"overload: {OVERLOAD:g} times {capacity.throughput:.0f} requests/s")
+        progress("overload: measuring the capacity")
+        capacity = run(closed_loop(url, photos, clients=MAX_QUEUE, seconds=max(1.0, seconds / 4), expected=expected))
+        progress(f"overload: {OVERLOAD_FACTOR:g} times {capacity.throughput:.0f} requests/s")
         if not capacity.throughput:
-            raise ServerError(f"tessella answered nothing right: {summarise_load(capacity)['failures']}")
-        load = run(open_loop(url, photos, rate=OVERLOAD * capacity.throughput, seconds=seconds, expected=expected))
-    return _judge_overload(capacity.throughput, load)
+            raise ServerError(f"tessella gave no correct response: {summarise_load(capacity)['failures']}")
+        load = run(
+            open_loop(url, photos, rate=OVERLOAD_FACTOR * capacity.throughput, seconds=seconds, expected=expected)
+        )
+    return _evaluate_overload(capacity.throughput, load)
 
 
-def _judge_overload(capacity: float, load: Load) -> dict[str, Any]:
-    found = summarise_load(load)
-    bound = SLACK * QUEUE / load.throughput * 1e3 if load.throughput else 0.0
-    rejection = _highest(found["rejection_ms"]) if "rejection_ms" in found else None
-    claims = [
-        _claim("a rejection comes within 50 ms of its sending", "p99 ms", rejection, MOST_REJECTION_MS),
-        _claim("what is accepted is answered in bounded time", "p99 ms", _highest(found["latency_ms"]), bound),
-        _claim("nothing fails", "count", found["failed"], 0),
+def _evaluate_overload(capacity: float, load: Load) -> dict[str, Any]:
+    summary = summarise_load(load)
+    bound = LATENCY_SLACK * MAX_QUEUE / load.throughput * 1e3 if load.throughput else 0.0
+    rejection = _highest(summary["rejection_ms"]) if "rejection_ms" in summary else None
+    objectives = [
+        _objective("rejections within 50 ms of sending", "p99 ms", rejection, MAX_REJECTION_MS),
+        _objective("bounded latency of accepted requests", "p99 ms", _highest(summary["latency_ms"]), bound),
+        _objective("no failed requests", "count", summary["failed"], 0),
     ]
-    return {"capacity": capacity, "rate": OVERLOAD * capacity, "max_queue": QUEUE, **found, "claims": claims}
+    return {
+        "capacity": capacity,
+        "rate": OVERLOAD_FACTOR * capacity,
+        "max_queue": MAX_QUEUE,
+        **summary,
+        "objectives": objectives,
+    }
 
 
 def _highest(latency: Mapping[str, float | None]) -> float | None:
@@ -81,26 +89,26 @@ def kill(
     run: Run = asyncio.run,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """`kill -9` of the engine process while clients ask; `seconds` before and after its absence.
+    """Kill: `kill -9` of the engine process under load; load for `seconds` before the kill and after the recovery.
 
-    Holds when an answer comes within 10 s after the kill, and until then every request gets a 503, not silence.
+    Objectives: a correct response within 10 s after the kill, and a 503 for every request until then.
     """
     server = start_tessella(settings, log, *options, "--frontends", "1")
     progress("kill: starting a front end and an engine")
     with all_ready([server]):
-        progress("kill: the engine, while clients ask")
+        progress("kill: killing the engine under load")
         load, killed_at = run(_kill_under_load(server, photos, expected, clients, seconds))
         restarts = len(server.engine_processes()) - 1
-    return _judge_kill(load, killed_at, restarts)
+    return _evaluate_kill(load, killed_at, restarts)
 
 
 async def _kill_under_load(
     server: Server, photos: Sequence[Photo], expected: Mapping[str, int], clients: int, seconds: float
 ) -> tuple[Load, float]:
-    """Returns the load and the moment of the kill, in seconds since the load began."""
-    stop, started, limit = asyncio.Event(), time.perf_counter(), 2 * seconds + LONGEST_ABSENCE_SECONDS
-    asking = closed_loop(f"{server.url}/classify", photos, clients=clients, seconds=limit, expected=expected, stop=stop)
-    loading = asyncio.create_task(asking)
+    """Load a server and kill its engine; returns the load and the time of the kill, in seconds since its start."""
+    stop, started, limit = asyncio.Event(), time.perf_counter(), 2 * seconds + MAX_DOWNTIME_SECONDS
+    loop = closed_loop(f"{server.url}/classify", photos, clients=clients, seconds=limit, expected=expected, stop=stop)
+    loading = asyncio.create_task(loop)
     await asyncio.sleep(seconds)
     engines = server.engine_processes()
     os.kill(engines[-1], signal.SIGKILL)
@@ -114,28 +122,34 @@ async def _kill_under_load(
     return await loading, killed_at
 
 
-def _judge_kill(load: Load, killed_at: float, restarts: int) -> dict[str, Any]:
+def _evaluate_kill(load: Load, killed_at: float, restarts: int) -> dict[str, Any]:
     recovery = recovery_seconds(load.samples, killed_at)
-    found = summarise_load(load)
-    unexpected = sum(count for reason, count in found["failures"].items() if reason != "status 503")
-    claims = [
-        _claim("answers again within 10 s after kill -9", "seconds", recovery, MOST_RECOVERY_SECONDS),
-        _claim("every request gets 200 or 503", "others", unexpected, 0),
+    summary = summarise_load(load)
+    unexpected = sum(count for reason, count in summary["failures"].items() if reason != "status 503")
+    objectives = [
+        _objective("recovery within 10 s after kill -9", "seconds", recovery, MAX_RECOVERY_SECONDS),
+        _objective("every response is 200 or 503", "others", unexpected, 0),
     ]
-    return {"killed_at": killed_at, "recovery_seconds": recovery, "restarts": restarts, **found, "claims": claims}
+    return {
+        "killed_at": killed_at,
+        "recovery_seconds": recovery,
+        "restarts": restarts,
+        **summary,
+        "objectives": objectives,
+    }
 
 
 def recovery_seconds(samples: Sequence[Sample], killed_at: float) -> float | None:
-    """From the kill to the first right answer to a request that was sent after the first refusal; None if none came."""
-    refusals = [
-        sample.due for sample in samples if sample.verdict == "failed" and sample.due + sample.seconds > killed_at
+    """Seconds from the kill to the first correct response to a request sent after the first failure; None if none."""
+    failures = [
+        sample.due for sample in samples if sample.outcome == "failed" and sample.due + sample.seconds > killed_at
     ]
-    if not refusals:
+    if not failures:
         return None
-    ends = [s.due + s.seconds for s in samples if s.verdict == "accepted" and s.due > max(killed_at, min(refusals))]
+    ends = [s.due + s.seconds for s in samples if s.outcome == "accepted" and s.due > max(killed_at, min(failures))]
     return min(ends) - killed_at if ends else None
 
 
-def _claim(claim: str, unit: str, measured: float | None, limit: float) -> dict[str, Any]:
-    holds = measured is not None and measured <= limit
-    return {"claim": claim, "unit": unit, "measured": measured, "limit": limit, "holds": holds}
+def _objective(name: str, unit: str, measured: float | None, limit: float) -> dict[str, Any]:
+    met = measured is not None and measured <= limit
+    return {"objective": name, "unit": unit, "measured": measured, "limit": limit, "met": met}

@@ -1,4 +1,4 @@
-"""The servers of a comparison as processes: which can be started here, how, and how each is kept still meanwhile."""
+"""Server processes of a comparison: start, wait until ready, suspend while others are measured, stop."""
 
 import json
 import os
@@ -18,17 +18,19 @@ from typing import Self
 
 from ...models.cpu import usable_cores
 
-START_SECONDS = 600.0
+START_TIMEOUT = 600.0
 PEERS = ("fastapi", "litserve", "ray")
 DEFAULT_PEERS = PEERS[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What every server of a comparison gets alike.
+    """Settings that all servers of a comparison share.
 
-    `model`: a folder with `model.safetensors` and timm's `config.json`.
-    `threads`: of the model, and as many that decode.
+    Attributes:
+        model: folder with `model.safetensors` and timm's `config.json`.
+        threads: number of inference threads, and of decoding threads.
+        backend: of tessella's engine.
     """
 
     model: Path
@@ -37,20 +39,19 @@ class ServerSettings:
     device: str = "cpu"
     dtype: str = "float32"
     backend: str = "auto"
-    """Of tessella's engine."""
 
 
 class ServerError(OSError):
-    """A server did not start, or ended by itself; its last lines are in the message."""
+    """Server did not start, or exited; the message has its last lines of output."""
 
 
 class Server:
-    """A started process and where it answers. A context manager: ends with the block, and all its children with it.
+    """Running server process. As a context manager it is stopped on exit, with all its child processes.
 
     Args:
-        ready_path: is asked until it answers 200.
-        log: file for what it prints.
-        sleeps: it takes no harm from being stopped for a while.
+        ready_path: polled until it responds with 200.
+        log: file for the output of the process.
+        suspendable: the process tolerates SIGSTOP.
     """
 
     def __init__(
@@ -62,21 +63,21 @@ class Server:
         threads: int,
         port: int,
         *,
-        sleeps: bool = True,
+        suspendable: bool = True,
     ) -> None:
         self.name = name
-        self._sleeps = sleeps
+        self._suspendable = suspendable
         self.url = f"http://127.0.0.1:{port}"
         self._ready_url = self.url + ready_path
         self._log = log
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("TESSELLA_")}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TESSELLA_")}
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=clean | {"OMP_NUM_THREADS": str(threads)},
-                cwd=log.parent,  # no tessella.toml lies there
+                env=environment | {"OMP_NUM_THREADS": str(threads)},
+                cwd=log.parent,  # has no tessella.toml
                 start_new_session=True,
             )
 
@@ -89,22 +90,22 @@ class Server:
             os.kill(self._process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(30)
-        with suppress(ProcessLookupError):  # children that outlived it
+        with suppress(ProcessLookupError):  # remaining children
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def wait_ready(self, within: float = START_SECONDS) -> None:
-        """Blocks until it answers.
+    def wait_ready(self, within: float = START_TIMEOUT) -> None:
+        """Block until the server is ready.
 
         Raises:
-            ServerError: it has ended, or does not answer in time.
+            ServerError: it exited, or is not ready in time.
         """
         end = time.monotonic() + within
         while not self.is_ready():
             if self._process.poll() is not None:
-                raise ServerError(f"{self.name} ended with code {self._process.returncode}: {self.said()[-2000:]}")
+                raise ServerError(f"{self.name} exited with code {self._process.returncode}: {self.log_text()[-2000:]}")
             if time.monotonic() > end:
-                raise ServerError(f"{self.name} was not ready after {within:.0f} s: {self.said()[-2000:]}")
+                raise ServerError(f"{self.name} was not ready after {within:.0f} s: {self.log_text()[-2000:]}")
             time.sleep(0.1)
 
     def is_ready(self) -> bool:
@@ -115,23 +116,24 @@ class Server:
             return False
 
     def backend(self) -> str:
-        """The one that tessella has chosen for its model."""
+        """Backend that tessella chose for its model."""
         with urllib.request.urlopen(f"{self.url}/models", timeout=10) as response:
             return str(json.load(response)["models"][0]["backend"])
 
-    def said(self) -> str:
+    def log_text(self) -> str:
+        """Output of the process so far."""
         return self._log.read_text(errors="replace")
 
     def engine_processes(self) -> list[int]:
-        """Ids of the engine processes that tessella has started so far, oldest first."""
-        return [int(found) for found in re.findall(r"engine \d+ \(pid (\d+)\) started", self.said())]
+        """Ids of the engine processes that tessella has started, oldest first."""
+        return [int(pid) for pid in re.findall(r"engine \d+ \(pid (\d+)\) started", self.log_text())]
 
     def suspend(self) -> None:
-        """Stops the process and its group: some servers poll, and would take time from the one that is measured.
+        """Stop the process group with SIGSTOP: some servers poll, which takes CPU time from the one being measured.
 
-        Not where there are engine processes: a supervisor that slept would think that they had hung. So would Ray.
+        Does nothing where there are engine processes: their supervisor, like Ray's, would take the pause for a hang.
         """
-        if self._sleeps and not self.engine_processes():
+        if self._suspendable and not self.engine_processes():
             self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -143,7 +145,7 @@ class Server:
 
 
 def start_tessella(settings: ServerSettings, log: Path, *options: str) -> Server:
-    """`tessella serve`, with further options."""
+    """Start `tessella serve` with further options."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "tessella.cli", "serve", "--port", str(port), "--model", f"bench={settings.model}"),
@@ -154,13 +156,13 @@ def start_tessella(settings: ServerSettings, log: Path, *options: str) -> Server
 
 
 def start_peer(name: str, settings: ServerSettings, log: Path) -> Server:
-    """One of PEERS, with timm's network; Ray with tessella's own engine in one replica.
+    """Start one of PEERS: with timm's network, or Ray with tessella's engine in one replica.
 
     Raises:
-        ValueError: another name.
+        ValueError: unknown peer.
     """
     if name not in PEERS:
-        raise ValueError(f"there is no peer {name!r}; there is: {', '.join(PEERS)}")
+        raise ValueError(f"unknown peer {name!r}; known peers are {', '.join(PEERS)}")
     port = free_port()
     if name == "ray":
         return _start_ray(settings, log, port)
@@ -173,7 +175,7 @@ def start_peer(name: str, settings: ServerSettings, log: Path) -> Server:
 
 
 def _start_ray(settings: ServerSettings, log: Path, port: int) -> Server:
-    given = {
+    options = {
         "port": port,
         "model": f"bench={settings.model}",
         "cores": settings.threads,
@@ -184,13 +186,13 @@ def _start_ray(settings: ServerSettings, log: Path, port: int) -> Server:
         "dtype": settings.dtype,
         "backend": settings.backend,
     }
-    command = [sys.executable, "-m", "tessella.server.ray_app", *(f"{name}={value}" for name, value in given.items())]
-    return Server("ray", command, "/readyz", log, settings.threads, port, sleeps=False)
+    command = [sys.executable, "-m", "tessella.server.ray_app", *(f"{name}={value}" for name, value in options.items())]
+    return Server("ray", command, "/readyz", log, settings.threads, port, suspendable=False)
 
 
 @contextmanager
 def all_ready(servers: list[Server]) -> Iterator[None]:
-    """Waits for all of them; ends all of them with the block, or when one does not start."""
+    """Context manager: wait until all servers are ready; stop all on exit, or where one does not start."""
     with ExitStack() as stack:
         for server in servers:
             stack.enter_context(server)
@@ -200,7 +202,7 @@ def all_ready(servers: list[Server]) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port on the loopback that nobody listens on now."""
+    """Unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

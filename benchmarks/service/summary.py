@@ -1,4 +1,4 @@
-"""Loads of several rounds -> one row of the document; rows of one load -> how tessella compares."""
+"""Summaries of loads: rounds to one row of the document; rows of one load to ratios of tessella to the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from ..timing import Timing
 from .load_generator import Load, summarise_load
 
 Cell = dict[str, dict[str, Any]]
-"""The rows of one size under one load, by server."""
+"""Rows of one image size and one load, by server."""
 
 
 def summarise_rounds(loads: Sequence[Load]) -> dict[str, Any]:
-    """Of all rounds: latencies and counts together; throughput as their median, its spread and each of them."""
+    """Row of all rounds: latencies and counts of all together; median, spread and values of their throughput."""
     rates = Timing(tuple(load.throughput for load in loads))
     total = loads[0]
     for load in loads[1:]:
@@ -21,24 +21,23 @@ def summarise_rounds(loads: Sequence[Load]) -> dict[str, Any]:
 
 
 def ratios(cell: Cell) -> list[dict[str, Any]]:
-    """tessella against each of the others under one load; above 1 it is better.
+    """Ratios of tessella to each other server under one load; above 1 tessella is better.
 
-    `throughput`: median of the ratios within each round; `range`: least and most of these. `p50`, `p99`: of latencies.
+    `throughput`: median of the ratios of each round; `range`: their minimum and maximum. `p50`, `p99`: of latencies.
     """
     ours = cell.get("tessella")
     if ours is None:
         return []
-    found = []
-    for name, theirs in cell.items():
-        if theirs is ours:
-            continue
-        pairs = [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True) if b]
-        ratio: dict[str, Any] = {key: ours[key] for key in ("mode", "size", "load")} | {"against": name}
-        if pairs:
-            ratio |= {"throughput": Timing(tuple(pairs)).median, "range": [min(pairs), max(pairs)]}
-        for percentile in ("p50", "p99"):
-            mine, other = (row["latency_ms"][percentile] for row in (ours, theirs))
-            if mine and other:
-                ratio[percentile] = other / mine
-        found.append(ratio)
-    return found
+    return [_ratio(ours, row, name) for name, row in cell.items() if row is not ours]
+
+
+def _ratio(ours: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
+    rounds = [a / b for a, b in zip(ours["rounds"], other["rounds"], strict=True) if b]
+    ratio: dict[str, Any] = {key: ours[key] for key in ("mode", "size", "load")} | {"against": name}
+    if rounds:
+        ratio |= {"throughput": Timing(tuple(rounds)).median, "range": [min(rounds), max(rounds)]}
+    for percentile in ("p50", "p99"):
+        our_latency, other_latency = (row["latency_ms"][percentile] for row in (ours, other))
+        if our_latency and other_latency:
+            ratio[percentile] = other_latency / our_latency
+    return ratio

@@ -1,4 +1,4 @@
-"""The document of `tessella bench service` for people: tables of rows and ratios, and what scenarios promised."""
+"""Terminal tables of the document of `tessella bench service`: servers, rows, stages, ratios, objectives."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ _BUSY = 0.9
 
 
 def tables(document: dict[str, Any]) -> Iterator[RenderableType]:
-    """Servers, rows, where the time went, ratios, scenarios: each where there is something to show."""
+    """Tables of servers, rows, stages, ratios and objectives, each where the document has such data."""
     yield from _servers(document)
     if document["rows"]:
         yield _rows(document)
@@ -27,22 +27,22 @@ def _servers(document: dict[str, Any]) -> Iterator[RenderableType]:
     parameters = document["parameters"]
     yield Text(
         f"{parameters['architecture']} {parameters['dtype']}, {document['device']}, {document['threads']} threads, "
-        f"batches of at most {parameters['max_batch_size']}, torch {document['torch']}"
+        f"maximum batch size {parameters['max_batch_size']}, torch {document['torch']}"
     )
-    made = Table(show_header=False, box=None)
+    table = Table(show_header=False, box=None)
     for name, version in document["servers"].items():
-        made.add_row(name, Text(version, style="yellow" if version.startswith("not installed") else ""))
-    yield made
+        table.add_row(name, Text(version, style="yellow" if version.startswith("not installed") else ""))
+    yield table
 
 
 def _rows(document: dict[str, Any]) -> Table:
     percentiles = "p50", "p95", "p99", "p99.9"
     counts = "accepted", "rejected", "failed"
     busy = any(row["client_cores"] > _BUSY for row in document["rows"])
-    caption = "The client was busy all the time: servers may answer more than it can ask." if busy else None
-    made = Table("load", "server", "images/s", "spread", *(f"{p} ms" for p in percentiles), *counts, caption=caption)
+    caption = "The load generator used a whole core: throughput may be limited by it." if busy else None
+    table = Table("load", "server", "images/s", "spread", *(f"{p} ms" for p in percentiles), *counts, caption=caption)
     for row in document["rows"]:
-        made.add_row(
+        table.add_row(
             _load(row),
             row["server"],
             f"{row['throughput']:.1f}",
@@ -50,44 +50,44 @@ def _rows(document: dict[str, Any]) -> Table:
             *(_number(row["latency_ms"][percentile]) for percentile in percentiles),
             *(str(row[count]) for count in counts),
         )
-    return made
+    return table
 
 
 def _stages(document: dict[str, Any]) -> Table:
-    made = Table("load", "server", *_STAGES, title="where the time went: mean ms")
+    table = Table("load", "server", *_STAGES, title="time per stage: mean ms")
     for row in document["rows"]:
         if row["stages_ms"]:
-            made.add_row(_load(row), row["server"], *(_number(row["stages_ms"].get(stage)) for stage in _STAGES))
-    return made
+            table.add_row(_load(row), row["server"], *(_number(row["stages_ms"].get(stage)) for stage in _STAGES))
+    return table
 
 
 def _ratios(document: dict[str, Any]) -> Table:
-    title = "tessella against the others: above 1 it is better"
-    made = Table("load", "against", "throughput", "least to most", "p50", "p99", title=title)
+    title = "tessella relative to the others: above 1 it is better"
+    table = Table("load", "against", "throughput", "min to max", "p50", "p99", title=title)
     for ratio in document["ratios"]:
         span = "–".join(f"{value:.2f}" for value in ratio.get("range", ()))
         figures = [_number(ratio.get(key), 2) for key in ("throughput", "p50", "p99")]
-        made.add_row(_load(ratio), ratio["against"], figures[0], span, *figures[1:])
-    return made
+        table.add_row(_load(ratio), ratio["against"], figures[0], span, *figures[1:])
+    return table
 
 
 def _claims(document: dict[str, Any]) -> Table:
     notes = [_note(name, scenario) for name, scenario in document["scenarios"].items() if "rate" in scenario]
-    made = Table("scenario", "promise", "measured", "limit", "", caption="\n".join(notes) or None)
+    table = Table("scenario", "objective", "measured", "limit", "", caption="\n".join(notes) or None)
     for name, scenario in document["scenarios"].items():
-        for claim in scenario["claims"]:
-            measured = f"{_number(claim['measured'])} ({claim['unit']})"
-            kept = Text("kept", style="green") if claim["holds"] else Text("broken", style="red")
-            made.add_row(name, claim["claim"], measured, _number(claim["limit"]), kept)
-    return made
+        for objective in scenario["objectives"]:
+            measured = f"{_number(objective['measured'])} ({objective['unit']})"
+            result = Text("met", style="green") if objective["met"] else Text("missed", style="red")
+            table.add_row(name, objective["objective"], measured, _number(objective["limit"]), result)
+    return table
 
 
 def _note(name: str, scenario: dict[str, Any]) -> str:
-    """How late the client was by itself, which no promise of the server's covers."""
+    """Lateness of the load generator itself, for which no objective holds."""
     lag = scenario["client_lag_ms"]
     held_back = f"; {scenario['held_back']} requests were held back" if scenario["held_back"] else ""
-    late = f"p99 {_number(lag['p99'])} ms, at most {_number(lag['max'])} ms"
-    return f"{name}: the client itself sent late, {late}{held_back}"
+    late = f"p99 {_number(lag['p99'])} ms, max {_number(lag['max'])} ms"
+    return f"{name}: lag of the load generator: {late}{held_back}"
 
 
 def _load(row: dict[str, Any]) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from tessella.benchmarks import commands, gpu_session, plots
+from tessella.benchmarks import gpu_session, plots
 from tessella.benchmarks.networks import cuda_graphs
-from tessella.benchmarks.operators import block_halves, cuda_timer, measure, tune, tuning_jobs
+from tessella.benchmarks.operators import cuda_timer, measure, sub_blocks, tune, tuning_jobs
 from tessella.benchmarks.roofline import Ceiling
 from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.tuning import tables
@@ -30,21 +30,21 @@ CPU = torch.device("cpu")
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "FOLDER", tmp_path / "configs")
     monkeypatch.setattr(tables, "_tables", {})
-    monkeypatch.setattr(cuda_timer, "ceiling", lambda: CEILING)
+    monkeypatch.setattr(cuda_timer, "measure_ceiling", lambda: CEILING)
     for module in (tuning_jobs, measure, cuda_graphs):
         monkeypatch.setattr(module, "config_of", lambda _: TINY)
 
 
 def measured(
-    folder: Path, seconds: float, clock: Callable[..., float], monkeypatch: pytest.MonkeyPatch
+    folder: Path, seconds: float, timer: Callable[..., float], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[str], list[str]]:
     """One run of everything but the tests, over one tiny network."""
-    small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "clock": clock}
+    small: dict[str, Any] = {"architectures": ["tiny"], "batches": [1], "dtype": torch.float32, "timer": timer}
     with monkeypatch.context() as patch, assume_gpu(Gpu("NVIDIA H200", 90, 132)):
         patch.setattr(gpu_session, "tune", partial(tune.tune, **small | {"dtype": torch.float16}))
         patch.setattr(cuda_graphs, "measure", partial(cuda_graphs.measure, providers=("triton", "eager"), **small))
         patch.setattr(measure, "measure", partial(measure.measure, providers=("triton", "torch"), **small))
-        return gpu_session._measured(CPU, folder, time.monotonic() + seconds)
+        return gpu_session._measure(CPU, folder, time.monotonic() + seconds)
 
 
 def test_a_run_that_is_cut_short_is_gone_on_with(
@@ -52,9 +52,9 @@ def test_a_run_that_is_cut_short_is_gone_on_with(
 ) -> None:
     left, _ = measured(tmp_path, -1, never, monkeypatch)
     assert len(left) == 7 + 2 + 2 + 11
-    assert "words of tnt_s_patch16_224" in left
+    assert "inner blocks of tnt_s_patch16_224" in left
     for architecture in ("tnt_s", "tnt_b"):  # minutes on a CPU
-        (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
+        (tmp_path / f"tnt-inner-{architecture}_patch16_224.json").write_text("{}")
     assert measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch) == ([], [])
     assert measured(tmp_path, 600, never, monkeypatch) == ([], [])
     assert len((tmp_path / "networks.jsonl").read_text().splitlines()) == 2
@@ -65,8 +65,8 @@ def test_a_run_that_is_cut_short_is_gone_on_with(
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for architecture in ("tnt_s", "tnt_b"):
-        (tmp_path / f"words-{architecture}_patch16_224.json").write_text("{}")
-    monkeypatch.setattr(block_halves.Half, "triton", lambda half: lambda: half.torch()() * 1.01)
+        (tmp_path / f"tnt-inner-{architecture}_patch16_224.json").write_text("{}")
+    monkeypatch.setattr(sub_blocks.SubBlock, "triton", lambda half: lambda: half.torch()() * 1.01)
     left, failures = measured(tmp_path, 600, lambda runs: 1e-3, monkeypatch)
     assert left == []
     assert [failure.split(" at ")[0] for failure in failures] == [
@@ -95,10 +95,10 @@ def test_a_machine_with_a_gpu_needs_torch_and_triton_only() -> None:
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
     )
-    assert result.stdout.splitlines() == ["no NVIDIA GPU here: nothing of this can be measured", "2"], result.stderr
+    assert result.stdout.splitlines() == ["no NVIDIA GPU found: nothing can be measured", "2"], result.stderr
 
 
-def test_every_gpu_test_is_in_one_shard() -> None:
+def test_every_gpu_test_is_in_one_start_shard() -> None:
     """By the names that the dtypes they are parametrised with give them."""
     names = ["test_a[torch.bfloat16]", "test_a[torch.float16]", "test_a[torch.float32]", "test_a[8]"]
 
@@ -117,17 +117,9 @@ def test_every_gpu_test_is_in_one_shard() -> None:
 def test_a_failing_shard_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "test_x_gpu.py"
     file.write_text("import pytest\n@pytest.mark.gpu\ndef test_bfloat16(): assert 1 == 2\n")
-    assert not gpu_session._ends_well(*gpu_session._shard(file, "bfloat16"), 60)
+    assert not gpu_session._passed(*gpu_session._start_shard(file, "bfloat16"), 60)
     assert "assert 1 == 2" in capsys.readouterr().out
-    assert gpu_session._ends_well(*gpu_session._shard(file, "float32"), 60)
-
-
-def test_float32_is_not_tuned_for_a_gpu() -> None:
-    assert commands._dtype("float16") == torch.float16
-    with pytest.raises(ValueError, match="dtype 'float32' is neither bfloat16 nor float16: a GPU takes PyTorch's"):
-        commands._dtype("float32")
-    with pytest.raises(ValueError, match="dtype 'int3' is not one of bfloat16, float16"):
-        commands._dtype("int3")
+    assert gpu_session._passed(*gpu_session._start_shard(file, "float32"), 60)
 
 
 def test_the_picture_has_a_row_per_network(tmp_path: Path) -> None:
@@ -138,7 +130,7 @@ def test_the_picture_has_a_row_per_network(tmp_path: Path) -> None:
         batches=[1],
         dtype=torch.float32,
         providers=["triton", "torch"],
-        clock=lambda _: 1e-3,
+        timer=lambda _: 1e-3,
     )
     plots.draw_kernels(measure.document(rows, CEILING, "cpu"), tmp_path / "kernels.svg")
     assert "patch_embed" in (tmp_path / "kernels.svg").read_text()

@@ -32,7 +32,7 @@ def test_a_folder_gives_its_files_as_they_are(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.jpeg", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode())
     assert [(photo.name, photo.data) for photo in read_photos(tmp_path)] == [("a.jpeg", b"a.jpeg"), ("b.JPG", b"b.JPG")]
-    assert len(read_photos(tmp_path, most=1)) == 1
+    assert len(read_photos(tmp_path, max_count=1)) == 1
     with pytest.raises(ValueError, match=r"no \.jpg or \.jpeg file in .*empty"):
         read_photos(tmp_path / "empty")
 

@@ -22,13 +22,13 @@ def test_a_table_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     first = ResultsTable(Row, path)
     first.append(Row("a", 1.5))
     first.append(Row("b", 2.5))
-    assert first.known == set()
+    assert first.known_keys == set()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["name"], line["seconds"]) for line in lines] == [("a", 1.5), ("b", 2.5)]
     assert {"date", "device", "torch"} <= lines[0].keys()
     second = ResultsTable(Row, path)
     assert second.rows == [Row("a", 1.5), Row("b", 2.5)]
-    assert second.known == {("a",), ("b",)}
+    assert second.known_keys == {("a",), ("b",)}
 
 
 def test_a_table_without_a_file_is_in_memory() -> None:

@@ -18,12 +18,12 @@ BASE = ViTConfig()
 
 def test_a_vit_b_on_an_h200() -> None:
     """17.56 GMAC, 86.57 million parameters; the last-block cut saves 8.2 %."""
-    least = roofline.floor(BASE, 256, roofline.ceiling_of("h200"))
-    assert least.operations == pytest.approx(2 * 17.56e9 * 256, rel=1e-3)
-    assert 1 - least.folded / least.operations == pytest.approx(0.082, abs=1e-3)
-    assert least.seconds == least.compute == least.folded / 989e12
-    assert least.bytes == 2 * costs.parameters(BASE) + 256 * (224 * 224 * 3 + 2000)
-    assert roofline.floor(BASE, 1, roofline.ceiling_of("h200")).seconds == pytest.approx(173.3e6 / 4.8e12, rel=1e-2)
+    limit = roofline.bound(BASE, 256, roofline.ceiling_of("h200"))
+    assert limit.flops == pytest.approx(2 * 17.56e9 * 256, rel=1e-3)
+    assert 1 - limit.folded_flops / limit.flops == pytest.approx(0.082, abs=1e-3)
+    assert limit.seconds == limit.compute_seconds == limit.folded_flops / 989e12
+    assert limit.bytes == 2 * costs.parameters(BASE) + 256 * (224 * 224 * 3 + 2000)
+    assert roofline.bound(BASE, 1, roofline.ceiling_of("h200")).seconds == pytest.approx(173.3e6 / 4.8e12, rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,25 @@ from tessella.benchmarks.timing import Timing, interleave, summarise
 
 def test_candidates_take_turns_and_each_round_begins_with_another() -> None:
     calls: list[str] = []
-    timings = interleave({name: partial(calls.append, name) for name in "abc"}, seconds=0, least_rounds=4)
+    timings = interleave({name: partial(calls.append, name) for name in "abc"}, seconds=0, min_rounds=4)
     assert calls == list("aabbcc" + "abc" + "bca" + "cab" + "abc")
     assert {len(timing.rounds) for timing in timings.values()} == {4}
 
 
 def test_calls_that_settle_are_not_timed() -> None:
     calls: list[str] = []
-    timings = interleave({name: partial(calls.append, name) for name in "ab"}, seconds=0, least_rounds=2, settling=2)
+    timings = interleave({name: partial(calls.append, name) for name in "ab"}, seconds=0, min_rounds=2, settle_calls=2)
     assert calls == list("aabb" + "aaabbb" + "bbbaaa")
     assert {len(timing.rounds) for timing in timings.values()} == {2}
 
 
 def test_it_goes_on_until_the_time_is_over() -> None:
-    assert len(interleave({"a": lambda: None}, seconds=0.05, least_rounds=1)["a"].rounds) > 1
+    assert len(interleave({"a": lambda: None}, seconds=0.05, min_rounds=1)["a"].rounds) > 1
 
 
 def test_the_clock_is_read_only_when_the_device_has_finished() -> None:
     events: list[str] = []
-    interleave(
-        {"a": lambda: events.append("run")}, seconds=0, least_rounds=1, synchronise=lambda: events.append("wait")
-    )
+    interleave({"a": lambda: events.append("run")}, seconds=0, min_rounds=1, synchronise=lambda: events.append("wait"))
     assert events == ["run", "run", "wait", "run", "wait"]
 
 

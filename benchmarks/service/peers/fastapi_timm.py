@@ -1,4 +1,4 @@
-"""A plain FastAPI server around timm: one image a call; decoding and the model in threads, so that the loop is free.
+"""FastAPI peer with timm: one image per call; decoding and the model in threads, which keeps the event loop free.
 
 Run as `python -m tessella.benchmarks.service.peers.fastapi_timm --folder F --port P --threads N`.
 """
@@ -12,14 +12,14 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from ... import timm_import  # noqa: F401
-from .timm_model import Options, TimmModel, answer
+from .timm_model import Options, TimmModel, response
 
 
 def create_app(options: Options) -> FastAPI:
     app = FastAPI()
     model = TimmModel(options)
     decoders = ThreadPoolExecutor(options.threads)
-    runner = ThreadPoolExecutor(1)  # torch has the cores already: two calls at once would share them
+    runner = ThreadPoolExecutor(1)  # torch uses all cores: concurrent calls would compete for them
 
     def decode(data: bytes) -> tuple[Any, float]:
         started = time.perf_counter()
@@ -36,7 +36,7 @@ def create_app(options: Options) -> FastAPI:
         decoded = time.perf_counter()
         predictions, inference_seconds = await loop.run_in_executor(runner, predict, image)
         ended = time.perf_counter()
-        return answer(
+        return response(
             predictions,
             decode=decode_seconds * 1e3,
             queue=(ended - decoded - inference_seconds) * 1e3,

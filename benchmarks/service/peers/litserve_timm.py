@@ -1,4 +1,4 @@
-"""LitServe around timm: it batches; images are decoded in threads when a batch is put together.
+"""LitServe peer with timm: dynamic batching; the images of a batch are decoded in threads when it is formed.
 
 Run as `python -m tessella.benchmarks.service.peers.litserve_timm --folder F --port P --threads N`.
 """
@@ -13,14 +13,14 @@ from fastapi import Body
 from torch import Tensor
 
 from ... import timm_import  # noqa: F401
-from .timm_model import Options, TimmModel, answer
+from .timm_model import Options, TimmModel, response
 
 BATCH_TIMEOUT_SECONDS = 0.005
 JPEG = Annotated[bytes, Body(media_type="image/jpeg")]
 
 
 class TimmAPI(litserve.LitAPI):  # type: ignore[misc]
-    """Requests carry the file as it is; `batch` decodes, since `decode_request` is called for one after the other."""
+    """LitServe API: `decode_request` passes the file through, as it runs sequentially; `batch` decodes in threads."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class TimmAPI(litserve.LitAPI):  # type: ignore[misc]
         started = time.perf_counter()
         predictions = self._model.predict(images)
         stages = {"decode": decode_seconds * 1e3, "inference": (time.perf_counter() - started) * 1e3}
-        return [answer(found, **stages, total=sum(stages.values())) for found in predictions]
+        return [response(classes, **stages, total=sum(stages.values())) for classes in predictions]
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return output

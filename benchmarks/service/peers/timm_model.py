@@ -1,4 +1,4 @@
-"""What both peers share: timm's network and timm's transform, the shape of their answers, and their options."""
+"""timm model of both peers: its network and its transform, their response format and their command-line options."""
 
 import argparse
 import io
@@ -19,7 +19,7 @@ TOP_K = 5
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The settings that all servers of a comparison get."""
+    """Command-line options of a peer: the settings that all servers of a comparison share."""
 
     folder: Path
     port: int
@@ -30,6 +30,7 @@ class Options:
 
     @classmethod
     def parse(cls) -> "Options":
+        """Parse the command line."""
         parser = argparse.ArgumentParser()
         parser.add_argument("--folder", type=Path, required=True)
         parser.add_argument("--port", type=int, required=True)
@@ -41,7 +42,7 @@ class Options:
 
 
 class TimmModel:
-    """A folder with `model.safetensors` and timm's `config.json`, as timm's own documentation has it used."""
+    """timm model from a folder with `model.safetensors` and `config.json`, used as in timm's documentation."""
 
     def __init__(self, options: Options) -> None:
         torch.set_num_threads(options.threads)
@@ -55,19 +56,19 @@ class TimmModel:
         self.transform: Any = create_transform(**resolve_data_config(config["pretrained_cfg"]), is_training=False)
 
     def decode(self, data: bytes) -> Tensor:
-        """A JPEG file -> float32 (3, H, W)."""
+        """Decode and transform a JPEG file to float32 (3, H, W)."""
         pixels: Tensor = self.transform(Image.open(io.BytesIO(data)).convert("RGB"))
         return pixels
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[list[dict[str, Any]]]:
-        """(B, 3, H, W) -> the most likely classes of each."""
+        """Top classes of each image of a batch (B, 3, H, W), with their scores."""
         logits = self.network(images.to(self.device, self.dtype))
         scores, indices = logits.float().softmax(-1).topk(TOP_K)
         rows = zip(indices.tolist(), scores.tolist(), strict=True)
         return [[{"index": i, "score": s} for i, s in zip(*row, strict=True)] for row in rows]
 
 
-def answer(predictions: list[dict[str, Any]], **stages_ms: float) -> dict[str, Any]:
-    """The JSON of one answer; the keys are those of `/classify`."""
+def response(predictions: list[dict[str, Any]], **stages_ms: float) -> dict[str, Any]:
+    """JSON of one response, with the keys of `/classify`."""
     return {"results": [{"predictions": predictions}], "timings_ms": stages_ms}

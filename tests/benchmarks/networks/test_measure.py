@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tessella.benchmarks.networks.measure import WrongLogits, compare, measure, table
+from tessella.benchmarks.networks.measure import LogitsMismatch, compare, measure, table
 from tessella.benchmarks.plots import draw_models
 from tessella.benchmarks.report import write
 
@@ -46,9 +46,9 @@ def test_wrong_logits_are_not_timed() -> None:
     right = torch.tensor([[1.0, 2.0]])
     close = compare({"timm eager float32": lambda _: right, "tessella eager float32": lambda _: right + 5e-5}, pixels)
     assert close["tessella eager float32"] > 0
-    with pytest.raises(WrongLogits, match=r"tessella eager float32.*differ"):
+    with pytest.raises(LogitsMismatch, match=r"tessella eager float32.*differ"):
         compare({"timm eager float32": lambda _: right, "tessella eager float32": lambda _: right + 5e-4}, pixels)
-    with pytest.raises(WrongLogits, match="bfloat16"):
+    with pytest.raises(LogitsMismatch, match="bfloat16"):
         compare({"timm eager float32": lambda _: right, "tessella eager bfloat16": lambda _: right * torch.nan}, pixels)
 
 

@@ -28,7 +28,7 @@ def test_both_exports_compute_what_timm_computes() -> None:
     candidates = runtime_candidates(theirs, ours, description, [torch.float32])
     assert set(candidates) == {
         *(f"{whose} {engine} float32" for whose in ("timm", "tessella") for engine in ("onnxruntime", "openvino")),
-        "timm openvino-apart float32",
+        "timm openvino-streams float32",
     }
     assert {engine_of(name) for name in candidates} <= set(ENGINES)
     mean, std = torch.tensor(RECIPE.mean), torch.tensor(RECIPE.std)

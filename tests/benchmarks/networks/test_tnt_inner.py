@@ -34,7 +34,7 @@ def test_the_document_holds_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tnt_inner.table(document).row_count == 3
     for parameter in theirs.get_submodule("blocks.5.norm_in").parameters():
         parameter.data += 1
-    with pytest.raises(AssertionError, match="words differ from timm's"):
+    with pytest.raises(AssertionError, match="inner tokens differ from timm's"):
         tnt_inner.measure("tnt_s_patch16_224", 1, seconds=0)
 
 
@@ -48,5 +48,5 @@ def test_without_timm_the_published_blocks_are_ours(monkeypatch: pytest.MonkeyPa
 
 
 def test_only_a_tnt_has_words() -> None:
-    with pytest.raises(ValueError, match="vit_tiny_patch16_224 has no words"):
+    with pytest.raises(ValueError, match="vit_tiny_patch16_224 has no inner tokens"):
         tnt_inner.measure("vit_tiny_patch16_224", 1)

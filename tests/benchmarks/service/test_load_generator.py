@@ -71,7 +71,7 @@ def test_latency_counts_from_when_a_request_was_due_not_from_when_it_was_sent() 
         return answer(int(body))
 
     with stub(handler) as url:
-        load = asyncio.run(open_loop(f"{url}/classify", PHOTOS, rate=5 / pause, seconds=0.2, most_open=1))
+        load = asyncio.run(open_loop(f"{url}/classify", PHOTOS, rate=5 / pause, seconds=0.2, max_in_flight=1))
     assert [sample.due for sample in load.samples] == arrivals(5 / pause, 0.2)
     for number, sample in enumerate(load.samples):
         assert sample.due + sample.seconds >= (number + 1) * pause * 0.95
@@ -122,8 +122,8 @@ def test_every_kind_of_outcome_is_counted_under_its_name() -> None:
     assert found["accepted"] == sum(sent[photo.name] for photo in PHOTOS)
     assert found["failures"] == {
         "status 500": sent["broken"],
-        "wrong answer": sent["wrong"],
-        "unreadable answer": sent["unreadable"],
+        "wrong class": sent["wrong"],
+        "invalid response": sent["unreadable"],
         "ServerDisconnectedError": sent["cut off"],
     }
     assert found["failed"] == sum(found["failures"].values())

@@ -14,10 +14,10 @@ from rich.console import Console
 from tessella.benchmarks.plots import draw_service
 from tessella.benchmarks.report import write
 from tessella.benchmarks.service import measure as service_benchmark
-from tessella.benchmarks.service.contestants import WrongAnswers
 from tessella.benchmarks.service.measure import measure
-from tessella.benchmarks.service.plan import OPEN_SHARE, Plan
+from tessella.benchmarks.service.plan import DEFAULT_LOAD_FRACTION, Plan
 from tessella.benchmarks.service.tables import tables
+from tessella.benchmarks.service.targets import PredictionMismatch
 
 from ...support.classify_stub import answer, stub
 
@@ -52,7 +52,7 @@ def test_everybody_answers_right_and_is_in_the_document(measured: dict[str, Any]
         assert len(row["rounds"]) == 2
         assert name == "bare loop" or sum(row["stages_ms"].values()) == pytest.approx(row["latency_ms"]["mean"])
     slowest = min(rows["closed", name]["throughput"] for name in served)
-    assert rows["open", "fastapi"]["load"] == max(0.1, round(OPEN_SHARE * slowest, 1))
+    assert rows["open", "fastapi"]["load"] == max(0.1, round(DEFAULT_LOAD_FRACTION * slowest, 1))
     against = [(ratio["mode"], ratio["against"]) for ratio in document["ratios"]]
     assert against == [
         *(("closed", n) for n in ("bare loop", "fastapi", "litserve")),
@@ -128,15 +128,15 @@ def test_answers_that_go_wrong_under_load_have_failed(tmp_path: Path) -> None:
         plan = Plan(url=url, images=tmp_path, modes=("closed",), clients=(1,), seconds=0.4, rounds=1)
         (row,) = measure(plan)["rows"]
     assert row["accepted"] == 0
-    assert row["failures"] == {"wrong answer": row["requests"]}
+    assert row["failures"] == {"wrong class": row["requests"]}
 
 
 def test_servers_that_do_not_answer_alike_are_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def disagree(*_: object) -> dict[str, int]:
-        raise WrongAnswers("litserve says class 1")
+        raise PredictionMismatch("litserve says class 1")
 
     monkeypatch.setattr(service_benchmark, "check", disagree)
-    with folder_of_photos(tmp_path), stub() as url, pytest.raises(WrongAnswers):
+    with folder_of_photos(tmp_path), stub() as url, pytest.raises(PredictionMismatch):
         measure(Plan(url=url, images=tmp_path, seconds=600))
 
 

@@ -18,8 +18,8 @@ from tessella.benchmarks.service.plan import Plan
         ({"rates": (10.0, -1.0)}, "above 0"),
         ({"seconds": 0.0}, "above 0"),
         ({"rounds": 0}, "above 0"),
-        ({"modes": ("open",)}, "an open loop needs a rate"),
-        ({"modes": ("kill",), "url": "http://host"}, "start servers of their own"),
+        ({"modes": ("open",)}, "mode open needs a rate"),
+        ({"modes": ("kill",), "url": "http://host"}, "start their own servers"),
     ],
 )
 def test_what_cannot_be_measured_is_named(given: dict[str, Any], message: str) -> None:

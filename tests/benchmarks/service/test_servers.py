@@ -21,10 +21,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def server(tmp_path: Path, code: str = SERVER, ready: str = "/ready", *, sleeps: bool = True) -> Server:
+def server(tmp_path: Path, code: str = SERVER, ready: str = "/ready", *, suspendable: bool = True) -> Server:
     port = free_port()
     command = [sys.executable, "-c", code, str(port)]
-    return Server("stub", command, ready, tmp_path / "stub.log", 3, port, sleeps=sleeps)
+    return Server("stub", command, ready, tmp_path / "stub.log", 3, port, suspendable=suspendable)
 
 
 def state(process: int) -> str:
@@ -49,7 +49,7 @@ def test_a_server_is_ready_stands_still_and_takes_its_children_with_it(
 ) -> None:
     monkeypatch.setenv("TESSELLA_PORT", "1")
     with all_ready([started := server(tmp_path)]):
-        words = started.said().split()
+        words = started.log_text().split()
         child = int(words[1])
         assert words[2:5] == ["threads", "3", "False"], "threads are set, a user's TESSELLA_PORT is not passed on"
         assert started.engine_processes() == []
@@ -67,7 +67,7 @@ def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path
     said = 'print("engine 0 (pid 11) started\\nengine 0 (pid 12) started", flush=True)'
     with all_ready([started := server(tmp_path, SERVER.replace("class Handler", f"{said}\nclass Handler"))]):
         assert started.engine_processes() == [11, 12]
-        child = int(started.said().split()[1])
+        child = int(started.log_text().split()[1])
         started.suspend()
         assert started.is_ready()
         assert state(child) in ("S", "R")
@@ -75,7 +75,7 @@ def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path
 
 def test_a_server_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
     with (
-        pytest.raises(ServerError, match=r"stub ended with code 3: .*no such model"),
+        pytest.raises(ServerError, match=r"stub exited with code 3: .*no such model"),
         all_ready([server(tmp_path, "import sys; print('no such model'); sys.exit(3)")]),
     ):
         pass
@@ -87,11 +87,11 @@ def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
 
 
 def test_an_unknown_peer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no peer 'triton'; there is: fastapi, litserve, ray"):
+    with pytest.raises(ValueError, match="unknown peer 'triton'; known peers are fastapi, litserve, ray"):
         start_peer("triton", ServerSettings(model=tmp_path), tmp_path / "log")
 
 
 def test_one_that_would_take_harm_is_not_stopped(tmp_path: Path) -> None:
-    with all_ready([started := server(tmp_path, sleeps=False)]):
+    with all_ready([started := server(tmp_path, suspendable=False)]):
         started.suspend()
         assert started.is_ready()

@@ -1,4 +1,4 @@
-"""The two composites of a block with random weights and inputs: what `tune` and `bench kernels` run. Knows no clock."""
+"""Sub-blocks of a transformer block, attention and MLP, with random weights and inputs, for tuning and benchmarks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,14 +17,20 @@ COMPOSITES = ("fused_qkv_attention", "layernorm_mlp")
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
-    """One composite of one block: its input, and its weights with the LayerNorm folded and apart."""
+class SubBlock:
+    """Attention or MLP sub-block of one block, called as one composite operator.
+
+    Attributes:
+        x: input (B, N, dim).
+        folded: weights of its two products, the LayerNorm folded into the first.
+        unfolded: the same with a separate LayerNorm, as published.
+    """
 
     composite: str
     config: ViTConfig
     x: Tensor
     folded: tuple[LinearWeights, LinearWeights]
-    apart: tuple[LinearWeights, LinearWeights]
+    unfolded: tuple[LinearWeights, LinearWeights]
 
     @property
     def name(self) -> str:
@@ -39,34 +45,35 @@ class Half:
         return self.x.dtype
 
     def triton(self, *, batch_invariant: bool = False, workspace: bool = True) -> Callable[[], Tensor]:
-        """Through our kernels, with row statistics in and out as within a network."""
+        """Run with the Triton kernels, with row statistics in and out as within a network."""
         buffers = Workspace() if workspace else None
         options = Options("triton", batch_invariant=batch_invariant, workspace=buffers)
         statistics = compute_row_statistics(self.x.flatten(0, 1), options=replace(options, workspace=None))
         return lambda: self._run(self.x, self.folded, statistics, options)
 
     def torch(self) -> Callable[[], Tensor]:
-        """Through PyTorch: LayerNorm, cuBLAS, SDPA, GELU, addition."""
-        return lambda: self._run(self.x, self.apart, None, Options("torch"))
+        """Run with PyTorch: LayerNorm, cuBLAS, SDPA, GELU, addition."""
+        return lambda: self._run(self.x, self.unfolded, None, Options("torch"))
 
     def reference(self) -> Tensor:
-        """In float64, from the same rounded inputs and weights."""
-        return self._run(self.x.double(), (_double(self.apart[0]), _double(self.apart[1])), None, Options("torch"))
+        """Result in float64, from the same rounded inputs and weights."""
+        layers = _double(self.unfolded[0]), _double(self.unfolded[1])
+        return self._run(self.x.double(), layers, None, Options("torch"))
 
     def macs(self) -> int:
-        """Multiply-accumulates of the published arithmetic."""
+        """Multiply-accumulates as published."""
         rows, dim = self.x.shape[0] * self.x.shape[1], self.x.shape[2]
-        products = sum(layer.weight.numel() for layer in self.apart) * rows
+        products = sum(layer.weight.numel() for layer in self.unfolded) * rows
         return products + (2 * rows * self.x.shape[1] * dim if self.composite == COMPOSITES[0] else 0)
 
     def bytes(self) -> int:
-        """The fewest to move: weights, input and output."""
-        return 2 * self.x.nbytes + sum(layer.weight.nbytes for layer in self.apart)
+        """Minimum memory traffic: weights, input and output."""
+        return 2 * self.x.nbytes + sum(layer.weight.nbytes for layer in self.unfolded)
 
     def _run(
         self, x: Tensor, layers: tuple[LinearWeights, LinearWeights], statistics: Tensor | None, options: Options
     ) -> Tensor:
-        wanted, (first, second) = options.implementation == "triton", layers
+        with_statistics, (first, second) = options.implementation == "triton", layers
         if self.composite == COMPOSITES[0]:
             return fused_qkv_attention(
                 x,
@@ -74,7 +81,7 @@ class Half:
                 second,
                 self.config.heads,
                 row_statistics=statistics,
-                return_statistics=wanted,
+                return_statistics=with_statistics,
                 options=options,
             )[0]
         return layernorm_mlp(
@@ -83,13 +90,13 @@ class Half:
             second,
             activation=self.config.feedforward,
             row_statistics=statistics,
-            return_statistics=wanted,
+            return_statistics=with_statistics,
             options=options,
         )[0].view_as(x)
 
 
-def make(composite: str, config: ViTConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Half:
-    """A half of a block of this network, with weights of a trained one's size."""
+def make(composite: str, config: ViTConfig, batch: int, dtype: torch.dtype, device: torch.device) -> SubBlock:
+    """Sub-block of this network, with random weights of the magnitude of trained ones."""
     dim, hidden = config.dim, config.mlp_dim
     x = torch.randn(batch, config.tokens, dim, device=device).to(dtype)
     out = 3 * dim if composite == COMPOSITES[0] else hidden
@@ -99,8 +106,8 @@ def make(composite: str, config: ViTConfig, batch: int, dtype: torch.dtype, devi
     bias = _vector(out, device)
     norm = NormWeights(torch.ones(dim, device=device), torch.zeros(dim, device=device), config.norm_eps)
     folded = LinearWeights(first, bias, sums=first.float().sum(dim=1), eps=config.norm_eps)
-    apart = LinearWeights(first, bias, norm=norm)
-    return Half(composite, config, x, (folded, second), (_rounded(apart, dtype), _rounded(second, dtype)))
+    unfolded = LinearWeights(first, bias, norm=norm)
+    return SubBlock(composite, config, x, (folded, second), (_rounded(unfolded, dtype), _rounded(second, dtype)))
 
 
 def _vector(length: int, device: torch.device) -> Tensor:
@@ -108,7 +115,7 @@ def _vector(length: int, device: torch.device) -> Tensor:
 
 
 def _rounded(layer: LinearWeights, dtype: torch.dtype) -> LinearWeights:
-    """With the bias in the product's dtype, as cuBLAS takes it."""
+    """Layer with bias and LayerNorm in the product's dtype, as cuBLAS requires."""
     assert layer.bias is not None
     norm = layer.norm and replace(layer.norm, weight=layer.norm.weight.to(dtype), bias=layer.norm.bias.to(dtype))
     return replace(layer, bias=layer.bias.to(dtype), norm=norm)

@@ -1,4 +1,4 @@
-"""What is compared, seen alike: a server behind HTTP and the bare loop. Each classifies, and bears a load."""
+"""Load targets behind one interface: a server over HTTP, and the bare loop. Each classifies and takes a load."""
 
 import asyncio
 import gc
@@ -15,47 +15,48 @@ from .load_generator import HEADERS, Load, closed_loop, open_loop, top_predictio
 from .servers import Server, ServerError
 
 T = TypeVar("T")
-Answer = tuple[int, float]
+Prediction = tuple[int, float]
+"""Top class and its score, 0 to 1."""
 
 TOLERANCE = {"float32": 2e-3, "bfloat16": 0.05, "float16": 0.01}
-"""How far scores of one class, of 1, may lie apart: decoders round differently. Wrong pixels or weights differ more."""
+"""Maximum difference of scores by dtype: decoders round differently. Wrong pixels or weights differ by more."""
 
 
-class WrongAnswers(AssertionError):
-    """Contestants do not answer alike; nothing is timed."""
+class PredictionMismatch(AssertionError):
+    """Predictions of two targets differ; nothing is timed."""
 
 
-class Contestant(Protocol):
-    """`name` is its name in the document. Between `resume` and `suspend` it is its turn."""
+class Target(Protocol):
+    """Target of a load. `name` is its name in the document. It is only loaded between `resume` and `suspend`."""
 
     @property
     def name(self) -> str: ...
-    def classify(self, photo: Photo) -> Answer: ...
+    def classify(self, photo: Photo) -> Prediction: ...
     def closed(self, photos: Sequence[Photo], expected: Mapping[str, int], clients: int, seconds: float) -> Load: ...
     def resume(self) -> None: ...
     def suspend(self) -> None: ...
 
 
-class Served:
-    """A server on a URL; `server` is its process, where it was started here."""
+class HttpTarget:
+    """Server at a URL; `server` is its process, where this benchmark started it."""
 
     def __init__(self, name: str, url: str, server: Server | None = None) -> None:
         self.name = name
         self.url = url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/classify"
         self._server = server
 
-    def classify(self, photo: Photo) -> Answer:
-        """The most likely class and its score.
+    def classify(self, photo: Photo) -> Prediction:
+        """Top class of a photograph and its score.
 
         Raises:
-            ServerError: anything but an answer.
+            ServerError: no response, or one without predictions.
         """
         request = urllib.request.Request(self.url, photo.data, HEADERS)
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return top_prediction(json.loads(response.read()))
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ServerError(f"{self.url} does not answer as /classify does: {error!r}") from error
+            raise ServerError(f"{self.url} gave no response like that of /classify: {error!r}") from error
 
     def closed(self, photos: Sequence[Photo], expected: Mapping[str, int], clients: int, seconds: float) -> Load:
         return run(closed_loop(self.url, photos, clients=clients, seconds=seconds, expected=expected))
@@ -74,15 +75,15 @@ class Served:
             self._server.suspend()
 
 
-class Bare:
-    """The bare loop; its answers are what the others' are compared with, so it knows no wrong ones."""
+class InProcessTarget:
+    """Bare loop as a target. Its predictions are the reference, so none of them can be wrong."""
 
     name = "bare loop"
 
     def __init__(self, loop: BareLoop) -> None:
         self._loop = loop
 
-    def classify(self, photo: Photo) -> Answer:
+    def classify(self, photo: Photo) -> Prediction:
         return self._loop.classify(photo)
 
     def closed(self, photos: Sequence[Photo], expected: Mapping[str, int], clients: int, seconds: float) -> Load:
@@ -93,34 +94,34 @@ class Bare:
     def suspend(self) -> None: ...
 
 
-def check(contestants: Sequence[Contestant], photos: Sequence[Photo], dtype: str) -> dict[str, int]:
-    """The class of each photograph, by its name, on which all agree; the first one's score must be everybody's.
+def check(targets: Sequence[Target], photos: Sequence[Photo], dtype: str) -> dict[str, int]:
+    """Check that all targets predict the same; returns the class of each photograph by its name.
 
     Raises:
-        WrongAnswers: they do not agree.
+        PredictionMismatch: a target's class, or its score beyond `TOLERANCE`, differs from the first one's.
     """
-    first, *others = contestants
-    answers = {photo.name: first.classify(photo) for photo in photos}
-    for contestant in others:
+    first, *others = targets
+    predictions = {photo.name: first.classify(photo) for photo in photos}
+    for target in others:
         for photo in photos:
-            (index, score), (right, right_score) = contestant.classify(photo), answers[photo.name]
-            if index != right or abs(score - right_score) > TOLERANCE[dtype]:
-                raise WrongAnswers(
-                    f"{photo.name}: {contestant.name} says class {index} with {score:.4f}, "
-                    f"{first.name} class {right} with {right_score:.4f}"
+            (index, score), (expected, expected_score) = target.classify(photo), predictions[photo.name]
+            if index != expected or abs(score - expected_score) > TOLERANCE[dtype]:
+                raise PredictionMismatch(
+                    f"{photo.name}: {target.name} predicts class {index} with score {score:.4f}, "
+                    f"{first.name} class {expected} with score {expected_score:.4f}"
                 )
-    return {name: index for name, (index, _) in answers.items()}
+    return {name: index for name, (index, _) in predictions.items()}
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """In an event loop of its own; libuv's where it is installed, so that the client costs little."""
+    """Run a coroutine in a new event loop, uvloop's where it is installed, for a client with little overhead."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if find_spec("uvloop"):
         import uvloop
 
         factory = uvloop.new_event_loop
     gc.collect()
-    gc.freeze()  # a full collection of all that is imported would hold the client up for a tenth of a second
+    gc.freeze()  # a full collection of everything imported would pause the client for about 0.1 s
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(coroutine)
