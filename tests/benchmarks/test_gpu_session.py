@@ -59,7 +59,7 @@ def test_a_run_that_is_cut_short_is_gone_on_with(
     assert measured(tmp_path, 600, never, monkeypatch) == ([], [])
     assert len((tmp_path / "networks.jsonl").read_text().splitlines()) == 2
     assert len((tmp_path / "kernels.jsonl").read_text().splitlines()) == 2 * 11
-    assert json.loads((tmp_path / "ceiling.json").read_text())["operations"] == 1e12
+    assert json.loads((tmp_path / "ceiling.json").read_text())["flops_per_second"] == 1e12
     assert "fused_qkv_attention  tiny  1  float32  triton" in capsys.readouterr().out
 
 
