@@ -1,8 +1,7 @@
-"""The two halves of an encoder block as the network calls them, each a handful of operators.
+"""Sub-blocks of an encoder block, attention and MLP, each composed of operators.
 
-On the all-Triton path with folded LayerNorms an encoder block is five launches: three in `fused_qkv_attention` (QKV
-with the
-LayerNorm in its epilogue, attention, projection with residual and row statistics) and two in `layernorm_mlp`.
+With folded LayerNorms and Triton kernels an encoder block is five launches: three in `fused_qkv_attention` (QKV with
+the LayerNorm in its epilogue, attention, projection with residual and row statistics) and two in `layernorm_mlp`.
 """
 
 from torch import Tensor
@@ -24,28 +23,30 @@ def fused_qkv_attention(
     return_statistics: bool = False,
     options: Options = DEFAULT,
 ) -> Tokens:
-    """x + projection(attention(qkv(LayerNorm(x)))).
+    """Attention sub-block: x + projection(attention(qkv(LayerNorm(x)))).
 
     Args:
         x: (B, N, D) tokens.
-        qkv: (3D, D), with its LayerNorm beside it or folded in.
+        qkv: (3D, D), with its LayerNorm separate or folded.
         projection: (D, D).
-        row_statistics: of x, (parts, 2, B · N), where the LayerNorm is folded; taken here where they are missing.
-        return_statistics: also the row statistics of the result.
+        heads: of D / heads channels each.
+        row_statistics: of x, (parts, 2, B · N), for a folded LayerNorm; computed here by default.
+        query_norm, key_norm: QK-norm, of D / heads channels; both or none.
+        return_statistics: also return the row statistics of the result.
 
     Returns:
-        (B, N, D), and row statistics (parts, 2, B · N) or None.
+        (B, N, D) in x's dtype, and row statistics (parts, 2, B · N) or None.
     """
     rows = x.flatten(0, 1)
     packed, _ = linear(rows, qkv, row_statistics=row_statistics, options=options, name="qkv")
-    mixed = attention(packed.unflatten(0, x.shape[:2]), heads, query_norm, key_norm, options=options, name="mixed")
+    values = attention(packed.unflatten(0, x.shape[:2]), heads, query_norm, key_norm, options=options)
     y, out_statistics = linear(
-        mixed.flatten(0, 1),
+        values.flatten(0, 1),
         projection,
         residual=rows,
         return_statistics=return_statistics,
         options=options,
-        name="attended",
+        name="attention.projection",
     )
     return y.unflatten(0, x.shape[:2]), out_statistics
 
@@ -61,17 +62,18 @@ def layernorm_mlp(
     options: Options = DEFAULT,
     name: str = "tokens",
 ) -> Tokens:
-    """x + contract(activation(expand(LayerNorm(x)))).
+    """MLP sub-block: x + contract(activation(expand(LayerNorm(x)))).
 
     Args:
         x: (M, D) tokens.
-        expand: (F, D), with its LayerNorm beside it or folded in; for swiglu F counts gate and value.
-        contract: (D, F) or (D, F / 2) for swiglu.
-        row_statistics: of x, (parts, 2, M), where the LayerNorm is folded; taken here where they are missing.
-        return_statistics: also the row statistics of the result.
+        expand: (F, D), with its LayerNorm separate or folded; for swiglu F counts gate and value.
+        contract: (D, F), or (D, F / 2) for swiglu.
+        activation: as of `linear`.
+        row_statistics: of x, (parts, 2, M), for a folded LayerNorm; computed here by default.
+        return_statistics: also return the row statistics of the result.
 
     Returns:
-        (M, D), and row statistics (parts, 2, M) or None.
+        (M, D) in x's dtype, and row statistics (parts, 2, M) or None.
     """
     hidden, _ = linear(
         x, expand, row_statistics=row_statistics, activation=activation, options=options, name=f"{name}.hidden"

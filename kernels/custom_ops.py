@@ -1,6 +1,7 @@
-"""The Triton operators as torch.library sees them: schemas and fakes, so that torch.compile and export see through.
+"""Custom operators (torch.library) of the Triton kernels: schemas and fakes, for torch.compile and torch.export.
 
-All write into tensors they are given. The launchers, and with them triton, are imported when one runs.
+All write into tensors that are passed in. Launchers, and with them triton, are imported on the first call. Arguments
+are those of the launcher of the same name in `triton/`.
 """
 
 import torch
@@ -130,19 +131,6 @@ def resize_pass(source: Tensor, metadata: Tensor, programs: int, count: int, siz
     launch(source, metadata, programs, count, size, out)
 
 
-for _operator in (
-    patch_embed,
-    linear,
-    grouped_linear,
-    attention,
-    class_attention,
-    layer_norm,
-    mean_pool,
-    resize_pass,
-):
-    _operator.register_fake(lambda *arguments: None)
-
-
 @torch.library.custom_op("tessella::tnt_embed", mutates_args=("out",))
 def tnt_embed(
     pixels: Tensor,
@@ -162,7 +150,7 @@ def tnt_embed(
 
 @torch.library.custom_op("tessella::tnt_inner", mutates_args=("rows", "state"))
 def tnt_inner(
-    words: Tensor,
+    x: Tensor,
     qkv: Tensor,
     query_bias: Tensor,
     projection: Tensor,
@@ -179,11 +167,11 @@ def tnt_inner(
     state: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    require_triton(words)
+    require_triton(x)
     from .triton.tnt_inner import tnt_inner as launch
 
     launch(
-        words,
+        x,
         qkv,
         query_bias,
         projection,
@@ -226,5 +214,18 @@ def tnt_add(
     launch(x, rows, weight, bias, eps, out, statistics)
 
 
-for _operator in (tnt_embed, tnt_inner, tnt_project, tnt_add):
+for _operator in (
+    patch_embed,
+    linear,
+    grouped_linear,
+    attention,
+    class_attention,
+    layer_norm,
+    mean_pool,
+    resize_pass,
+    tnt_embed,
+    tnt_inner,
+    tnt_project,
+    tnt_add,
+):
     _operator.register_fake(lambda *arguments: None)

@@ -1,4 +1,4 @@
-"""Whether this machine can run our Triton kernels, and if not, why. Imports triton only when asked."""
+"""GPU properties, and the reason where Triton kernels cannot run. Does not import triton."""
 
 import importlib.util
 import os
@@ -12,14 +12,15 @@ from torch import Tensor
 
 
 class TritonUnavailableError(RuntimeError):
-    """Our kernels were asked for and cannot run here; the message says why and what to use."""
+    """Triton kernels were requested and cannot run here; the message gives the reason and the alternative."""
 
 
 def unavailable_reason(device: torch.device, dtype: torch.dtype | None = None) -> str | None:
-    """Why Triton kernels cannot run a network on this device, in a sentence, or None where they can.
+    """Reason why Triton kernels cannot run a network on this device, as a clause, or None where they can.
 
     Args:
-        dtype: of the network's matrices, where it is known. float32 is for the interpreter.
+        device: of the network.
+        dtype: of the network's matrices, if known; float32 runs in the interpreter only.
     """
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed (`pip install triton`, Linux with an NVIDIA GPU)"
@@ -30,24 +31,25 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype | None = None) -
     if torch.version.cuda is None:
         return f"the installed PyTorch {torch.__version__} is built without CUDA"
     if not torch.cuda.is_available():
-        return "PyTorch finds no NVIDIA GPU (no device, or no driver for it)"
+        return "PyTorch finds no NVIDIA GPU (no device, or no driver)"
     major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return f"the kernels need compute capability 8.0 or newer, and this GPU has {major}.{minor}"
     if dtype == torch.float32:
-        return "the kernels multiply bfloat16 and float16, and float32 takes PyTorch's products"
+        return "the kernels take bfloat16 and float16, and float32 runs in PyTorch"
     return None
 
 
 def interpreter_enabled() -> bool:
-    """Whether kernels run in Triton's interpreter, on the CPU: for tests."""
+    """True where kernels run in Triton's interpreter, on the CPU: for tests."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def require_triton(x: Tensor) -> None:
-    """
+    """Check that Triton kernels can run on the tensor's device.
+
     Raises:
-        TritonUnavailableError: the kernels cannot run where `x` is.
+        TritonUnavailableError: they cannot.
     """
     reason = unavailable_reason(x.device)
     if reason is not None:
@@ -64,12 +66,18 @@ SHARED_MEMORY = {
     103: 232_448,
     120: 101_376,
 }
-"""Bytes that one program may use, by compute capability (CUDA C++ Programming Guide, technical specifications)."""
+"""Shared memory per program in bytes, by compute capability (CUDA C++ Programming Guide, technical specifications)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`arch`: compute capability as major · 10 + minor; 0 for the interpreter. `sms`: streaming multiprocessors."""
+    """GPU properties that launch configurations depend on.
+
+    Attributes:
+        name: as CUDA reports it.
+        arch: compute capability as major · 10 + minor; 0 for the interpreter.
+        sms: number of streaming multiprocessors.
+    """
 
     name: str
     arch: int
@@ -77,16 +85,17 @@ class Gpu:
 
     @property
     def shared_memory(self) -> int:
+        """Bytes per program."""
         return SHARED_MEMORY.get(self.arch, 101_376)
 
     @property
     def has_tma(self) -> bool:
-        """Whether tensor descriptors become bulk copies; below sm_90 they are ordinary loads."""
+        """True where tensor descriptors compile to TMA copies; below sm_90 they are ordinary loads."""
         return self.arch >= 90
 
     @property
     def slug(self) -> str:
-        """As in the name of its table of configurations."""
+        """File name stem of the GPU's table of launch configurations."""
         return "-".join(self.name.lower().replace("/", " ").split())
 
 
@@ -95,7 +104,7 @@ _assumed: list[Gpu] = []
 
 
 def gpu_of(device: torch.device) -> Gpu:
-    """The GPU behind a device."""
+    """GPU of a device; the interpreter for a CPU."""
     if _assumed:
         return _assumed[-1]
     return _cuda(device.index or 0) if device.type == "cuda" else INTERPRETER
@@ -103,7 +112,7 @@ def gpu_of(device: torch.device) -> Gpu:
 
 @contextmanager
 def assume_gpu(gpu: Gpu) -> Iterator[None]:
-    """Inside, every device counts as this GPU: for compiling kernels on a machine that has none."""
+    """Context manager: treat every device as this GPU, to compile kernels on a machine without one."""
     _assumed.append(gpu)
     try:
         yield

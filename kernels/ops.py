@@ -1,8 +1,8 @@
-"""The operators of a folded Vision Transformer: checks, the choice of implementation, results. Arithmetic is elsewhere.
+"""Operators of a folded Vision Transformer: argument checks, choice of implementation, output buffers.
 
-Each has its plain meaning in reference.py and a Triton kernel in a file of its own, registered in library.py. Every one
-takes `options` (Options) and `name`, under which its result lies in the options' workspace.
-Names and row statistics are as in reference.py.
+Each is defined by plain PyTorch in reference.py and has a Triton kernel in `triton/`, registered in custom_ops.py. All
+take `options` (Options) and `name`, the key of their result in the options' workspace, and raise ValueError where a
+shape, dtype, device or value is not supported. Dimension names and row statistics are those of reference.py.
 """
 
 import torch
@@ -14,7 +14,7 @@ from .tuning import heuristics
 from .weights import LinearWeights, NormWeights, PatchWeights
 
 Tokens = tuple[Tensor, Tensor | None]
-"""Values and, where they were asked for, their row statistics."""
+"""An operator's output and, with `return_statistics`, its row statistics."""
 
 
 def patch_embed(
@@ -23,37 +23,30 @@ def patch_embed(
     *,
     return_statistics: bool = False,
     options: Options = DEFAULT,
-    name: str = "embedded",
+    name: str = "patch_embed",
 ) -> Tokens:
-    """Images to tokens: cuts, projects, adds the table and puts the prefix tokens in front, in one launch.
+    """Patch embedding: project patches, add the position table and prepend the prefix tokens, in one launch.
 
     Args:
-        pixels: uint8 (B, H, W, 3) for folded weights; already normalised pixels of the weight's dtype otherwise.
+        pixels: uint8 (B, H, W, 3) for folded weights; normalised pixels of the weight's dtype otherwise.
         weights: with `weight` (D, patch² · 3) and `table` (N, D).
-        return_statistics: also the row statistics of the result.
+        return_statistics: also return the row statistics of the result.
 
     Returns:
         (B, N, D) in the weight's dtype, and row statistics (parts, 2, B · N) or None.
 
     Source: Dosovitskiy et al., arXiv 2010.11929, equation 1.
     """
-    batch, height, width, _ = pixels.shape if pixels.ndim == 4 else (0, 0, 0, 0)
-    checks.shape("pixels", pixels, "B", "H", "W", 3)
-    checks.dtype("pixels", pixels, torch.uint8, weights.weight.dtype)
-    checks.divides("patch_size", weights.patch_size, "the image's height", height)
-    checks.divides("patch_size", weights.patch_size, "the image's width", width)
-    tokens = weights.prefix + (height // weights.patch_size) * (width // weights.patch_size)
+    tokens, dim = weights.prefix + checks.patches(pixels, weights.weight, weights.patch_size), len(weights.weight)
     checks.shape("weight", weights.weight, "D", weights.patch_size**2 * 3)
-    dim = len(weights.weight)
     checks.shape("table", weights.table, tokens, dim)
     if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
         x = reference.patch_embed(pixels, weights.weight, weights.table, weights.patch_size, weights.prefix)
         return x, _reference_statistics(x, return_statistics)
+    batch = len(pixels)
     config = heuristics.patch_embed(batch * tokens, dim, weights.weight.dtype, pixels.device, options.batch_invariant)
     out = options.empty(name, (batch, tokens, dim), weights.weight.dtype, pixels.device)
-    out_statistics = options.statistics_buffer(
-        return_statistics, name, batch * tokens, dim, config.block_n, pixels.device
-    )
+    out_statistics = options.statistics_buffer(return_statistics, name, out, config.block_n)
     custom_ops.patch_embed(
         pixels,
         weights.weight,
@@ -78,26 +71,30 @@ def linear(
     options: Options = DEFAULT,
     name: str = "linear",
 ) -> Tokens:
-    """activation(LayerNorm(x) · weightᵀ + bias) · scale + residual, each part where the weights or arguments have it.
+    """Linear layer with epilogue: activation(LayerNorm(x) · weightᵀ + bias) · scale + residual.
+
+    LayerNorm, bias and scale are applied where the weights have them.
 
     Args:
         x: (M, K), rows of any stride.
-        weights: of (O, K). With `sums` the LayerNorm is folded and `row_statistics` of x, (parts, 2, M), stand for it.
-        activation: `none`, `gelu` (exact, by erf), `quick_gelu`, or `swiglu`, which makes one channel of two.
+        weights: of (O, K). With `sums` the LayerNorm is folded, and `row_statistics` are needed.
+        row_statistics: of x, (parts, 2, M); computed here by default.
+        activation: `none`, `gelu` (exact, by erf), `quick_gelu`, or `swiglu`, which reduces two channels to one.
         residual: (M, O), added last.
-        return_statistics: also the row statistics of the result.
+        return_statistics: also return the row statistics of the result.
 
     Returns:
         (M, O) in x's dtype ((M, O / 2) for swiglu), and row statistics (parts, 2, M) or None.
 
-    Source for the folded LayerNorm: FlashNorm, arXiv 2407.09577; the column-sum form is ours.
+    Source of the folded LayerNorm: FlashNorm, arXiv 2407.09577; the form with row sums of the weight is ours.
     """
     checks.shape("x", x, "M", "K")
     checks.dtype("x", x, *checks.FLOATS)
     checks.shape("weight", weights.weight, "O", x.shape[1])
     checks.same("weight", weights.weight, "x", x)
     checks.activation(activation, len(weights.weight))
-    rows, out_dim = len(x), len(weights.weight) // (2 if activation == "swiglu" else 1)
+    (rows, depth), columns = x.shape, len(weights.weight)
+    out_dim = columns // 2 if activation == "swiglu" else columns
     if residual is not None:
         checks.shape("residual", residual, rows, out_dim)
         checks.same("residual", residual, "x", x)
@@ -108,9 +105,8 @@ def linear(
     if row_statistics is not None:
         checks.shape("row_statistics", row_statistics, "parts", 2, rows)
     if weights.scale is not None:
-        y = linear(x, _bare(weights), row_statistics=row_statistics, activation=activation, options=options, name=name)[
-            0
-        ]
+        bare = LinearWeights(weights.weight, weights.bias, sums=weights.sums, eps=weights.eps)
+        y, _ = linear(x, bare, row_statistics=row_statistics, activation=activation, options=options, name=name)
         y = (y * weights.scale).to(x.dtype)
         y = y if residual is None else y + residual
         return y, compute_row_statistics(y, options=options, name=f"{name}.statistics") if return_statistics else None
@@ -126,12 +122,9 @@ def linear(
             residual=residual,
         )
         return y, _reference_statistics(y, return_statistics)
-    config = heuristics.linear(
-        rows, len(weights.weight), x.shape[1], x.dtype, x.device, options.batch_invariant, activation
-    )
+    config = heuristics.linear(rows, columns, depth, x.dtype, x.device, options.batch_invariant, activation)
     out = options.empty(name, (rows, out_dim), x.dtype, x.device)
-    block = config.block_n // (2 if activation == "swiglu" else 1)
-    out_statistics = options.statistics_buffer(return_statistics, name, rows, out_dim, block, x.device)
+    out_statistics = options.statistics_buffer(return_statistics, name, out, config.block_n * out_dim // columns)
     custom_ops.linear(
         x,
         weights.weight,
@@ -143,14 +136,14 @@ def linear(
         residual,
         out,
         out_statistics,
-        *options.partials(name, config, rows, len(weights.weight), x.device),
+        *options.split_k_buffers(name, config, rows, columns, x.device),
         options.batch_invariant,
     )
     return out, out_statistics
 
 
-def grouped_linear(x: Tensor, weight: Tensor, *, options: Options = DEFAULT, name: str = "grouped") -> Tensor:
-    """A product of its own for each group, as heads need: x (M, G, K), weight (G, O, K) -> (M, G, O)."""
+def grouped_linear(x: Tensor, weight: Tensor, *, options: Options = DEFAULT, name: str = "grouped_linear") -> Tensor:
+    """Grouped linear layer, one weight per group: x (M, G, K), weight (G, O, K) -> (M, G, O) in x's dtype."""
     checks.shape("x", x, "M", "G", "K")
     checks.dtype("x", x, *checks.FLOATS)
     checks.shape("weight", weight, x.shape[1], "O", x.shape[2])
@@ -171,14 +164,15 @@ def attention(
     options: Options = DEFAULT,
     name: str = "attention",
 ) -> Tensor:
-    """Softmax attention of all tokens over packed projections, with a LayerNorm on each query and key where given.
+    """Multi-head softmax attention over packed Q, K and V, with optional QK-norm.
 
     Args:
-        qkv: (B, N, 3 · h · d), channels as (Q, K, V), each as (head, channel); heads of any width d.
-        query_norm, key_norm: of d channels; both or none.
+        qkv: (B, N, 3 · h · d), channels as (Q, K, V), each as (head, channel); any head width d.
+        heads: h.
+        query_norm, key_norm: LayerNorms of d channels on each query and key; both or none.
 
     Returns:
-        (B, N, h · d) in qkv's dtype, ready for the projection.
+        (B, N, h · d) in qkv's dtype, input of the output projection.
 
     Source: Vaswani et al., arXiv 1706.03762; QK-norm: Dehghani et al., arXiv 2302.05442.
     """
@@ -186,7 +180,7 @@ def attention(
     checks.dtype("qkv", qkv, *checks.FLOATS)
     checks.divides("3 · heads", 3 * heads, "the channels of qkv", qkv.shape[2])
     if (query_norm is None) != (key_norm is None):
-        raise ValueError("query_norm and key_norm come together: give both or none")
+        raise ValueError("query_norm and key_norm come together: pass both or none")
     if not options.uses_triton(qkv):
         return reference.attention(qkv, heads, query_norm, key_norm)
     out = options.empty(name, (*qkv.shape[:2], qkv.shape[2] // 3), qkv.dtype, qkv.device)
@@ -214,16 +208,17 @@ def class_attention(
     options: Options = DEFAULT,
     name: str = "class_attention",
 ) -> Tensor:
-    """The last block's attention: absorbed queries over tokens that are keys and values alike.
+    """Class attention of the last block: absorbed queries over normalised tokens, which serve as keys and as values.
 
     Args:
-        queries: (B, Q, D): class (and distillation) queries, one per head, each through its head's key projection.
-        x: (B, N, D): normalised tokens, or raw tokens with their row statistics (parts, 2, B · N).
-        eps: of the norm that the row statistics stand for.
+        queries: (B, Q, D): class (and distillation) queries, one per head, multiplied by the head's key projection.
+        x: (B, N, D): normalised tokens, or raw tokens with row statistics.
+        row_statistics: of x, (parts, 2, B · N), or None where x is normalised.
+        eps: of the LayerNorm that the row statistics are for.
         scale: on the scores, 1 / sqrt(head width).
 
     Returns:
-        (B, Q, D) in x's dtype: each query's mixture of normalised tokens.
+        (B, Q, D) in x's dtype: attention-weighted sums of normalised tokens, before each head's value projection.
     """
     checks.shape("x", x, "B", "N", "D")
     checks.dtype("x", x, *checks.FLOATS)
@@ -240,10 +235,16 @@ def class_attention(
 
 
 def layer_norm(
-    x: Tensor, norm: NormWeights, *, return_statistics: bool = False, options: Options = DEFAULT, name: str = "normed"
+    x: Tensor,
+    norm: NormWeights,
+    *,
+    return_statistics: bool = False,
+    options: Options = DEFAULT,
+    name: str = "layer_norm",
 ) -> Tokens:
-    """LayerNorm over the last dimension (Ba et al., arXiv 1607.06450): (M, D) -> (M, D), and its row statistics if
-    asked.
+    """LayerNorm over the last dimension: (M, D) -> (M, D), and the result's row statistics (1, 2, M) or None.
+
+    Source: Ba et al., arXiv 1607.06450.
     """
     checks.shape("x", x, "M", "D")
     checks.dtype("x", x, *checks.FLOATS)
@@ -252,13 +253,13 @@ def layer_norm(
         y = reference.layer_norm(x, norm.weight, norm.bias, norm.eps)
         return y, _reference_statistics(y, return_statistics)
     out = options.empty(name, tuple(x.shape), x.dtype, x.device)
-    out_statistics = options.statistics_buffer(return_statistics, name, len(x), x.shape[1], x.shape[1], x.device)
+    out_statistics = options.statistics_buffer(return_statistics, name, out, x.shape[1])
     custom_ops.layer_norm(x, norm.weight, norm.bias, norm.eps, out, out_statistics)
     return out, out_statistics
 
 
 def compute_row_statistics(x: Tensor, *, options: Options = DEFAULT, name: str = "statistics") -> Tensor:
-    """Row statistics: (M, D) -> float32 (1, 2, M), float64 of float64."""
+    """Row statistics of x: (M, D) -> float32 (1, 2, M), or float64 for float64."""
     checks.shape("x", x, "M", "D")
     checks.dtype("x", x, *checks.FLOATS)
     if not options.uses_triton(x):
@@ -275,24 +276,24 @@ def mean_pool(
     *,
     eps: float = 0.0,
     options: Options = DEFAULT,
-    name: str = "pooled",
+    name: str = "mean_pool",
 ) -> Tensor:
-    """The mean of the tokens after the first `prefix`, normalised one by one where statistics are given: (B, N, D)
-    -> (B, D).
+    """Mean over the patch tokens: (B, N, D) -> (B, D) in x's dtype.
+
+    Args:
+        prefix: number of leading tokens to leave out.
+        row_statistics: of x, (parts, 2, B · N), to normalise each token first; None to pool x itself.
+        eps: of that LayerNorm.
     """
     checks.shape("x", x, "B", "N", "D")
     checks.dtype("x", x, *checks.FLOATS)
     if not 0 <= prefix < x.shape[1]:
-        raise ValueError(f"prefix ({prefix}) must leave some of the {x.shape[1]} tokens")
+        raise ValueError(f"prefix ({prefix}) must be at least 0 and less than the {x.shape[1]} tokens")
     if not options.uses_triton(x):
         return reference.mean_pool(x, prefix, row_statistics, eps)
     out = options.empty(name, (len(x), x.shape[2]), x.dtype, x.device)
     custom_ops.mean_pool(x, prefix, row_statistics, eps, out)
     return out
-
-
-def _bare(weights: LinearWeights) -> LinearWeights:
-    return LinearWeights(weights.weight, weights.bias, sums=weights.sums, eps=weights.eps)
 
 
 def _reference_statistics(x: Tensor, return_statistics: bool) -> Tensor | None:

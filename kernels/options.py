@@ -1,4 +1,4 @@
-"""How operators run: which implementation, with which promises, into which buffers. Knows no operator."""
+"""Options of every operator: implementation, batch invariance, output buffers. Independent of any operator."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,17 +12,13 @@ Implementation = Literal["auto", "torch", "triton"]
 
 
 class Workspace:
-    """Buffers by name, kept from one forward pass to the next, so that a second pass of the same shapes allocates
-    nothing.
-    """
+    """Buffers by name, reused by later forward passes: a pass with the same shapes allocates nothing."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
 
     def get(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """The buffer of that name; a new one where the last had another shape, dtype or device. Its contents are
-        old.
-        """
+        """Buffer of that name with its old contents; zeros where shape, dtype or device are not those of the last."""
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != shape or buffer.dtype != dtype or buffer.device != device:
             buffer = self._buffers[name] = torch.zeros(shape, dtype=dtype, device=device)
@@ -30,18 +26,19 @@ class Workspace:
 
     @property
     def bytes(self) -> int:
+        """Total size of the buffers."""
         return sum(buffer.nbytes for buffer in self._buffers.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Passed to every operator.
+    """Options passed to every operator.
 
     Attributes:
-        implementation: `torch`, `triton`, or `auto`: Triton for CUDA tensors, PyTorch for any other.
-        batch_invariant: launch configurations that do not depend on the batch, so that an image's result does not
-        either.
-        workspace: where results go; without one each result is a new tensor.
+        implementation: `torch`, `triton`, or `auto`: Triton for CUDA tensors, PyTorch for all others.
+        batch_invariant: use launch configurations that do not depend on the batch, so that an image's result does not
+            either.
+        workspace: allocates results; without one each result is a new tensor.
     """
 
     implementation: Implementation = "auto"
@@ -49,39 +46,42 @@ class Options:
     workspace: Workspace | None = field(default=None, compare=False)
 
     def uses_triton(self, x: Tensor) -> bool:
-        """Whether `x` goes through our kernels."""
+        """True where `x` is computed by the Triton kernels.
+
+        Raises:
+            ValueError: an unknown implementation.
+        """
         if self.implementation not in ("auto", "torch", "triton"):
             raise ValueError(f"implementation {self.implementation!r} is not one of auto, torch, triton")
         return self.implementation == "triton" or (self.implementation == "auto" and x.is_cuda)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A buffer for a result, from the workspace where there is one."""
+        """Uninitialised buffer for a result, from the workspace if there is one."""
         if self.workspace is None:
             return torch.empty(shape, dtype=dtype, device=device)
         return self.workspace.get(name, shape, dtype, device)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A buffer that is zero and that its user leaves zero."""
+        """Buffer of zeros; its user must leave it zero."""
         if self.workspace is None:
             return torch.zeros(shape, dtype=dtype, device=device)
         return self.workspace.get(name, shape, dtype, device)
 
-    def statistics_buffer(
-        self, needed: bool, name: str, rows: int, columns: int, block: int, device: torch.device
-    ) -> Tensor | None:
-        """Row statistics of a result that is written in tiles of `block` columns."""
+    def statistics_buffer(self, needed: bool, name: str, out: Tensor, block: int) -> Tensor | None:
+        """Buffer (parts, 2, M) for row statistics of `out` (…, D) in tiles of `block` columns; None if not `needed`."""
         if not needed:
             return None
-        return self.empty(f"{name}.statistics", (-(-columns // block), 2, rows), torch.float32, device)
+        parts, rows = -(-out.shape[-1] // block), out.numel() // out.shape[-1]
+        return self.empty(f"{name}.statistics", (parts, 2, rows), torch.float32, out.device)
 
-    def partials(
-        self, name: str, tile: LaunchConfig, rows: int, columns: int, device: torch.device
+    def split_k_buffers(
+        self, name: str, config: LaunchConfig, rows: int, columns: int, device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Partial sums and arrival counters for a product whose depth is split."""
-        if tile.split_k == 1:
+        """Partial sums and arrival counters of a split-K launch; None for any other."""
+        if config.split_k == 1:
             return None, None
-        tiles = -(-rows // tile.block_m) * -(-columns // tile.block_n)
-        size = tiles * tile.split_k * tile.block_m * tile.block_n
+        tiles = -(-rows // config.block_m) * -(-columns // config.block_n)
+        size = tiles * config.split_k * config.block_m * config.block_n
         return (
             self.empty(f"{name}.partials", (size,), torch.float32, device),
             self.zeros(f"{name}.counters", (tiles,), torch.int32, device),

@@ -1,10 +1,8 @@
-"""The meaning of every operator in plain PyTorch: what the kernels are tested against and what a CPU runs.
+"""Reference implementation of every operator in plain PyTorch: the kernels' specification, and what CPUs run.
 
-Names: B images, N tokens, D channels, h heads of d channels, M rows, G groups. Row statistics are float32 (parts, 2,
-M):
-mean and sum of squared deviations of each run of `part_width(D, parts)` channels, so that a kernel may leave one
-part per
-tile (merged as in Chan, Golub, LeVeque 1983); everything here writes one part.
+Dimensions: B images, N tokens, D channels, h heads of d channels, M rows, K input and O output channels, G groups. Row
+statistics are float32 (parts, 2, M): mean and sum of squared deviations of each run of `part_width(D, parts)` channels,
+so that a kernel can store one part per tile (merged as in Chan, Golub, LeVeque 1983); operators here store one part.
 """
 
 from collections.abc import Sequence
@@ -19,12 +17,12 @@ from .weights import NormWeights
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What arithmetic around a product runs in: float32, or float64 for float64 tensors."""
+    """Accumulation dtype around a GEMM: float32, or float64 for float64 tensors."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
-    """(pixels / 255 - mean) / std, channels first.
+    """Normalise pixels: (pixels / 255 - mean) / std, channels first.
 
     Args:
         pixels: uint8 (B, H, W, 3).
@@ -40,7 +38,7 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
 
 
 def patch_embed(pixels: Tensor, weight: Tensor, table: Tensor, patch_size: int, prefix: int) -> Tensor:
-    """Projected patches plus the table's rows, with the prefix tokens before them: (B, H, W, 3) -> (B, N, D)."""
+    """Patch embedding: projected patches plus the table, after the prefix tokens: (B, H, W, 3) -> (B, N, D)."""
     rows = pixels.unflatten(2, (-1, patch_size)).unflatten(1, (-1, patch_size))  # (B, rows, p, columns, p, 3)
     patches = rows.transpose(2, 3).flatten(3).flatten(1, 2).to(weight.dtype)
     tokens = (F.linear(patches, weight).to(table.dtype) + table[prefix:]).to(weight.dtype)
@@ -50,8 +48,10 @@ def patch_embed(pixels: Tensor, weight: Tensor, table: Tensor, patch_size: int, 
 
 
 def part_width(columns: int, parts: int) -> int:
-    """Channels in each part of row statistics (fewer in the last): all, or the power of two that makes so many
-    parts.
+    """Channels per part of row statistics (fewer in the last): all, or the power of two that gives so many parts.
+
+    Raises:
+        ValueError: no power of two does.
     """
     width = columns
     if parts > 1:
@@ -71,7 +71,7 @@ def row_statistics(x: Tensor) -> Tensor:
 
 
 def mean_and_rstd(statistics: Tensor, columns: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Row statistics (parts, 2, M) -> mean and 1 / sqrt(variance + eps), each (M,)."""
+    """Mean and 1 / sqrt(variance + eps) of each row, (M,) each, from row statistics (parts, 2, M)."""
     parts = len(statistics)
     counts = torch.full((parts, 1), float(part_width(columns, parts)), dtype=statistics.dtype, device=statistics.device)
     counts[-1] = columns - (parts - 1) * counts[0]
@@ -87,7 +87,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
-    """`none`, exact erf `gelu`, `quick_gelu`, or `swiglu` on pairs (gate, value) of neighbouring channels."""
+    """Activation: `none`, exact (erf) `gelu`, `quick_gelu`, or `swiglu` on pairs (gate, value) of adjacent channels."""
     match activation:
         case "none":
             return x
@@ -113,9 +113,7 @@ def linear(
     activation: str = "none",
     residual: Tensor | None = None,
 ) -> Tensor:
-    """activation(x · weightᵀ + bias) + residual; with `sums`, of LayerNorm(x) whose weight and bias are folded: (M,
-    K) -> (M, O).
-    """
+    """Linear layer: activation(x · weightᵀ + bias) + residual; with `sums` a folded LayerNorm: (M, K) -> (M, O)."""
     if sums is None:
         y = activate(F.linear(x, weight, None if bias is None else bias.to(x.dtype)), activation)
         return y if residual is None else residual + y
@@ -128,14 +126,14 @@ def linear(
 
 
 def grouped_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """A product of its own for each group: (M, G, K), (G, O, K) -> (M, G, O)."""
+    """Grouped linear layer, one weight per group: (M, G, K), (G, O, K) -> (M, G, O)."""
     return torch.bmm(x.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1).contiguous()
 
 
 def attention(
     qkv: Tensor, heads: int, query_norm: NormWeights | None = None, key_norm: NormWeights | None = None
 ) -> Tensor:
-    """Softmax attention over packed projections (arXiv 1706.03762), with QK-norm (arXiv 2302.05442) where given.
+    """Softmax attention over packed Q, K and V (arXiv 1706.03762), with optional QK-norm (arXiv 2302.05442).
 
     Args:
         qkv: (B, N, 3 · h · d), channels as (Q, K, V), each as (head, channel).
@@ -152,53 +150,53 @@ def attention(
 
 
 def class_attention(queries: Tensor, x: Tensor, statistics: Tensor | None, eps: float, scale: float) -> Tensor:
-    """Attention of absorbed queries over normalised tokens, which are keys and values alike.
+    """Attention of absorbed queries over normalised tokens, which serve as keys and as values.
 
     Args:
-        queries: (B, Q, D), Q the query rows times heads: each a query through its head's key projection.
-        x: (B, N, D): normalised tokens, or raw ones with their row statistics (parts, 2, B · N).
+        queries: (B, Q, D), Q the query rows times heads: each query multiplied by its head's key projection.
+        x: (B, N, D): normalised tokens, or raw tokens with their row statistics (parts, 2, B · N).
         scale: on the scores.
 
     Returns:
-        (B, Q, D), the mixed tokens, still to pass each head's value projection.
+        (B, Q, D), attention-weighted sums of tokens, before each head's value projection.
     """
     if statistics is None:
         weights = (torch.matmul(queries, x.transpose(1, 2)) * scale).softmax(dim=-1)
         return torch.matmul(weights, x)
     acc_dtype = accumulation_dtype(x.dtype)
-    mean, rstd = (moment.view(len(x), -1, 1) for moment in mean_and_rstd(statistics, x.shape[2], eps))
+    mean, rstd = (value.view(len(x), -1, 1) for value in mean_and_rstd(statistics, x.shape[2], eps))
     tokens = (x.to(acc_dtype) - mean) * rstd
     weights = (torch.matmul(queries.to(acc_dtype), tokens.transpose(1, 2)) * scale).softmax(dim=-1)
     return torch.matmul(weights, tokens).to(x.dtype)
 
 
 def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None = None, eps: float = 0.0) -> Tensor:
-    """The mean of the patch tokens, normalised one by one where row statistics are given: (B, N, D) -> (B, D)."""
+    """Mean over the patch tokens, each normalised first if row statistics are given: (B, N, D) -> (B, D)."""
     acc_dtype = accumulation_dtype(x.dtype)
     tokens = x.to(acc_dtype)
     if statistics is not None:
-        mean, rstd = (moment.view(len(x), -1, 1) for moment in mean_and_rstd(statistics, x.shape[2], eps))
+        mean, rstd = (value.view(len(x), -1, 1) for value in mean_and_rstd(statistics, x.shape[2], eps))
         tokens = (tokens - mean) * rstd
     return tokens[:, prefix:].mean(dim=1).to(x.dtype)
 
 
 def resize_crop(packed: Tensor, crops: Sequence[Crop], size: int, interpolation: str) -> Tensor:
-    """Pillow's resize, and a square out of it, of images (height, width, 3) one after another -> (B, size, size, 3)."""
+    """Pillow's resize and a square crop of packed images (height, width, 3) -> (B, size, size, 3)."""
     squares = []
     for crop, image in zip(crops, packed.split([crop.bytes for crop in crops]), strict=True):
         lines = image.view(crop.source[1], crop.source[0], 3)
         for side in (0, 1) if vertical_first(crop.source, crop.resized) else (1, 0):
             axis = 1 - side  # sizes are (width, height)
-            table = taps(crop.source[axis], crop.resized[axis], crop.corner[axis], size, interpolation)
-            lines = resize_pass(lines, torch.tensor(table.table, device=packed.device), side)
+            entry = taps(crop.source[axis], crop.resized[axis], crop.corner[axis], size, interpolation)
+            lines = resize_pass(lines, torch.tensor(entry.table, device=packed.device), side)
         squares.append(lines)
     return torch.stack(squares)
 
 
 def resize_pass(image: Tensor, table: Tensor, side: int) -> Tensor:
-    """One of Pillow's two passes over bytes (height, width, 3), along side 0 or 1; `table` as `resampling.Taps`."""
+    """One of Pillow's two passes over bytes (height, width, 3), along side 0 or 1; `table` of `resampling.Taps`."""
     lines = image.movedim(side, 0).int()
-    weighed = torch.full((table.shape[1], *lines.shape[1:]), 1 << 21, dtype=torch.int32, device=image.device)
+    acc = torch.full((table.shape[1], *lines.shape[1:]), 1 << 21, dtype=torch.int32, device=image.device)
     for tap, weights in enumerate(table[1:]):
-        weighed += weights[:, None, None] * lines[(table[0] + tap).clamp(max=len(lines) - 1)]
-    return (weighed >> 22).clamp(0, 255).to(torch.uint8).movedim(0, side)
+        acc += weights[:, None, None] * lines[(table[0] + tap).clamp(max=len(lines) - 1)]
+    return (acc >> 22).clamp(0, 255).to(torch.uint8).movedim(0, side)

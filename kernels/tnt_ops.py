@@ -1,6 +1,7 @@
-"""The operators that a TNT needs beside a ViT's: checks, the choice of implementation, results. No arithmetic.
+"""Operators that TNT needs in addition to those of a ViT: argument checks, choice of implementation, output buffers.
 
-As in ops.py, every one takes `options` and `name`; the plain meaning is in tnt_reference.py.
+Conventions are those of ops.py; each operator is defined by plain PyTorch in tnt_reference.py. Inner tokens are the
+"words" of the paper, patch tokens its "sentences".
 """
 
 import torch
@@ -9,133 +10,138 @@ from torch import Tensor
 from . import checks, custom_ops, reference, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
-from .weights import InnerEmbedWeights, InnerProjectionWeights, InnerWeights, NormWeights, PatchWeights, pack
+from .weights import InnerEmbedWeights, InnerProjectionWeights, InnerWeights, NormWeights, PatchWeights, pack_inner
 
 
-def tnt_embed(pixels: Tensor, weights: InnerEmbedWeights, *, options: Options = DEFAULT, name: str = "words") -> Tensor:
-    """Images to words: a patch's window of pixels into the words of the patch, in one product.
+def tnt_embed(
+    pixels: Tensor, weights: InnerEmbedWeights, *, options: Options = DEFAULT, name: str = "tnt_embed"
+) -> Tensor:
+    """Embedding of inner tokens: each patch's window of pixels into the tokens of the patch, as one GEMM.
 
     Args:
-        pixels: uint8 (B, H, W, 3) for folded weights; already normalised pixels of the weight's dtype otherwise.
+        pixels: uint8 (B, H, W, 3) for folded weights; normalised pixels of the weight's dtype otherwise.
         weights: with `weight` (W · d, window² · 3) and `table` (P, W · d).
 
     Returns:
-        (B, P, W · d) in the weight's dtype: a patch's words side by side, in row-major order.
+        (B, P, W · d) in the weight's dtype: a patch's inner tokens side by side, in row-major order.
 
-    Source: Han et al., arXiv 2103.00112, section 2; that its convolutions are a product per patch is ours.
+    Source: Han et al., arXiv 2103.00112, section 2; its convolutions as one GEMM per patch are ours.
     """
     size, window = weights.patch_size, weights.window
     if window == size:
         patches = PatchWeights(weights.weight, weights.table, size, 0)
         return patch_embed(pixels, patches, options=options, name=name)[0]
-    checks.shape("pixels", pixels, "B", "H", "W", 3)
-    checks.dtype("pixels", pixels, torch.uint8, weights.weight.dtype)
-    checks.divides("patch_size", size, "the image's height", pixels.shape[1])
-    checks.divides("patch_size", size, "the image's width", pixels.shape[2])
+    count = checks.patches(pixels, weights.weight, size)
     checks.shape("weight", weights.weight, "W · d", window**2 * 3)
-    patches_in_all = (pixels.shape[1] // size) * (pixels.shape[2] // size)
-    checks.shape("table", weights.table, patches_in_all, weights.weight.shape[0])
+    checks.shape("table", weights.table, count, len(weights.weight))
     if not options.uses_triton(pixels) or pixels.dtype != torch.uint8:
         return tnt_reference.tnt_embed(pixels, weights)
-    shape = (pixels.shape[0], patches_in_all, weights.weight.shape[0])
-    out = options.empty(name, shape, weights.weight.dtype, pixels.device)
+    out = options.empty(name, (len(pixels), count, len(weights.weight)), weights.weight.dtype, pixels.device)
     custom_ops.tnt_embed(
         pixels, weights.weight, weights.table, size, weights.margin, window, out, options.batch_invariant
     )
     return out
 
 
-def tnt_inner(words: Tensor, weights: InnerWeights, *, options: Options = DEFAULT, name: str = "rows") -> Tensor:
-    """All inner blocks of a TNT, and after each the row of words that its projection reads, normalised.
+def tnt_inner(x: Tensor, weights: InnerWeights, *, options: Options = DEFAULT, name: str = "tnt_inner") -> Tensor:
+    """Run all inner blocks of a TNT ahead of the outer ones, in one launch.
 
-    Words never read patch tokens, so all blocks can run before the first token is there.
+    Inner tokens never read patch tokens, so the inner blocks need not wait for the outer ones.
 
     Args:
-        words: (M, W · d): of every patch of every image, its W words of d channels.
+        x: (M, W · d): the W inner tokens of d channels of each of M patches.
 
     Returns:
-        (1 + L, M, W · d) in words' dtype: the input and the words after each block, without mean and of variance one
-        over the row (over each word where the weights say `per_token`, except in the input).
+        (1 + L, M, W · d) in x's dtype: inputs of the 1 + L projections onto patch tokens. These are x and the output of
+        each block, each row standardised (of zero mean and unit variance); with `per_token`, each token standardised,
+        except in x.
 
-    Source: Han et al., arXiv 2103.00112, equations 4 to 6; that the inner blocks run ahead is ours.
+    Source: Han et al., arXiv 2103.00112, equations 4 to 6; running the inner blocks ahead is ours.
     """
-    _check_inner(words, weights)
-    if not options.uses_triton(words):
-        return tnt_reference.tnt_inner(words, weights)
-    rows = options.empty(name, (1 + weights.depth, *words.shape), words.dtype, words.device)
-    _launch_inner(words, weights, 0, weights.depth, rows, None, options)
+    _check_inner(x, weights)
+    if not options.uses_triton(x):
+        return tnt_reference.tnt_inner(x, weights)
+    rows = options.empty(name, (1 + weights.depth, *x.shape), x.dtype, x.device)
+    _launch_inner(x, weights, 0, weights.depth, rows, None, options)
     return rows
 
 
 def tnt_inner_block(
-    words: Tensor, weights: InnerWeights, index: int, *, options: Options = DEFAULT, name: str = "inner"
+    x: Tensor, weights: InnerWeights, index: int, *, options: Options = DEFAULT, name: str = "tnt_inner_block"
 ) -> tuple[Tensor, Tensor]:
-    """One inner block in a launch of its own, as every other implementation has it: what running ahead is held against.
+    """One inner block per launch, as in other implementations: the baseline of `tnt_inner`.
 
     Args:
-        words: (M, W · d), before block `index`.
+        x: (M, W · d), input of block `index`.
 
     Returns:
-        The words after the block, and the row that its projection reads, each (M, W · d).
+        Output of the block, and the input of its projection; each (M, W · d).
     """
-    _check_inner(words, weights)
-    if not options.uses_triton(words):
-        x = tnt_reference.inner_block(words.unflatten(1, (-1, weights.dim)), weights, index)
-        return x.flatten(1), tnt_reference.outgoing(x, weights)
-    rows = options.empty(f"{name}.rows", (1, *words.shape), words.dtype, words.device)
-    state = options.empty(f"{name}.{index % 2}", tuple(words.shape), words.dtype, words.device)
-    _launch_inner(words, weights, index, index + 1, rows, state, options)
+    _check_inner(x, weights)
+    if not options.uses_triton(x):
+        y = tnt_reference.inner_block(x.unflatten(1, (-1, weights.dim)), weights, index)
+        return y.flatten(1), tnt_reference.projection_input(y, weights)
+    rows = options.empty(f"{name}.rows", (1, *x.shape), x.dtype, x.device)
+    state = options.empty(f"{name}.{index % 2}", tuple(x.shape), x.dtype, x.device)
+    _launch_inner(x, weights, index, index + 1, rows, state, options)
     return state, rows[0]
 
 
 def tnt_inner_part(
-    words: Tensor, weights: InnerWeights, first: int, last: int, *, options: Options = DEFAULT, name: str = "part"
+    x: Tensor,
+    weights: InnerWeights,
+    first: int,
+    last: int,
+    *,
+    options: Options = DEFAULT,
+    name: str = "tnt_inner_part",
 ) -> tuple[Tensor, Tensor]:
-    """Inner blocks `first` to `last` (without it) in one launch: what runs beside the outer stack, part after part.
+    """Run inner blocks `first` to `last` (exclusive) in one launch, to overlap with the outer stack part by part.
 
     Args:
-        words: (M, W · d), before block `first`: of the weights' dtype, or as the part before has left them.
+        x: (M, W · d), input of block `first`: in the weights' dtype, or the state that the previous part returned.
 
     Returns:
-        The words after the last of these blocks, (M, W · d), float32 from our kernel, so that parts compute what one
-        launch would; and as of `tnt_inner`, (last - first, M, W · d), with the input's in front where `first` is 0.
+        State after the last of these blocks, (M, W · d), float32 from the Triton kernel, so that parts compute what one
+        launch does; and inputs of their projections as of `tnt_inner`, (last - first, M, W · d), preceded by that of x
+        where `first` is 0.
     """
-    begins = int(first == 0)
-    _check_inner(words, weights, torch.float32)
-    if not options.uses_triton(words):
-        x, rows = words.unflatten(1, (-1, weights.dim)), [tnt_reference.standardise(words, weights.eps)][:begins]
+    with_input = int(first == 0)
+    _check_inner(x, weights, torch.float32)
+    if not options.uses_triton(x):
+        y, rows = x.unflatten(1, (-1, weights.dim)), [tnt_reference.standardise(x, weights.eps)][:with_input]
         for index in range(first, last):
-            x = tnt_reference.inner_block(x, weights, index)
-            rows.append(tnt_reference.outgoing(x, weights))
-        return x.flatten(1), torch.stack(rows)
-    shape, dtype = tuple(words.shape), weights.qkv.dtype
-    out = options.empty(f"{name}.rows.{first}", (begins + last - first, *shape), dtype, words.device)
-    state = options.empty(f"{name}.{first}", shape, torch.float32, words.device)
-    _launch_inner(words, weights, first, last, out, state, options)
+            y = tnt_reference.inner_block(y, weights, index)
+            rows.append(tnt_reference.projection_input(y, weights))
+        return y.flatten(1), torch.stack(rows)
+    shape, dtype = tuple(x.shape), weights.qkv.dtype
+    out = options.empty(f"{name}.rows.{first}", (with_input + last - first, *shape), dtype, x.device)
+    state = options.empty(f"{name}.{first}", shape, torch.float32, x.device)
+    _launch_inner(x, weights, first, last, out, state, options)
     return state, out
 
 
-def _check_inner(words: Tensor, weights: InnerWeights, *others: torch.dtype) -> None:
-    """`others`: dtypes that words may have beside the weights'."""
-    checks.shape("words", words, "M", "W · d")
-    checks.dtype("words", words, *checks.FLOATS)
-    if words.dtype not in others:
-        checks.same("qkv", weights.qkv, "words", words)
-    checks.divides("the weights' width", weights.dim, "the channels of words", words.shape[1])
+def _check_inner(x: Tensor, weights: InnerWeights, *others: torch.dtype) -> None:
+    """Check the inputs of inner blocks. `others`: dtypes of x that are allowed beside the weights'."""
+    checks.shape("x", x, "M", "W · d")
+    checks.dtype("x", x, *checks.FLOATS)
+    if x.dtype not in others:
+        checks.same("qkv", weights.qkv, "x", x)
+    checks.divides("the weights' width", weights.dim, "the channels of x", x.shape[1])
     checks.divides("heads", weights.heads, "the weights' width", weights.dim)
 
 
 def _launch_inner(
-    words: Tensor, weights: InnerWeights, first: int, last: int, rows: Tensor, state: Tensor | None, options: Options
+    x: Tensor, weights: InnerWeights, first: int, last: int, rows: Tensor, state: Tensor | None, options: Options
 ) -> None:
-    count = words.shape[1] // weights.dim
+    count = x.shape[1] // weights.dim
     if count < 16 or count & (count - 1):
         raise ValueError(
-            f"the Triton kernel takes 16, 32, 64, … words a patch, not {count}; use the torch implementation"
+            f"the Triton kernel takes 16, 32, 64, … inner tokens per patch, not {count}; use the torch implementation"
         )
-    packed = weights.packed or pack(weights)
+    packed = weights.packed or pack_inner(weights)
     custom_ops.tnt_inner(
-        words,
+        x,
         *packed.tensors(first, last),
         packed.heads,
         weights.dim,
@@ -148,10 +154,18 @@ def _launch_inner(
 
 
 def tnt_project(
-    rows: Tensor, weights: InnerProjectionWeights, *, options: Options = DEFAULT, name: str = "additions"
+    rows: Tensor, weights: InnerProjectionWeights, *, options: Options = DEFAULT, name: str = "tnt_project"
 ) -> Tensor:
-    """What each block's words add to the patch tokens, one product for all blocks: (G, M, K) -> (G, M, D)."""
-    checks.shape("rows", rows, "G", "M", "K")
+    """Project the inner tokens of all blocks onto patch tokens, as one grouped GEMM.
+
+    Args:
+        rows: (G, M, W · d), as of `tnt_inner`.
+        weights: with `weight` (G, D, W · d) and `bias` (G, D).
+
+    Returns:
+        (G, M, D) in the dtype of `rows`: for each block, what `tnt_add` adds to the patch tokens.
+    """
+    checks.shape("rows", rows, "G", "M", "W · d")
     checks.dtype("rows", rows, *checks.FLOATS)
     checks.shape("weight", weights.weight, rows.shape[0], "D", rows.shape[2])
     checks.same("weight", weights.weight, "rows", rows)
@@ -170,18 +184,18 @@ def tnt_add(
     *,
     return_statistics: bool = False,
     options: Options = DEFAULT,
-    name: str = "told",
+    name: str = "tnt_add",
 ) -> Tokens:
-    """Patch tokens plus what their words add, normalised first where a norm is given; tokens before them stay.
+    """Add projected inner tokens to the patch tokens, through a LayerNorm where there is one; prefix tokens stay.
 
     Args:
         x: (B, N, D) tokens, or a table (N, D) for every image.
         rows: (B, P, D), for the last P tokens.
         norm: of D channels, or None.
-        return_statistics: also the row statistics of the result.
+        return_statistics: also return the row statistics of the result.
 
     Returns:
-        (B, N, D) in the dtype of `rows`, and row statistics (parts, 2, B · N) or None.
+        (B, N, D) in the dtype of `rows`, and row statistics (1, 2, B · N) or None.
     """
     checks.shape("rows", rows, "B", "P", "D")
     checks.dtype("rows", rows, *checks.FLOATS)
@@ -192,9 +206,8 @@ def tnt_add(
     if not options.uses_triton(rows):
         y = tnt_reference.tnt_add(x, rows, norm)
         return y, reference.row_statistics(y.flatten(0, 1)) if return_statistics else None
-    images, tokens, dim = rows.shape[0], x.shape[-2], rows.shape[2]
-    out = options.empty(name, (images, tokens, dim), rows.dtype, rows.device)
-    out_statistics = options.statistics_buffer(return_statistics, name, images * tokens, dim, dim, rows.device)
+    out = options.empty(name, (rows.shape[0], x.shape[-2], rows.shape[2]), rows.dtype, rows.device)
+    out_statistics = options.statistics_buffer(return_statistics, name, out, rows.shape[2])
     affine = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
     custom_ops.tnt_add(x, rows, *affine, out, out_statistics)
     return out, out_statistics

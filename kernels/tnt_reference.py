@@ -1,6 +1,7 @@
-"""The meaning of TNT's operators in plain PyTorch; names as in reference.py, besides: W words of d channels a patch.
+"""Reference implementation of TNT's operators in plain PyTorch: the kernels' specification, and what CPUs run.
 
-L inner blocks, P patches an image, M patches in all.
+Dimension names as in reference.py; in addition W inner tokens of d channels per patch, L inner blocks, P patches per
+image, M patches in total.
 """
 
 import torch
@@ -12,7 +13,7 @@ from .weights import AbsorbedAttention, InnerEmbedWeights, InnerWeights, NormWei
 
 
 def tnt_embed(pixels: Tensor, weights: InnerEmbedWeights) -> Tensor:
-    """The words of each patch, side by side: (B, H, W, 3) -> (B, P, W · d)."""
+    """Inner tokens of each patch, side by side: (B, H, W, 3) -> (B, P, W · d)."""
     size, margin, window = weights.patch_size, weights.margin, weights.window
     if window == size:
         return reference.patch_embed(pixels, weights.weight, weights.table, size, 0)
@@ -23,24 +24,24 @@ def tnt_embed(pixels: Tensor, weights: InnerEmbedWeights) -> Tensor:
     return (rows.to(weights.table.dtype) + weights.table).to(rows.dtype)
 
 
-def tnt_inner(words: Tensor, weights: InnerWeights) -> Tensor:
-    """Every block's words, normalised and ready to be projected: (M, W · d) -> (1 + L, M, W · d), the input first."""
-    x = words.unflatten(1, (-1, weights.dim))  # (M, W, d)
-    rows = [standardise(words, weights.eps)]
+def tnt_inner(x: Tensor, weights: InnerWeights) -> Tensor:
+    """Inputs of all projections, standardised: (M, W · d) -> (1 + L, M, W · d), that of x first."""
+    y = x.unflatten(1, (-1, weights.dim))  # (M, W, d)
+    rows = [standardise(x, weights.eps)]
     for index in range(weights.depth):
-        x = inner_block(x, weights, index)
-        rows.append(outgoing(x, weights))
+        y = inner_block(y, weights, index)
+        rows.append(projection_input(y, weights))
     return torch.stack(rows)
 
 
-def outgoing(x: Tensor, weights: InnerWeights) -> Tensor:
-    """What a block's projection reads of its words: (M, W, d) -> (M, W · d)."""
+def projection_input(x: Tensor, weights: InnerWeights) -> Tensor:
+    """Input of the projection after a block, standardised: (M, W, d) -> (M, W · d)."""
     return standardise(x, weights.eps).flatten(1) if weights.per_token else standardise(x.flatten(1), weights.eps)
 
 
 def inner_block(x: Tensor, weights: InnerWeights, index: int) -> Tensor:
-    """x + attention(norm(x)), then x + mlp(norm(x)): (M, W, d) -> (M, W, d)."""
-    x = x + attend(standardise(x, weights.eps), weights, index)
+    """Inner block `index`: x + attention(norm(x)), then x + mlp(norm(x)): (M, W, d) -> (M, W, d)."""
+    x = x + inner_attention(standardise(x, weights.eps), weights, index)
     hidden = F.gelu(_linear(standardise(x, weights.eps), weights.expand, weights.expand_bias, index))
     return x + _linear(hidden, weights.contract, weights.contract_bias, index)
 
@@ -49,25 +50,25 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor, index: int) -> Tensor:
     return F.linear(x, weight[index], bias[index].to(x.dtype))
 
 
-def attend(y: Tensor, weights: InnerWeights, index: int) -> Tensor:
-    """A block's attention over normalised words, projected: (M, W, d) -> (M, W, d)."""
+def inner_attention(y: Tensor, weights: InnerWeights, index: int) -> Tensor:
+    """Attention of block `index` over standardised inner tokens, with its projection: (M, W, d) -> (M, W, d)."""
     if weights.absorbed is not None:
-        return _attend_absorbed(y, weights, weights.absorbed, index)
+        return _absorbed_attention(y, weights, weights.absorbed, index)
     query, key, value = F.linear(y, weights.qkv[index]).chunk(3, dim=-1)
-    mixed = mix(query + weights.query_bias[index].to(y.dtype), key, value, weights.heads)
-    return _linear(mixed, weights.projection, weights.projection_bias, index)
+    output = multi_head_attention(query + weights.query_bias[index].to(y.dtype), key, value, weights.heads)
+    return _linear(output, weights.projection, weights.projection_bias, index)
 
 
-def _attend_absorbed(y: Tensor, weights: InnerWeights, absorbed: AbsorbedAttention, index: int) -> Tensor:
+def _absorbed_attention(y: Tensor, weights: InnerWeights, absorbed: AbsorbedAttention, index: int) -> Tensor:
     queries = _linear(y, absorbed.query, absorbed.query_bias, index).unflatten(2, (weights.heads, -1)).flatten(1, 2)
     scores = torch.matmul(queries, y.transpose(1, 2)).softmax(dim=-1)  # (M, W · h, W)
-    mixed = torch.matmul(scores, y).unflatten(1, (-1, weights.heads)).flatten(2)  # (M, W, h · d)
-    return _linear(mixed, absorbed.output, weights.projection_bias, index)
+    output = torch.matmul(scores, y).unflatten(1, (-1, weights.heads)).flatten(2)  # (M, W, h · d)
+    return _linear(output, absorbed.output, weights.projection_bias, index)
 
 
-def mix(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Softmax attention of each patch's words, heads side by side: each (M, W, d) -> (M, W, d)."""
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
+def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Multi-head softmax attention without scale, heads side by side: each (M, W, d) -> (M, W, d)."""
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).flatten(2)
 
 
@@ -77,12 +78,12 @@ def standardise(x: Tensor, eps: float) -> Tensor:
 
 
 def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A product of its own for each block's rows: (G, M, K), (G, D, K), (G, D) -> (G, M, D)."""
+    """Linear layer of each group: (G, M, W · d), (G, D, W · d), (G, D) -> (G, M, D)."""
     return torch.stack([_linear(rows[index], weight, bias, index) for index in range(len(rows))])
 
 
 def tnt_add(x: Tensor, rows: Tensor, norm: NormWeights | None) -> Tensor:
-    """Patch tokens plus what comes of their words, normalised where a norm is given; tokens before them as they are.
+    """Patch tokens plus projected inner tokens, through a LayerNorm where there is one; prefix tokens stay.
 
     Args:
         x: (B, N, D), or a table (N, D) for every image.

@@ -79,7 +79,7 @@ class FusedTNT(FusedViT):
             self.tnt.projection_norms[index],
             return_statistics=self.graph.layer_norm_folded and index > 0,
             options=self.options,
-            name="sentences" if index == 0 else "told",
+            name="tnt_add.first" if index == 0 else "tnt_add",
         )
 
 

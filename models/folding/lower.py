@@ -21,7 +21,7 @@ from ...kernels.weights import (
     LinearWeights,
     NormWeights,
     PatchWeights,
-    pack,
+    pack_inner,
 )
 from .graph import BlockWeights, FoldedTNT, FoldedViT, LastBlockWeights
 
@@ -143,4 +143,4 @@ def _inner_blocks(to: Lowering, x: InnerWeights) -> InnerWeights:
             output=to.matrix(x.absorbed.output),
         )
     rounded = replace(x, **lowered)
-    return replace(rounded, packed=pack(rounded))
+    return replace(rounded, packed=pack_inner(rounded))

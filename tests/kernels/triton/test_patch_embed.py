@@ -38,7 +38,7 @@ def test_against_float64(patch: int, prefix: int, rows: int, columns: int, dim: 
 def test_every_element_is_written() -> None:
     pixels, weights = case(8, 1, 2, 3, 40, torch.float32)
     workspace = Workspace()
-    workspace.get("embedded", (3, 7, 40), torch.float32, pixels.device).fill_(float("nan"))
+    workspace.get("patch_embed", (3, 7, 40), torch.float32, pixels.device).fill_(float("nan"))
     options = Options(implementation="triton", workspace=workspace)
     assert ops.patch_embed(pixels, weights, options=options)[0].isfinite().all()
 

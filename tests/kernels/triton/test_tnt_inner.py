@@ -99,7 +99,7 @@ def test_block_after_block_is_the_same_as_all_at_once(options: Options) -> None:
 def test_every_element_is_written_and_no_other() -> None:
     workspace = Workspace()
     weights, words = inner(24, 4, 96), torch.randn(3, 384)
-    workspace.get("rows", (3, 3, 384), torch.float32, words.device).fill_(float("nan"))
+    workspace.get("tnt_inner", (3, 3, 384), torch.float32, words.device).fill_(float("nan"))
     found = tnt_ops.tnt_inner(words, weights, options=replace(TRITON, workspace=workspace))
     assert found.isfinite().all()
 
@@ -112,7 +112,9 @@ def test_a_large_mean_does_not_cancel() -> None:
 
 
 def test_what_the_kernel_cannot_take_is_said() -> None:
-    with pytest.raises(ValueError, match="takes 16, 32, 64, … words a patch, not 9; use the torch implementation"):
+    with pytest.raises(
+        ValueError, match="takes 16, 32, 64, … inner tokens per patch, not 9; use the torch implementation"
+    ):
         tnt_ops.tnt_inner(torch.randn(2, 9 * 24), inner(24, 4, 96), options=TRITON)
     with pytest.raises(ValueError, match=r"the weights' width \(24\) must be positive and divide .* \(100\)"):
         tnt_ops.tnt_inner(torch.randn(2, 100), inner(24, 4, 96))

@@ -32,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
     with assume_gpu(gpu):
         for rows, columns, depth in SHAPES:
-            tile = heuristics.linear(rows, columns, depth, dtype, CUDA)
-            assert tile.shared_memory(dtype.itemsize) <= gpu.shared_memory
+            config = heuristics.linear(rows, columns, depth, dtype, CUDA)
+            assert config.shared_memory(dtype.itemsize) <= gpu.shared_memory
             for candidate in heuristics.candidates("linear", gpu, rows, columns, depth):
                 assert candidate.shared_memory(itemsize=2) <= gpu.shared_memory
                 assert gpu.arch >= 90 or not candidate.pdl
@@ -42,10 +42,10 @@ def test_every_choice_fits_the_gpu(gpu: Gpu, dtype: torch.dtype) -> None:
 def test_what_a_kernel_cannot_do_is_not_tried() -> None:
     """Dependent launch pays, where it does, at few rows; the product of TNT's words neither waits nor splits."""
     shape = (197, 768, 768)
-    assert any(tile.pdl for tile in heuristics.candidates("linear", H200, *shape))
+    assert any(config.pdl for config in heuristics.candidates("linear", H200, *shape))
     assert tnt_heuristics.candidates("tnt_project", H200, *shape)
-    for tile in tnt_heuristics.candidates("tnt_project", H200, *shape):
-        assert (tile.split_k, tile.pdl) == (1, False)
+    for config in tnt_heuristics.candidates("tnt_project", H200, *shape):
+        assert (config.split_k, config.pdl) == (1, False)
 
 
 def test_few_rows_split_the_depth_and_many_do_not() -> None:
@@ -56,21 +56,21 @@ def test_few_rows_split_the_depth_and_many_do_not() -> None:
 
 def test_batch_invariance_is_one_configuration_for_all_batches() -> None:
     with assume_gpu(H200):
-        tiles = {
+        configs = {
             heuristics.linear(rows, 768, 3072, torch.bfloat16, CUDA, batch_invariant=True) for rows in (1, 197, 50432)
         }
-    assert len(tiles) == 1
-    assert tiles.pop().split_k == 1
+    assert len(configs) == 1
+    assert configs.pop().split_k == 1
 
 
 def test_a_measured_configuration_is_taken(folder: Path) -> None:
-    tile = LaunchConfig(64, 128, 32, num_warps=8, num_stages=2, pdl=True)
+    config = LaunchConfig(64, 128, 32, num_warps=8, num_stages=2, pdl=True)
     table = tables.new_table(H200)
-    table.entries[tables.entry_key("linear", 197, 768, 768, torch.bfloat16)] = asdict(tile)
+    table.entries[tables.entry_key("linear", 197, 768, 768, torch.bfloat16)] = asdict(config)
     table.save(tables.table_path(H200))
     with assume_gpu(H200):
-        assert heuristics.linear(197, 768, 768, torch.bfloat16, CUDA) == tile
-        assert heuristics.linear(198, 768, 768, torch.bfloat16, CUDA) != tile
+        assert heuristics.linear(197, 768, 768, torch.bfloat16, CUDA) == config
+        assert heuristics.linear(198, 768, 768, torch.bfloat16, CUDA) != config
 
 
 def test_a_table_may_name_its_buckets(folder: Path) -> None:

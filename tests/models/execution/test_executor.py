@@ -67,7 +67,7 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> torch.device:
 def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
     hopper: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reason = "the kernels multiply bfloat16 and float16, and float32 takes PyTorch's products"
+    reason = "the kernels take bfloat16 and float16, and float32 runs in PyTorch"
     assert choose_backend("auto", hopper, torch.bfloat16)[0] == "triton"
     assert choose_backend("auto", hopper)[0] == "triton"
     assert choose_backend("auto", hopper, torch.float32) == ("torch", f"backend torch, as {reason}")
@@ -82,8 +82,11 @@ def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"backend": "triton"}, "backend 'triton' cannot run here: the kernels multiply.*Use backend 'torch'"),
-        ({"batch_invariant": True}, "batch invariance needs backend 'triton': the kernels multiply bfloat16"),
+        (
+            {"backend": "triton"},
+            "backend 'triton' cannot run here: the kernels take bfloat16 and float16.*Use backend 'torch'",
+        ),
+        ({"batch_invariant": True}, "batch invariance needs backend 'triton': the kernels take bfloat16"),
     ],
 )
 def test_our_kernels_on_a_gpu_refuse_float32(arguments: dict[str, Any], message: str) -> None:

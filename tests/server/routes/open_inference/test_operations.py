@@ -5,7 +5,7 @@ from tessella.server.engine.results import Classification
 from tessella.server.errors import DeadlineExceeded, ServiceError
 from tessella.server.observability.metrics import Metrics, merge
 from tessella.server.routes.open_inference.metadata import Duration
-from tessella.server.routes.open_inference.operations import statistics_of
+from tessella.server.routes.open_inference.operations import compute_row_statistics
 
 
 def answered(decode: float = 0.0, queue: float = 0.0, inference: float = 0.0, output: float = 0.0) -> Classification:
@@ -31,7 +31,7 @@ def test_requests_of_two_front_ends_and_batches_of_an_engine_add_up() -> None:
         BatchRecorder(engine, "a", 2).ran(size, seconds, "idle")
     BatchRecorder(engine, "b", 2).ran(8, 1.0, "full")
 
-    (found,) = statistics_of(merge(m.snapshot() for m in (*front_ends, engine)), [("a", "2")]).model_stats
+    (found,) = compute_row_statistics(merge(m.snapshot() for m in (*front_ends, engine)), [("a", "2")]).model_stats
     assert (found.name, found.version, found.inference_count, found.execution_count) == ("a", "2", 7, 3)
     assert found.last_inference > 1_700_000_000_000
     took = found.inference_stats
@@ -48,6 +48,6 @@ def test_requests_of_two_front_ends_and_batches_of_an_engine_add_up() -> None:
 
 
 def test_what_was_never_asked_has_counted_nothing() -> None:
-    (found,) = statistics_of(merge([]), [("a", "1")]).model_stats
+    (found,) = compute_row_statistics(merge([]), [("a", "1")]).model_stats
     assert (found.inference_count, found.last_inference, found.batch_stats) == (0, 0, [])
     assert found.inference_stats.success == Duration(count=0, ns=0)
