@@ -18,7 +18,7 @@ Kind = Literal["architecture", "shipped", "cached"]
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One row of `tessella models`.
+    """Catalog entry: a row of `tessella models`.
 
     Attributes:
         name: value for `--model` (for an architecture: for `--architecture`).

@@ -11,7 +11,7 @@ SubPatchEmbedding = Literal["linear", "convolution", "image_convolution"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViTConfig:
-    """A Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) or DeiT (Touvron et al., arXiv 2012.12877).
+    """Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) or DeiT (Touvron et al., arXiv 2012.12877).
 
     Sizes are in pixels, `dim` and `mlp_dim` in channels.
 
@@ -81,7 +81,7 @@ class ViTConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TNTConfig:
-    """A Transformer in Transformer (Han et al., arXiv 2103.00112).
+    """Transformer in Transformer (Han et al., arXiv 2103.00112).
 
     A patch of `patch_size` pixels is a sentence of (patch_size / sub_patch_size)² words of `inner_dim` channels.
 

@@ -66,32 +66,36 @@ def load_model(
         raise ValueError(f"backend {backend!r} is not one of auto, {', '.join(BACKENDS)}")
     target = _torch_device(device, needs_gpu=(backend == "triton" or batch_invariant) and not interpreter_enabled())
     requested = DTYPES.get(dtype)
-    taken, why = choose_backend(backend, target, requested)
-    if batch_invariant and taken != "triton":
+    chosen, why = choose_backend(backend, target, requested)
+    if batch_invariant and chosen != "triton":
         raise ValueError(
             "batch invariance needs backend 'triton': "
             f"{unavailable_reason(target, requested) or f'{backend!r} was asked for'}"
         )
-    if taken == "triton" and target.type == "cuda":
+    if chosen == "triton" and target.type == "cuda":
         make_kernel_cache()  # fails here once, instead of in every kernel launch
     network, description = _load(locate(source), architecture, image_size)
     if inferred := description.notes.get("inferred"):
         warnings.warn(f"{description.name} lacks settings, which were inferred: {'; '.join(inferred)}", stacklevel=2)
-    chosen, reason = choose_dtype(dtype, network, description.config.image_size, target)
+    torch_dtype, reason = choose_dtype(dtype, network, description.config.image_size, target)
     preprocessing = description.preprocessing
-    mixed = backend == "auto" and taken == "triton" and not batch_invariant
-    options = Options("auto" if mixed else taken, batch_invariant=batch_invariant)
-    folded = make_executor(network, preprocessing.mean, preprocessing.std, dtype=chosen, device=target, options=options)
-    if folded is None and taken == "triton":
+    mixed = backend == "auto" and chosen == "triton" and not batch_invariant
+    options = Options("auto" if mixed else chosen, batch_invariant=batch_invariant)
+    folded = make_executor(
+        network, preprocessing.mean, preprocessing.std, dtype=torch_dtype, device=target, options=options
+    )
+    if folded is None and chosen == "triton":
         if backend == "triton" or batch_invariant:
             raise ValueError(
                 f"{description.name} pools in a way that the Triton kernels do not support; use backend 'torch'"
             )
-        taken, why = "torch", "backend torch, as the Triton kernels do not support its pooling"
-    if taken == "triton":
+        chosen, why = "torch", "backend torch, as the Triton kernels do not support its pooling"
+    if chosen == "triton":
         why = f"{why}, {tables.describe_tuning(gpu_of(target))}"
     choice = f"{'the folded network' if folded else 'plain PyTorch'} on {target}; {why}; {reason}."
-    return Classifier(network, description, device=target, dtype=chosen, backend=taken, executor=folded, choice=choice)
+    return Classifier(
+        network, description, device=target, dtype=torch_dtype, backend=chosen, executor=folded, choice=choice
+    )
 
 
 def _torch_device(device: str, *, needs_gpu: bool) -> torch.device:

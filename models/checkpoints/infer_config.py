@@ -60,7 +60,7 @@ class CheckpointShapes:
         Raises:
             CheckpointError: a block is missing between others.
         """
-        numbers = {int(found[1]) for key in self._shapes if (found := re.match(r"blocks\.(\d+)\.", key))}
+        numbers = {int(match[1]) for key in self._shapes if (match := re.match(r"blocks\.(\d+)\.", key))}
         if missing := set(range(max(numbers, default=-1))) - numbers:
             raise CheckpointError(f"no tensors for block {min(missing)}, but for block {max(numbers)}")
         return len(numbers)
@@ -80,7 +80,7 @@ class CheckpointShapes:
         return self.resolve("LayerNorm epsilon", given, {name: config.norm_eps for name, config in known.items()})
 
     def resolve(self, setting: str, given: T | None, known: Mapping[str, T]) -> T:
-        """The given value, or the one that all known architectures of this form share.
+        """Setting as given, or the value that all known architectures of this form share.
 
         Args:
             setting: its name, for notes and errors.
@@ -133,7 +133,7 @@ def infer_config(foreign: Mapping[str, Shape], given: CheckpointConfig) -> Infer
         raise CheckpointError(f"the tensors do not make a network: {error}") from error
     for name, value in given.expected.items():
         if getattr(config, name) != value:
-            raise CheckpointError(f"{given.origin} says {name} {value}, the tensors have {getattr(config, name)}")
+            raise CheckpointError(f"{given.origin} has {name} {value}, the tensors have {getattr(config, name)}")
     return InferredConfig(config, tuple(shapes.notes))
 
 
@@ -259,7 +259,7 @@ def _tnt(shapes: CheckpointShapes) -> TNTConfig:
         )
     if shapes.config.pooling not in (None, "token"):
         raise CheckpointError(
-            f"{shapes.config.origin} says pooling {shapes.config.pooling!r}; TNT supports 'token' only"
+            f"{shapes.config.origin} has pooling {shapes.config.pooling!r}; TNT supports 'token' only"
         )
     words = shapes.shape("sentence.norm.weight", 1)[0] // inner_dim
     patch_size = math.isqrt(words) * STRIDE

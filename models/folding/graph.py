@@ -26,7 +26,7 @@ class PixelNormalisation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockWeights:
-    """An encoder block: LayerNorm, QKV, attention, projection; LayerNorm, expand, activation, contract."""
+    """Encoder block: LayerNorm, QKV, attention, projection; LayerNorm, expand, activation, contract."""
 
     qkv: LinearWeights
     projection: LinearWeights

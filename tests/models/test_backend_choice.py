@@ -88,7 +88,7 @@ def test_a_file_is_measured_only_where_there_is_a_choice(file: Path, monkeypatch
 
 @pytest.mark.usefixtures("small_is_large")
 def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -> None:
-    """A requested or only backend is measured on its own."""
+    """Requested or only backends are measured on their own."""
     sizes: list[int] = []
     for backend in ("torch", "torch", "openvino"):
         choice = choose_checkpoint_batch_size(
@@ -166,7 +166,7 @@ def test_an_unwritable_cache_is_no_error(
 def test_torch_runs_a_network_that_cannot_be_exported(
     failure: Exception, source: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The choice is cached, but not after a cache error, which may be temporary."""
+    """Choices are cached, but not after a cache error, which may be temporary."""
 
     def fail(*_: object, **__: object) -> None:
         raise failure

@@ -184,7 +184,7 @@ OTHERS = {"README.md": b"", "model.onnx": b"", "tf_model.h5": b"", "config.json"
 
 
 @pytest.mark.parametrize(
-    ("weights", "taken"),
+    ("weights", "downloaded"),
     [
         (("model.safetensors", "pytorch_model.bin"), ["model.safetensors"]),
         (("pytorch_model.bin",), ["pytorch_model.bin"]),
@@ -195,11 +195,11 @@ OTHERS = {"README.md": b"", "model.onnx": b"", "tf_model.h5": b"", "config.json"
     ],
 )
 def test_one_format_is_downloaded_and_nothing_else(
-    weights: tuple[str, ...], taken: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
+    weights: tuple[str, ...], downloaded: list[str], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = Hub(cache, OTHERS | {name: INDEX if name.endswith(".json") else b"" for name in weights}, monkeypatch)
     assert hub.fetch("me/vit", "v1").name == COMMIT
-    assert sorted(remote.downloaded) == ["config.json", *taken]
+    assert sorted(remote.downloaded) == ["config.json", *downloaded]
     assert remote.revisions == ["v1", *[COMMIT] * (len(remote.revisions) - 1)], "files of two commits may be mixed"
 
 

@@ -75,13 +75,13 @@ def test_an_unknown_form_requires_an_architecture() -> None:
 
 
 def test_an_architecture_of_another_width_is_rejected() -> None:
-    with pytest.raises(CheckpointError, match=r"'vit_base_patch16_224' says dim 768, the tensors have 192"):
+    with pytest.raises(CheckpointError, match=r"'vit_base_patch16_224' has dim 768, the tensors have 192"):
         infer_config(shapes("vit_tiny_patch16_224"), read_checkpoint_config(None, "vit_base_patch16_224"))
 
 
 def test_a_config_that_contradicts_the_tensors_is_rejected() -> None:
     document = {"model_type": "vit", "hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3}
-    with pytest.raises(CheckpointError, match=r"config\.json says depth 12, the tensors have 1"):
+    with pytest.raises(CheckpointError, match=r"config\.json has depth 12, the tensors have 1"):
         infer_config(shapes("vit_tiny_patch16_224"), read_checkpoint_config(document))
 
 
