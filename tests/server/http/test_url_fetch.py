@@ -1,10 +1,7 @@
-"""Which image URLs are fetched, from a server on a real socket that misbehaves as asked."""
+"""Image URLs: the hosts and addresses that are allowed, and fetched images in requests."""
 
 import asyncio
 import base64
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -15,120 +12,86 @@ from tessella.server.settings import Settings
 
 from ...support import pictures
 from ...support.gated_runner import GatedRunner
+from ...support.image_site import image_site, response
 from ...support.live import gated
 
 PNG = pictures.encode(pictures.gradient())
+TEXT = base64.b64encode(PNG).decode()
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        status = {"/moved": 302, "/missing": 404}.get(self.path, 200)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("location", "/image.png")
-        if self.path == "/cut":
-            self.send_header("content-length", str(2 * len(PNG)))
-        self.end_headers()
-        if self.path == "/slow":
-            gone.wait(10)
-        elif self.path == "/endless":
-            while not gone.wait(0.02) and self.sends(b"x"):
-                pass
-        elif status == 200:
-            self.sends(PNG if self.path.startswith(("/image.png", "/cut")) else b"x" * 5000)
-
-    def sends(self, content: bytes) -> bool:
-        try:
-            self.wfile.write(content)
-        except OSError:
-            return False
-        return True
-
-    def log_message(self, *_: object) -> None: ...
-
-
-gone = threading.Event()
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    gone.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}"
-    gone.set()
-    server.shutdown()
-    server.server_close()
-
-
-def test_classify_fetches_what_was_allowed(site: str) -> None:
-    with gated(GatedRunner(), Settings(model=("gated",), image_url_host=(site,))) as live:
-        inputs = [f"http://{site}/image.png", f"http://{site}/missing", "http://other.example/x", base64_of(PNG)]
-        results = httpx.post(f"{live.url}/classify", json={"inputs": inputs}).json()["results"]
-        assert results[0] == results[3]
-        assert results[0]["predictions"]
-        assert "returned 404" in results[1]["error"]
-        assert "image host other.example is not allowed" in results[2]["error"]
-
-
-def test_what_is_fetched_counts_as_a_body_does(site: str) -> None:
-    most = len(PNG) + 5000 + 10  # no room for the request's own body
-    settings = Settings(model=("gated",), image_url_host=(site,), max_body_bytes=most, max_queue_bytes=most)
-    with gated(GatedRunner(), settings) as live:
-        one, two = {"inputs": f"http://{site}/image.png"}, {"inputs": [f"http://{site}/image.png", f"http://{site}/x"]}
-        full = httpx.post(f"{live.url}/classify", json=two)
-        assert (full.status_code, "would exceed the limit" in full.text) == (429, True)
-        assert httpx.post(f"{live.url}/classify", json=one).status_code == 200
-
-
-def test_by_default_nothing_is_fetched(site: str) -> None:
-    assert refused(f"http://{site}/image.png").startswith("bad_request: fetching image URLs is disabled")
-
-
-def base64_of(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def fetched(url: str, *hosts: str, timeout: float = 30) -> bytes | ServiceError:
+def fetch(url: str, *hosts: str) -> bytes | ServiceError:
     async def run() -> bytes | ServiceError:
-        fetcher = UrlFetcher(hosts, max_bytes=4096, timeout=timeout)
+        fetcher = UrlFetcher(hosts, max_bytes=4096, timeout=30)
         try:
-            (answer,) = await fetcher.fetch_all([ImageUrl(url)], lambda count: None)
-            return answer
+            (result,) = await fetcher.fetch_all([ImageUrl(url)], lambda count: None)
+            return result
         finally:
             fetcher.close()
 
     return asyncio.run(run())
 
 
-def refused(url: str, *hosts: str, timeout: float = 30) -> str:
-    answer = fetched(url, *hosts, timeout=timeout)
-    assert isinstance(answer, ServiceError)
-    return f"{answer.error_type}: {answer}"
+def refused(url: str, *hosts: str) -> str:
+    error = fetch(url, *hosts)
+    assert isinstance(error, ServiceError)
+    return f"{error.error_type}: {error}"
 
 
-def test_an_allowed_host_is_fetched_from(site: str) -> None:
-    assert fetched(f"http://{site}/image.png", "other.example", site) == PNG
-    assert fetched(f"http://{site}/image.png?size=1#part", site) == PNG
+def test_classify_fetches_from_allowed_hosts() -> None:
+    with image_site(response(PNG)) as images, image_site(response(b"", b"404 Not Found")) as missing:
+        settings = Settings(model=("gated",), image_url_host=(images.host, missing.host))
+        with gated(GatedRunner(), settings) as live:
+            inputs = [f"http://{images.host}/a.png", f"http://{missing.host}/", "http://other.example/x", TEXT]
+            results = httpx.post(f"{live.url}/classify", json={"inputs": inputs}).json()["results"]
+    assert results[0] == results[3]
+    assert results[0]["predictions"]
+    assert "returned 404" in results[1]["error"]
+    assert "image host other.example is not allowed" in results[2]["error"]
+
+
+def test_fetched_bytes_count_against_the_body_budget() -> None:
+    limit = len(PNG) + 5000 + 10  # without room for the request's own body
+    with image_site(response(PNG)) as images, image_site(response(5000 * b"x")) as large:
+        hosts = (images.host, large.host)
+        settings = Settings(model=("gated",), image_url_host=hosts, max_body_bytes=limit, max_queue_bytes=limit)
+        with gated(GatedRunner(), settings) as live:
+            urls = [f"http://{host}/a.png" for host in hosts]
+            full = httpx.post(f"{live.url}/classify", json={"inputs": urls})
+            assert (full.status_code, "would exceed the limit" in full.text) == (429, True)
+            assert httpx.post(f"{live.url}/classify", json={"inputs": urls[:1]}).status_code == 200
+
+
+def test_fetching_is_disabled_by_default() -> None:
+    assert refused("http://example.org/image.png").startswith("bad_request: fetching image URLs is disabled")
+
+
+def test_an_allowed_host_may_be_an_address_with_a_port() -> None:
+    with image_site(response(PNG)) as images:
+        assert fetch(f"http://{images.host}/image.png?size=1#part", "other.example", images.host) == PNG
+        assert images.requests[0].startswith(b"GET /image.png?size=1 HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize(
-    ("path", "message"),
+    ("answer", "message"),
     [
-        ("/moved", "bad_request: the server of the image URL returned 302 Found, not 200; redirects are not followed"),
-        ("/missing", "bad_request: the server of the image URL returned 404 Not Found, not 200"),
-        ("/large", "too_large: the images at the URLs exceed 4,096 bytes"),
-        ("/cut", "bad_request: the connection to the server of the image URL closed before the end of the image"),
+        (
+            response(b"", b"302 Found", b"location: /image.png\r\n"),
+            "bad_request: the server of the image URL returned 302 Found, not 200; redirects are not followed",
+        ),
+        (
+            response(b"", b"404 Not Found"),
+            "bad_request: the server of the image URL returned 404 Not Found, not 200",
+        ),
+        (response(5000 * b"x"), "too_large: the images at the URLs exceed 4,096 bytes"),
+        (
+            response(PNG)[:-1],
+            "bad_request: the connection to the server of the image URL closed before the end of the image",
+        ),
     ],
 )
-def test_what_is_no_image_says_why(site: str, path: str, message: str) -> None:
-    assert refused(f"http://{site}{path}", site) == message
-
-
-@pytest.mark.parametrize("path", ["/slow", "/endless"])
-def test_an_image_has_its_time(site: str, path: str) -> None:
-    assert "took longer than 0.5 s" in refused(f"http://{site}{path}", site, timeout=0.5)
+def test_other_responses_are_errors_that_name_the_cause(answer: bytes, message: str) -> None:
+    with image_site(answer) as images:
+        assert refused(f"http://{images.host}/a.png", images.host) == message
 
 
 @pytest.mark.parametrize(
@@ -143,23 +106,22 @@ def test_an_image_has_its_time(site: str, path: str) -> None:
         "http://[::1]/x",
     ],
 )
-def test_a_host_that_was_not_allowed_is_refused(url: str) -> None:
+def test_other_hosts_are_refused(url: str) -> None:
     message = refused(url, "example.org", "*.example.org")
     assert "is not allowed; allowed hosts: example.org, *.example.org" in message
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "https:///x", "http://user:word@example.org/x", "file:///etc"])
-def test_another_kind_of_url_is_refused(url: str) -> None:
+def test_other_kinds_of_urls_are_refused(url: str) -> None:
     assert "must have the form https://host/path" in refused(url, "example.org")
 
 
-def test_a_name_of_this_machine_is_refused_although_it_was_allowed(site: str) -> None:
-    port = site.partition(":")[2]
-    assert "which is not a public address" in refused(f"http://localhost:{port}/image.png", f"localhost:{port}")
+def test_a_private_host_name_is_refused_even_if_allowed() -> None:
+    assert "which is not a public address" in refused("http://localhost:9/image.png", "localhost:9")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://example.org:99999/x", "http://[::1/x", "http://a..b/"])
-def test_what_cannot_be_reached_is_an_error(url: str) -> None:
+def test_unreachable_hosts_are_errors(url: str) -> None:
     assert "could not be fetched" in refused(url, "127.0.0.1:1", "a..b")
 
 
