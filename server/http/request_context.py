@@ -56,8 +56,8 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        context = RequestContext(given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex)
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        context = RequestContext(sent_id if _SAFE_ID.fullmatch(sent_id) else uuid.uuid4().hex)
         scope.setdefault("state", {})["context"] = context
         started = False
 

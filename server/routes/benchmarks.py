@@ -118,18 +118,18 @@ async def events(history: History, id: str, stopped: Callable[[], bool]) -> Asyn
     Args:
         stopped: whether the service is shutting down, which ends the stream early.
     """
-    seen: Run | None = None
+    last: Run | None = None
     idle_polls = 0
     while not stopped():
         try:
             run = history.get(id)
         except BenchmarkNotFound:  # rejected after it was announced
             return
-        if run is not seen:
-            for row in run.rows[len(seen.rows) if seen else 0 :]:
+        if run is not last:
+            for row in run.rows[len(last.rows) if last else 0 :]:
                 yield event("result", row.model_dump_json())
             yield event("progress", run.model_dump_json(exclude={"rows"}))
-            seen, idle_polls = run, 0
+            last, idle_polls = run, 0
         if run.ended:
             yield event("end", run.model_dump_json())
             return

@@ -1,4 +1,4 @@
-"""Pictures that the shipped checkpoints can read, encoded and as the network sees them, and a server that has both."""
+"""Digit images, encoded and preprocessed, and a server with REST and gRPC to classify them."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ MODELS = ("--model", "digits-vit", "--model", "digits-tnt")
 
 
 def seven(size: int = 64) -> Image.Image:
-    """A drawn 7, white on black."""
+    """Image of a 7, white on black."""
     image = Image.new("RGB", (size, size))
     stroke = ImageDraw.Draw(image)
     stroke.line(
@@ -35,7 +35,7 @@ JPEG = encode(seven(200), "JPEG", quality=95)
 
 @dataclass(frozen=True)
 class Server:
-    """A `tessella serve` with both protocols. `host`, `grpc`: address and port, without a scheme."""
+    """`tessella serve` with REST and gRPC. `host`, `grpc`: address and port without a scheme."""
 
     url: str
     grpc: str
@@ -45,34 +45,34 @@ class Server:
         return self.url.removeprefix("http://")
 
     def scores(self, image: bytes, model: str = "digits-vit") -> NDArray[np.float64]:
-        """(10,) probabilities by class, by /classify."""
+        """(10,) class probabilities from `/classify`."""
         answer = httpx.post(f"{self.url}/classify", params={"model": model, "top_k": 10}, content=image).json()
         predictions = answer["results"][0]["predictions"]
         return np.array([p["score"] for p in sorted(predictions, key=lambda p: p["index"])])
 
     def pixels(self, model: str = "digits-vit") -> NDArray[np.uint8]:
-        """(1, H, W, 3): PNG as the network sees it."""
-        return self.recipe(model)(seven())[None]
+        """(1, H, W, 3) uint8: the preprocessed image."""
+        return self.preprocessing(model)(seven())[None]
 
-    def recipe(self, model: str = "digits-vit") -> Preprocessing:
-        found: dict[str, Any] = httpx.get(f"{self.url}/models/{model}").json()["preprocessing"]
-        return Preprocessing(**found | {"mean": tuple(found["mean"]), "std": tuple(found["std"])})
+    def preprocessing(self, model: str = "digits-vit") -> Preprocessing:
+        metadata: dict[str, Any] = httpx.get(f"{self.url}/models/{model}").json()["preprocessing"]
+        return Preprocessing(**metadata | {"mean": tuple(metadata["mean"]), "std": tuple(metadata["std"])})
 
     def normalised(self, model: str = "digits-vit") -> NDArray[np.float32]:
-        """(1, 3, H, W): the same as timm or Hugging Face would feed it."""
-        recipe = self.recipe(model)
-        values = (self.pixels(model) / 255 - np.array(recipe.mean)) / np.array(recipe.std)
+        """(1, 3, H, W): the image normalised as by timm or Hugging Face."""
+        preprocessing = self.preprocessing(model)
+        values = (self.pixels(model) / 255 - np.array(preprocessing.mean)) / np.array(preprocessing.std)
         return values.transpose(0, 3, 1, 2).astype(np.float32)
 
 
 @contextmanager
 def serving(*options: str) -> Iterator[Server]:
-    """Ready, with REST and gRPC on ports of their own."""
+    """Context manager: a ready server with REST and gRPC on free ports."""
     process = Process("--grpc-port", "0", *options)
     try:
         url = process.ready().url
-        found = re.search(r"gRPC on (\S+)", "".join(process.said))
-        assert found
-        yield Server(url, found[1])
+        match = re.search(r"gRPC on (\S+)", "".join(process.said))
+        assert match
+        yield Server(url, match[1])
     finally:
         assert process.stop() == 0, "".join(process.said)

@@ -89,7 +89,7 @@ async def model_statistics(service: Service, name: str = "", version: str = "") 
         model = find_model(service, name, version)
         models = [model] if version else _versions(service, model)
     snapshot = await service.collect_metrics()
-    return compute_row_statistics(snapshot, [(model.name, str(model.version)) for model in models])
+    return build_statistics(snapshot, [(model.name, str(model.version)) for model in models])
 
 
 def repository_index(service: Service, *, only_ready: bool = False) -> list[IndexEntry]:
@@ -134,7 +134,7 @@ async def unload_model(service: Service, name: str) -> None:
     await service.repository.unload(name)
 
 
-def compute_row_statistics(snapshot: Snapshot, models: Iterable[tuple[str, str]]) -> Statistics:
+def build_statistics(snapshot: Snapshot, models: Iterable[tuple[str, str]]) -> Statistics:
     """Statistics of `models`, given by name and version, from a snapshot of all metrics.
 
     Times are sums over requests, of each request's slowest image. In `batch_stats`, `compute_input` and

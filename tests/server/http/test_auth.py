@@ -1,4 +1,4 @@
-"""API keys, cross-origin calls and TLS, on real sockets."""
+"""API keys, CORS and TLS over real sockets."""
 
 import ssl
 import subprocess
@@ -25,7 +25,7 @@ PNG = pictures.encode(pictures.gradient())
 ORIGIN = {"origin": "https://example.org"}
 
 
-def test_requests_need_one_of_the_keys(tmp_path: Path) -> None:
+def test_requests_require_a_valid_key(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("# two teams\n\nblue\ngreen\n")
     with gated(GatedRunner(), Settings(model=("gated",), api_key=("red",), api_key_file=file)) as live:
@@ -53,7 +53,7 @@ def test_requests_need_one_of_the_keys(tmp_path: Path) -> None:
             assert httpx.get(live.url + path).status_code == 200, path
 
 
-def test_without_keys_everybody_may() -> None:
+def test_without_keys_every_client_has_access() -> None:
     with gated(GatedRunner(), Settings(model=("gated",))) as live:
         assert httpx.post(f"{live.url}/classify", content=PNG).status_code == 200
 
@@ -70,7 +70,7 @@ def test_without_keys_everybody_may() -> None:
         (("red",), "192.0.2.1", "https://service.example", "https://example.org", 200),
     ],
 )
-def test_admin_routes_are_for_this_machine_or_a_key(
+def test_admin_routes_require_a_local_client_or_a_key(
     keys: tuple[str, ...], client: str, url: str, origin: str | None, status: int
 ) -> None:
     settings = Settings(model=("gated",), api_key=keys)
@@ -87,7 +87,7 @@ def test_admin_routes_are_for_this_machine_or_a_key(
 @pytest.mark.parametrize(
     ("host", "own"), [("127.8.8.8", True), ("[::1]", True), ("localhost", True), ("10.0.0.1", False), ("", False)]
 )
-def test_loopback_is_this_machine(host: str, own: bool) -> None:
+def test_loopback_addresses(host: str, own: bool) -> None:
     assert is_loopback(host) is own
 
 
@@ -100,7 +100,7 @@ def test_a_key_file_without_keys_is_an_error(tmp_path: Path) -> None:
         read_api_keys((), tmp_path / "missing")
 
 
-def test_only_named_origins_may_call_from_a_page() -> None:
+def test_cors_allows_configured_origins_only() -> None:
     with gated(GatedRunner(), Settings(model=("gated",), cors_origin=("https://example.org",))) as live:
         preflight = {**ORIGIN, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
         allowed = httpx.options(f"{live.url}/classify", headers=preflight)

@@ -1,4 +1,4 @@
-"""Bodies together never take more than their budget, and what was refused was not read; on real sockets."""
+"""Body budget over real sockets: rejected bodies are not read, and reserved bytes are always released."""
 
 import socket
 import time
@@ -34,7 +34,7 @@ def live(runner: GatedRunner) -> Iterator[Gated]:
 
 
 def opened(live: Gated, announced: int) -> socket.socket:
-    """A connection that has sent the header of a request whose body does not follow."""
+    """Connection that has sent the headers of a request, but not its body."""
     address = urlsplit(live.url)
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
     connection.sendall(f"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-length: {announced}\r\n\r\n".encode())
@@ -42,7 +42,7 @@ def opened(live: Gated, announced: int) -> socket.socket:
 
 
 def until_accepted(live: Gated) -> int:
-    """How many requests were refused before one was accepted."""
+    """Number of requests rejected before one was accepted."""
     for refused in range(300):
         if httpx.post(f"{live.url}/classify", content=PNG).status_code == 200:
             return refused
@@ -50,7 +50,7 @@ def until_accepted(live: Gated) -> int:
     raise AssertionError("the budget never came back")
 
 
-def test_a_budget_is_taken_and_given_back() -> None:
+def test_bytes_are_reserved_and_released() -> None:
     budget = BodyBudget(100)
     budget.reserve(60)
     with pytest.raises(Overloaded, match="hold 60 bytes; 41 more would exceed the limit of 100"):
@@ -60,7 +60,7 @@ def test_a_budget_is_taken_and_given_back() -> None:
     assert budget.reserved == 0
 
 
-def test_what_does_not_fit_is_refused_before_its_body_is_sent(live: Gated) -> None:
+def test_requests_beyond_the_budget_are_rejected_before_their_body(live: Gated) -> None:
     with opened(live, LIMIT - 10) as first, opened(live, len(PNG)) as second:
         refusal = second.recv(4096).decode()
         assert refusal.startswith("HTTP/1.1 429")
@@ -70,14 +70,14 @@ def test_what_does_not_fit_is_refused_before_its_body_is_sent(live: Gated) -> No
     assert until_accepted(live) == 0
 
 
-def test_a_client_that_goes_away_gives_its_bytes_back(live: Gated) -> None:
+def test_a_disconnect_releases_the_reserved_bytes(live: Gated) -> None:
     with opened(live, LIMIT):
         while httpx.post(f"{live.url}/classify", content=PNG).status_code != 429:
             time.sleep(0.02)
     until_accepted(live)
 
 
-def test_a_body_counts_until_its_answer(live: Gated, runner: GatedRunner) -> None:
+def test_bytes_are_reserved_until_the_response(live: Gated, runner: GatedRunner) -> None:
     runner.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(httpx.post, f"{live.url}/classify", content=PNG, timeout=30)
@@ -88,7 +88,7 @@ def test_a_body_counts_until_its_answer(live: Gated, runner: GatedRunner) -> Non
     assert until_accepted(live) == 0
 
 
-def test_chunked_bodies_count_as_they_arrive(live: Gated) -> None:
+def test_chunked_bodies_reserve_bytes_as_they_arrive(live: Gated) -> None:
     with opened(live, LIMIT - 100):
         chunks = (b"x" * 50 for _ in range(4))
         deadline = time.monotonic() + 30
@@ -97,8 +97,8 @@ def test_chunked_bodies_count_as_they_arrive(live: Gated) -> None:
         assert httpx.post(f"{live.url}/classify", content=chunks).status_code == 429
 
 
-def test_a_body_that_stops_coming_gives_its_bytes_back() -> None:
-    """Its client is still there, or has gone without a word."""
+def test_a_stalled_body_releases_its_bytes() -> None:
+    """As of a client that hangs, or lost its network."""
     settings = Settings(model=("gated",), max_body_bytes=LIMIT, max_queue_bytes=LIMIT, timeout_ms=300)
     with gated(GatedRunner(), settings) as live, opened(live, LIMIT) as connection:
         connection.sendall(b"half of it")

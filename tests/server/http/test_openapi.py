@@ -1,4 +1,4 @@
-"""/docs tells the truth: the schema is whole, its examples work, and what it does not foresee does not happen."""
+"""OpenAPI schema: complete, with valid examples, and in agreement with the responses to generated requests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,13 +30,13 @@ OPERATIONS = [
     for method, operation in operations.items()
 ]
 MAY_FAIL = {501, 503, 504}
-"""What a server may answer to a request without being at fault."""
+"""Status codes of server errors that are documented behaviour."""
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[str]:
-    """A service that nobody else asks: what is sent may load and unload models, and start benchmarks."""
+def own_service() -> Iterator[str]:
+    """URL of a service for this module own_service: generated requests load and unload models, and start benchmarks."""
     with served() as url:
         yield url
 
@@ -64,12 +64,12 @@ CHECKS = [
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_whatever_is_sent_the_answer_is_one_that_was_foreseen(case: schemathesis.Case[Any], alone: str) -> None:
-    case.call_and_validate(base_url=alone, checks=CHECKS, timeout=60)
+def test_generated_requests_get_documented_responses(case: schemathesis.Case[Any], own_service: str) -> None:
+    case.call_and_validate(base_url=own_service, checks=CHECKS, timeout=60)
 
 
 @pytest.mark.parametrize(("path", "operation"), OPERATIONS)
-def test_every_operation_is_described(path: str, operation: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_valid_examples(path: str, operation: dict[str, Any]) -> None:
     assert operation["summary"]
     for status, response in operation["responses"].items():
         assert response["description"], status
@@ -94,13 +94,13 @@ def request_examples() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("method", "path", "example"), list(request_examples()))
-def test_an_example_of_a_request_works(alone: str, method: str, path: str, example: Any) -> None:
-    url = alone + path.replace("{name}", "digits-vit").replace("{version}", "1")
+def test_request_examples_succeed(own_service: str, method: str, path: str, example: Any) -> None:
+    url = own_service + path.replace("{name}", "digits-vit").replace("{version}", "1")
     answer = httpx.request(method, url, json=example, timeout=60)
     assert answer.is_success or (path, answer.status_code) == ("/benchmarks", 409), answer.text
 
 
-def test_no_reference_leads_nowhere_and_fastapis_own_errors_are_not_told_of() -> None:
+def test_references_resolve_and_validation_errors_are_removed() -> None:
     def references(node: Any) -> set[str]:
         if isinstance(node, list):
             return set().union(*map(references, node))
@@ -108,12 +108,12 @@ def test_no_reference_leads_nowhere_and_fastapis_own_errors_are_not_told_of() ->
             return set()
         return set().union({str(node["$ref"])} if "$ref" in node else set(), *map(references, node.values()))
 
-    found = references(DOCUMENT)
-    assert {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]} >= found
-    assert not any("Validation" in reference for reference in found)
+    used = references(DOCUMENT)
+    assert {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]} >= used
+    assert not any("Validation" in reference for reference in used)
 
 
-def test_a_key_is_told_of_where_it_is_needed() -> None:
+def test_protected_operations_document_keys() -> None:
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
             open_to_all = path.startswith(("/healthz", "/readyz", "/metrics", "/v2/health"))
@@ -121,8 +121,8 @@ def test_a_key_is_told_of_where_it_is_needed() -> None:
             assert ("security" in operation) != open_to_all
 
 
-def test_a_wrong_method_is_told_all_that_there_are(alone: str) -> None:
+def test_allow_lists_the_methods_of_all_routes(own_service: str) -> None:
     for path in ("/", "/benchmarks", "/models/digits-vit"):
-        answer = httpx.request("PATCH", alone + path)
+        answer = httpx.request("PATCH", own_service + path)
         assert answer.status_code == 405
         assert answer.headers["allow"] in ("GET, POST", "GET, HEAD, POST")

@@ -1,4 +1,4 @@
-"""What a key may ask a second, in one process and shared between several."""
+"""Rate limits per API key, in one process and shared by several."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_burst_of_a_seconds_worth_then_one_for_each_interval(clock: list[float]) -> None:
+def test_bursts_of_one_second_then_one_request_per_interval(clock: list[float]) -> None:
     limiter = RateLimiter(4, keys=2)
     assert [limiter.admit(0) for _ in range(5)] == [0, 0, 0, 0, pytest.approx(0.25)]
     assert limiter.admit(1) == 0
@@ -38,12 +38,12 @@ def test_a_burst_of_a_seconds_worth_then_one_for_each_interval(clock: list[float
     assert [bool(limiter.admit(0)) for _ in range(6)] == [False] * 4 + [True] * 2
 
 
-def test_less_than_one_a_second(clock: list[float]) -> None:
+def test_rates_below_one_per_second(clock: list[float]) -> None:
     limiter = RateLimiter(0.1, keys=1)
     assert [limiter.admit(0), limiter.admit(0)] == [0, pytest.approx(10)]
 
 
-def test_processes_share_an_account() -> None:
+def test_processes_share_the_state_of_a_key() -> None:
     descriptor = create_rate_limit_file(1)
     code = (
         "import sys; from tessella.server.http.rate_limit import RateLimiter; "
@@ -57,11 +57,11 @@ def test_processes_share_an_account() -> None:
 
 
 @pytest.mark.parametrize("front_ends", ["0", "2"])
-def test_each_key_has_its_rate_whoever_answers(front_ends: str) -> None:
+def test_each_key_has_its_rate_across_front_ends(front_ends: str) -> None:
     options = ("--model", "digits-vit", "--api-key", "red", "--api-key", "blue", "--rate-limit", "0.01")
     with served(*options, "--frontends", front_ends) as url:
 
-        def ask(key: str) -> httpx.Response:  # a connection of its own each time: any front end may take it
+        def ask(key: str) -> httpx.Response:  # new connection each time: any front end may accept it
             return httpx.post(f"{url}/classify", content=PNG, headers={"x-api-key": key})
 
         assert Counter(ask("red").status_code for _ in range(8)) == {200: 1, 429: 7}
@@ -73,6 +73,6 @@ def test_each_key_has_its_rate_whoever_answers(front_ends: str) -> None:
         assert 50 < int(refused.headers["retry-after"]) <= 100
 
 
-def test_a_rate_without_keys_is_an_error() -> None:
+def test_a_rate_limit_without_keys_is_an_error() -> None:
     with pytest.raises(ValidationError, match="none is set: add api_key"):
         Settings(rate_limit=5)

@@ -1,4 +1,4 @@
-"""The head of a request, as clients that mean no good send it: without an end, or never."""
+"""Limits for request headers that have no end or arrive too slowly."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def connected(live: Gated) -> Iterator[socket.socket]:
 
 
 def rest(line: socket.socket) -> bytes:
-    """All that comes until the server closes the connection."""
+    """All data until the server closes the connection."""
     return b"".join(iter(lambda: line.recv(1 << 16), b""))
 
 
@@ -45,7 +45,7 @@ def refusal(answer: bytes) -> tuple[int, str]:
 
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"])
 @pytest.mark.parametrize("piece", [b"a" * 1024, b"a" * 1000 + b"\r\nx: "])
-def test_a_head_without_an_end_is_refused(live: Gated, before: bytes, piece: bytes) -> None:
+def test_endless_headers_are_rejected(live: Gated, before: bytes, piece: bytes) -> None:
     with connected(live) as line:
         line.sendall(before)
         if before:
@@ -57,20 +57,20 @@ def test_a_head_without_an_end_is_refused(live: Gated, before: bytes, piece: byt
         assert refusal(rest(line)) == (431, "the request line and headers exceed 65,536 bytes")
 
 
-def test_a_head_that_never_comes_holds_no_connection(live: Gated) -> None:
+def test_incomplete_headers_time_out(live: Gated) -> None:
     with connected(live) as silent, connected(live) as half:
         half.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
         assert refusal(rest(half)) == (408, f"the request line and headers did not arrive within {SECONDS} s")
         assert rest(silent) == b""
 
 
-def test_large_heads_one_after_another_are_read(live: Gated) -> None:
+def test_large_headers_of_successive_requests_are_accepted(live: Gated) -> None:
     with httpx.Client() as client:
         for _ in range(5):
             assert client.get(f"{live.url}/healthz", headers={"cookie": "a" * 40_000}).status_code == 200
 
 
-def test_a_body_may_take_longer_than_a_head(live: Gated) -> None:
+def test_a_body_may_take_longer_than_the_header_timeout(live: Gated) -> None:
     quarter = len(PNG) // 4 + 1
 
     def slowly() -> Iterator[bytes]:

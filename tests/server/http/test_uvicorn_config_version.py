@@ -1,4 +1,4 @@
-"""Contract with uvicorn: fails, by name, where a new version changes what we override, call or set."""
+"""Uvicorn contract: fails by name if a new version changes what we override, call or set."""
 
 import asyncio
 import inspect
@@ -50,18 +50,18 @@ def name_of(method: Callable[..., Any]) -> str:
 
 
 @pytest.mark.parametrize("method", OVERRIDDEN, ids=lambda method: method.__qualname__)
-def test_methods_that_are_overridden_have_their_signatures(method: Callable[..., Any]) -> None:
+def test_overridden_methods_have_the_expected_signatures(method: Callable[..., Any]) -> None:
     assert tuple(inspect.signature(method).parameters) == OVERRIDDEN[method], f"{name_of(method)} has other parameters"
     assert not inspect.iscoroutinefunction(method), f"{name_of(method)} is asynchronous now"
 
 
 @pytest.mark.parametrize("method", CALLED, ids=lambda method: method.__qualname__)
-def test_methods_that_are_called_take_what_they_are_given(method: Callable[..., Any]) -> None:
+def test_called_methods_accept_our_arguments(method: Callable[..., Any]) -> None:
     gone = CALLED[method] - set(inspect.signature(method).parameters)
     assert not gone, f"{name_of(method)} no longer takes {', '.join(gone)}"
 
 
-def test_every_override_is_of_something() -> None:
+def test_every_override_is_known() -> None:
     for ours, theirs in ((Server, uvicorn.Server), (uvicorn_config.Connection, HttpToolsProtocol)):
         for name, value in vars(ours).items():
             if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
@@ -70,7 +70,7 @@ def test_every_override_is_of_something() -> None:
         assert not shared, f"uvicorn {uvicorn.__version__} has private names of its own: {', '.join(shared)}"
 
 
-def test_attributes_that_are_set_to_stop_are_there() -> None:
+def test_attributes_that_stop_the_server_exist() -> None:
     server = uvicorn.Server(uvicorn.Config("nowhere:app"))
     for name in ("should_exit", "force_exit"):
         assert getattr(server, name, None) is False, f"Server.{name} of uvicorn {uvicorn.__version__} is not False"
@@ -119,7 +119,7 @@ def test_the_parser_calls_the_connection(monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls == ["on_message_begin", "on_headers_complete", "app"]
 
 
-def test_signals_are_left_to_the_caller() -> None:
+def test_the_server_installs_no_signal_handlers() -> None:
     async def app(scope: object, receive: object, send: object) -> None: ...
 
     async def serve() -> None:
@@ -137,7 +137,7 @@ def test_signals_are_left_to_the_caller() -> None:
     asyncio.run(serve())
 
 
-def test_one_file_reaches_into_uvicorn() -> None:
+def test_one_file_imports_uvicorn() -> None:
     server = Path(tessella.__file__).parent / "server"
     files = [
         file

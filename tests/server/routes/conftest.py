@@ -1,4 +1,4 @@
-"""A service that computes in float32 wherever it runs: what it answers is compared with the networks themselves."""
+"""Service in float32 on any device, so that results can be compared with the networks themselves."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from ...support.live import served
 
 @pytest.fixture(scope="session")
 def exact() -> Iterator[str]:
-    """The URL of `tessella serve --dtype float32` with the checkpoints that ship."""
+    """URL of `tessella serve --dtype float32` with the shipped checkpoints."""
     with served("--dtype", "float32") as url:
         yield url

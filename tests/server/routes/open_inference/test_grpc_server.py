@@ -1,4 +1,4 @@
-"""The stock tritonclient over gRPC against a real server, and messages that no client library makes."""
+"""gRPC server with the official tritonclient, and with messages that no client library sends."""
 
 import asyncio
 import json
@@ -50,9 +50,9 @@ def stub(server: Server) -> Iterator[Any]:
 
 
 def tensor(name: str, values: NDArray[Any], datatype: str) -> Any:
-    made = triton.InferInput(name, list(values.shape), datatype)
-    made.set_data_from_numpy(values)
-    return made
+    input_tensor = triton.InferInput(name, list(values.shape), datatype)
+    input_tensor.set_data_from_numpy(values)
+    return input_tensor
 
 
 def image(*files: bytes) -> Any:
@@ -70,7 +70,7 @@ def test_health_and_metadata(client: Any) -> None:
     assert model["outputs"][0] == {"name": "logits", "datatype": "FP32", "shape": ["-1", "10"]}
 
 
-def test_configuration_and_statistics_arrive_whole(client: Any) -> None:
+def test_configuration_and_statistics(client: Any) -> None:
     config = client.get_model_config("digits-vit").config
     assert (config.name, config.max_batch_size, config.backend) == ("digits-vit", 32, "tessella")
     types = {t.name: triton.model_config_pb2.DataType.Name(t.data_type) for t in config.input}
@@ -85,9 +85,9 @@ def test_configuration_and_statistics_arrive_whole(client: Any) -> None:
     assert len(client.get_inference_statistics().model_stats) == 2
 
 
-def test_every_kind_of_input_gets_the_answer_of_classify(server: Server, client: Any) -> None:
-    wanted = [triton.InferRequestedOutput("probabilities"), triton.InferRequestedOutput("logits", class_count=2)]
-    answer = client.infer("digits-vit", [image(PNG, JPEG)], outputs=wanted, request_id="a7", priority=1, timeout=10**7)
+def test_every_input_gives_the_scores_of_classify(server: Server, client: Any) -> None:
+    outputs = [triton.InferRequestedOutput("probabilities"), triton.InferRequestedOutput("logits", class_count=2)]
+    answer = client.infer("digits-vit", [image(PNG, JPEG)], outputs=outputs, request_id="a7", priority=1, timeout=10**7)
     assert (answer.get_response().id, answer.get_response().model_version) == ("a7", "1")
     expected = [server.scores(PNG), server.scores(JPEG)]
     assert np.allclose(answer.as_numpy("probabilities"), expected, atol=1e-5)
@@ -102,7 +102,7 @@ def test_every_kind_of_input_gets_the_answer_of_classify(server: Server, client:
         assert np.allclose(client.infer("digits-vit", [sent]).as_numpy("probabilities")[0], expected[0], atol=1e-5)
 
 
-def test_typed_contents_are_answered_with_typed_contents(server: Server, stub: Any) -> None:
+def test_typed_requests_get_typed_responses(server: Server, stub: Any) -> None:
     pixels = server.pixels()
     for name, datatype, shape, contents in (
         ("image", "BYTES", [1], {"bytes_contents": [PNG]}),
@@ -120,7 +120,7 @@ def test_typed_contents_are_answered_with_typed_contents(server: Server, stub: A
         assert len(answer.outputs[1].contents.fp32_contents) == 10
 
 
-def test_the_repository_loads_and_unloads(client: Any) -> None:
+def test_repository_load_and_unload(client: Any) -> None:
     assert [m.state for m in client.get_model_repository_index().models] == ["READY", "READY"]
     client.unload_model("digits-tnt")
     assert [m.state for m in client.get_model_repository_index().models] == ["READY", "UNAVAILABLE"]
@@ -139,14 +139,14 @@ def test_the_repository_loads_and_unloads(client: Any) -> None:
         ("update_log_settings", ({"log_info": True},)),
     ],
 )
-def test_what_is_not_served_says_so(client: Any, call: str, arguments: tuple[Any, ...]) -> None:
+def test_unsupported_extensions_are_named(client: Any, call: str, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(
         InferenceServerException, match=r"UNIMPLEMENTED.* is not supported; supported extensions: binary_tensor_data"
     ):
         getattr(client, call)(*arguments)
 
 
-def test_streams_are_refused(stub: Any) -> None:
+def test_streaming_is_unsupported(stub: Any) -> None:
     stream = stub.ModelStreamInfer(iter([service_pb2.ModelInferRequest(model_name="digits-vit")]))
     with pytest.raises(grpc.RpcError) as refused:
         next(stream)
@@ -155,7 +155,7 @@ def test_streams_are_refused(stub: Any) -> None:
 
 
 def request_of(**changes: Any) -> Any:
-    """A request for a digit whose input has `changes`, or that has itself the raw contents and parameters given."""
+    """Request with one input `pixels` and changes to it; `raw`, `model` and `parameters` are those of the request."""
     raw = changes.pop("raw", [b"\x00" * 1728])
     parameters = changes.pop("parameters", {})
     request = service_pb2.ModelInferRequest(model_name=changes.pop("model", "digits-vit"), raw_input_contents=raw)
@@ -188,7 +188,7 @@ def request_of(**changes: Any) -> Any:
         ({"raw": [b"\x00" * 200_000]}, "RESOURCE_EXHAUSTED", "larger than max"),
     ],
 )
-def test_malformed_requests_are_named(stub: Any, changes: dict[str, Any], code: str, reason: str) -> None:
+def test_malformed_requests(stub: Any, changes: dict[str, Any], code: str, reason: str) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         stub.ModelInfer(request_of(**changes))
     assert (refused.value.code().name, reason in refused.value.details()) == (code, True), refused.value.details()
@@ -203,7 +203,7 @@ def test_the_async_client(server: Server) -> None:
     asyncio.run(use())
 
 
-def test_calls_need_one_of_the_keys() -> None:
+def test_calls_require_a_valid_key() -> None:
     options = ("--model", "digits-vit", "--api-key", "red", "--rate-limit", "3")
     with serving(*options) as locked, triton.InferenceServerClient(locked.grpc) as client:
         assert client.is_server_live()
@@ -219,7 +219,7 @@ def test_calls_need_one_of_the_keys() -> None:
             deque(client.get_server_metadata(headers=KEY) for _ in range(30))
 
 
-def test_a_client_that_retries_waits_for_as_long_as_it_is_told() -> None:
+def test_clients_honour_the_retry_pushback() -> None:
     policy = {
         "maxAttempts": 4,
         "initialBackoff": "0.05s",
@@ -239,7 +239,7 @@ def test_a_client_that_retries_waits_for_as_long_as_it_is_told() -> None:
     assert re.search(r'tessella_responses_total\{.*ServerMetadata",status="RESOURCE_EXHAUSTED"\} [1-9]', counts)
 
 
-def test_a_call_that_was_accepted_is_answered_while_the_service_ends() -> None:
+def test_accepted_calls_complete_during_shutdown() -> None:
     runner = GatedRunner()
     with grpc_port(Settings(model=("gated",), grpc_port=0)) as settings, ThreadPoolExecutor() as pool:
         address = f"127.0.0.1:{settings.grpc_port}"
@@ -255,7 +255,7 @@ def test_a_call_that_was_accepted_is_answered_while_the_service_ends() -> None:
 
 
 def refused(address: str) -> bool:
-    """Whether a new connection is."""
+    """Whether a new connection is refused."""
     host, port = address.split(":")
     try:
         socket.create_connection((host, int(port)), 1).close()
@@ -272,7 +272,7 @@ def test_calls_are_counted_by_method_and_code(server: Server, stub: Any) -> None
     assert f'tessella_responses_total{{route="{route}",status="NOT_FOUND"}} 1' in text
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = Process("--model", "digits-vit", "--grpc-port", port)

@@ -1,4 +1,4 @@
-"""Both protocols with two front ends and an engine process: one port each, one answer, one set of statistics."""
+"""REST and gRPC with two front ends and an engine process, which share ports and statistics."""
 
 import threading
 import time
@@ -25,14 +25,14 @@ def server() -> Iterator[Server]:
 
 
 def ask(module: Any, address: str) -> int:
-    """The class, by a client and over a connection of its own."""
+    """Class of the image, by a new client and connection."""
     sent = module.InferInput("image", [1], "BYTES")
     sent.set_data_from_numpy(np.array([PNG], dtype=np.object_))
     with module.InferenceServerClient(address) as client:
         return int(client.infer("digits-vit", [sent]).as_numpy("logits").argmax())
 
 
-def test_every_front_end_answers_and_the_statistics_add_up(server: Server) -> None:
+def test_statistics_sum_over_front_ends(server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         grpc_answers = [pool.submit(ask, grpc_client, server.grpc) for _ in range(REQUESTS)]
         assert [answer.result() for answer in grpc_answers] == [7] * REQUESTS
@@ -41,7 +41,7 @@ def test_every_front_end_answers_and_the_statistics_add_up(server: Server) -> No
     with http_client.InferenceServerClient(server.host) as client:
         assert client.is_model_ready("digits-vit", "1")
         assert client.get_model_config("digits-vit")["max_batch_size"] == 32
-        for _ in range(200):  # what other processes count is half a second old at most
+        for _ in range(200):  # metrics of other processes are at most half a second old
             counts = client.get_inference_statistics("digits-vit")["model_stats"][0]
             if counts["inference_count"] == counts["inference_stats"]["success"]["count"] == REQUESTS + 5:
                 break
@@ -59,7 +59,7 @@ def test_pixels_reach_the_engine_through_shared_memory(server: Server) -> None:
     assert np.allclose(answer.as_numpy("probabilities")[0], server.scores(PNG), atol=1e-5)
 
 
-def test_under_load_the_end_is_orderly() -> None:
+def test_shutdown_under_load() -> None:
     process = Process("--model", "digits-vit", "--frontends", "2", "--grpc-port", "0").ready()
     address = next(line.split("gRPC on ")[1].split()[0] for line in process.said if "gRPC on" in line)
     stop, outcomes = threading.Event(), []
@@ -85,5 +85,5 @@ def test_under_load_the_end_is_orderly() -> None:
     for thread in threads:
         thread.join(30)
     assert code == 0, "".join(process.said)
-    # those that gRPC had not handed to us are refused by it, in the moment of its end as cancelled; none hung
+    # gRPC itself rejects calls that it has not dispatched, during its shutdown as cancelled; none may hang
     assert set(outcomes) <= {7, "StatusCode.UNAVAILABLE", "StatusCode.CANCELLED"}, set(outcomes)

@@ -1,4 +1,4 @@
-"""The stock tritonclient over HTTP, sync and async, against a real server: every call of the extensions listed."""
+"""REST routes with the official tritonclient, sync and async: all calls of the supported extensions."""
 
 import asyncio
 import base64
@@ -30,9 +30,9 @@ def client(server: Server) -> Iterator[Any]:
 
 
 def tensor(name: str, values: NDArray[Any], datatype: str, *, binary: bool = True, module: Any = triton) -> Any:
-    made = module.InferInput(name, list(values.shape), datatype)
-    made.set_data_from_numpy(values, binary_data=binary)
-    return made
+    input_tensor = module.InferInput(name, list(values.shape), datatype)
+    input_tensor.set_data_from_numpy(values, binary_data=binary)
+    return input_tensor
 
 
 def image(*files: bytes, binary: bool = True, module: Any = triton) -> Any:
@@ -40,8 +40,8 @@ def image(*files: bytes, binary: bool = True, module: Any = triton) -> Any:
 
 
 def logits(client: Any, *inputs: Any, **options: Any) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = client.infer("digits-vit", list(inputs), **options).as_numpy("logits")
-    return found
+    output: NDArray[np.float32] = client.infer("digits-vit", list(inputs), **options).as_numpy("logits")
+    return output
 
 
 def test_health_and_metadata(client: Any) -> None:
@@ -66,7 +66,7 @@ def test_health_and_metadata(client: Any) -> None:
 
 
 def test_the_configuration_agrees_with_the_metadata(client: Any) -> None:
-    """As perf_analyzer takes it: with max_batch_size set, dims lack the metadata's first dimension."""
+    """As perf_analyzer expects: with max_batch_size set, dims omit the first dimension of the metadata."""
     config = client.get_model_config("digits-vit")
     metadata = client.get_model_metadata("digits-vit")
     assert config["max_batch_size"] == 32
@@ -80,7 +80,7 @@ def test_the_configuration_agrees_with_the_metadata(client: Any) -> None:
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
 @pytest.mark.parametrize("version", ["", "1"])
-def test_encoded_images_get_the_answers_of_classify(
+def test_encoded_images_give_the_scores_of_classify(
     server: Server, client: Any, version: str, compression: str | None
 ) -> None:
     answer = client.infer(
@@ -100,12 +100,12 @@ def test_encoded_images_get_the_answers_of_classify(
     assert np.allclose(scores / scores.sum(-1, keepdims=True), probabilities, atol=1e-5)
 
 
-def test_a_column_of_images_is_read_as_well(client: Any) -> None:
+def test_a_column_of_images_is_accepted(client: Any) -> None:
     column = tensor("image", np.array([[PNG], [JPEG]], dtype=np.object_), "BYTES")
     assert np.allclose(logits(client, column), logits(client, image(PNG, JPEG)), atol=1e-4)
 
 
-def test_pixels_of_every_kind_are_the_same_image(server: Server, client: Any) -> None:
+def test_all_pixel_inputs_are_equivalent(server: Server, client: Any) -> None:
     expected = logits(client, image(PNG))
     normalised = server.normalised()
     for binary in (True, False):
@@ -114,25 +114,25 @@ def test_pixels_of_every_kind_are_the_same_image(server: Server, client: Any) ->
     assert np.allclose(logits(client, tensor("pixel_values", normalised.astype(np.float16), "FP16")), expected)
 
 
-def test_json_both_ways(client: Any) -> None:
+def test_json_input_and_output(client: Any) -> None:
     expected = logits(client, image(PNG))
     as_text = image(base64.b64encode(PNG), binary=False)
     data_uri = image(b"data:image/png;base64," + base64.b64encode(PNG), binary=False)
-    wanted = [triton.InferRequestedOutput("logits", binary_data=False)]
+    outputs = [triton.InferRequestedOutput("logits", binary_data=False)]
     for sent in (image(PNG), as_text, data_uri):
-        answer = client.infer("digits-vit", [sent], outputs=wanted)
+        answer = client.infer("digits-vit", [sent], outputs=outputs)
         (output,) = answer.get_response()["outputs"]
         assert len(output["data"]) == 10
         assert np.allclose(answer.as_numpy("logits"), expected, atol=1e-5)
         assert answer.as_numpy("probabilities") is None
 
 
-def test_outputs_come_in_the_order_asked_for_each_as_it_wants(client: Any) -> None:
-    wanted = [
+def test_requested_outputs_keep_order_and_format(client: Any) -> None:
+    outputs = [
         triton.InferRequestedOutput("probabilities", binary_data=False, class_count=2),
         triton.InferRequestedOutput("logits", binary_data=True, class_count=99),
     ]
-    answer = client.infer("digits-vit", [image(PNG, PNG)], outputs=wanted)
+    answer = client.infer("digits-vit", [image(PNG, PNG)], outputs=outputs)
     best, every = answer.get_response()["outputs"]
     assert (best["name"], best["datatype"], best["shape"]) == ("probabilities", "BYTES", [2, 2])
     value, index, label = best["data"][0].split(":")
@@ -144,8 +144,8 @@ def test_outputs_come_in_the_order_asked_for_each_as_it_wants(client: Any) -> No
 
 
 def answer_of(client: Any) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = client.infer("digits-vit", [image(PNG)]).as_numpy("probabilities")[0]
-    return found
+    output: NDArray[np.float32] = client.infer("digits-vit", [image(PNG)]).as_numpy("probabilities")[0]
+    return output
 
 
 def test_priority_timeout_and_other_parameters(client: Any) -> None:
@@ -157,7 +157,7 @@ def test_priority_timeout_and_other_parameters(client: Any) -> None:
         client.infer("digits-vit", [image(PNG)], priority=101)
 
 
-def test_asynchronous_requests_and_bodies_made_apart(client: Any) -> None:
+def test_async_requests_and_prebuilt_bodies(client: Any) -> None:
     expected = logits(client, image(PNG))
     pending = [client.async_infer("digits-vit", [image(PNG)]) for _ in range(3)]
     assert all(np.allclose(one.get_result().as_numpy("logits"), expected, atol=1e-4) for one in pending)
@@ -172,7 +172,7 @@ def test_asynchronous_requests_and_bodies_made_apart(client: Any) -> None:
     assert np.allclose(parsed.as_numpy("logits"), expected, atol=1e-4)
 
 
-def test_statistics_add_up(client: Any) -> None:
+def test_statistics(client: Any) -> None:
     before = client.get_inference_statistics("digits-tnt")["model_stats"][0]
     for files in ((PNG,), (PNG, PNG, PNG)):
         client.infer("digits-tnt", [image(*files)])
@@ -182,9 +182,9 @@ def test_statistics_add_up(client: Any) -> None:
     assert (after["name"], after["version"]) == ("digits-tnt", "1")
     assert after["inference_count"] - before["inference_count"] == 4
     counts = after["inference_stats"]
-    made = {name: counts[name]["count"] - before["inference_stats"][name]["count"] for name in counts}
+    difference = {name: counts[name]["count"] - before["inference_stats"][name]["count"] for name in counts}
     parts = dict.fromkeys(("success", "queue", "compute_input", "compute_infer", "compute_output"), 2)
-    assert made == {**parts, "fail": 1, "cache_hit": 0, "cache_miss": 0}
+    assert difference == {**parts, "fail": 1, "cache_hit": 0, "cache_miss": 0}
     assert all(counts[name]["ns"] > 0 for name in ("success", "queue", "compute_input", "compute_infer", "fail"))
     assert after["last_inference"] > 1_700_000_000_000
     batches = after["batch_stats"]
@@ -195,7 +195,7 @@ def test_statistics_add_up(client: Any) -> None:
     assert names == ["digits-vit", "digits-tnt"]
 
 
-def test_the_repository_loads_and_unloads(client: Any) -> None:
+def test_repository_load_and_unload(client: Any) -> None:
     assert [(m["name"], m["version"], m["state"]) for m in client.get_model_repository_index()] == [
         ("digits-vit", "1", "READY"),
         ("digits-tnt", "1", "READY"),
@@ -234,7 +234,7 @@ def test_the_repository_loads_and_unloads(client: Any) -> None:
         ("update_log_settings", ({"log_info": True},)),
     ],
 )
-def test_what_is_not_served_says_so(client: Any, call: str, arguments: tuple[Any, ...]) -> None:
+def test_unsupported_extensions_are_named(client: Any, call: str, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(
         InferenceServerException, match="this extension is not supported; supported: binary_tensor_data"
     ) as refused:
@@ -242,7 +242,7 @@ def test_what_is_not_served_says_so(client: Any, call: str, arguments: tuple[Any
     assert refused.value.status() == "501"
 
 
-def test_shared_memory_and_sequences_are_refused_by_name(client: Any) -> None:
+def test_shared_memory_and_sequences_are_unsupported(client: Any) -> None:
     elsewhere = triton.InferInput("pixels", [1, 24, 24, 3], "UINT8")
     elsewhere.set_shared_memory("region", 1728)
     with pytest.raises(InferenceServerException, match=r"\[501\] input 'pixels': shared memory is not supported"):
@@ -257,7 +257,7 @@ def test_shared_memory_and_sequences_are_refused_by_name(client: Any) -> None:
         client.infer("digits-vit", [image(PNG)], sequence_id=3, sequence_start=True)
 
 
-def test_errors_name_what_was_wrong(client: Any) -> None:
+def test_errors_name_the_cause(client: Any) -> None:
     with pytest.raises(InferenceServerException, match=r"\[404\] no model 'unknown' is served; there is: digits-vit"):
         client.infer("unknown", [image(PNG)])
     with pytest.raises(
@@ -285,8 +285,8 @@ async def use_the_async_client(server: Server) -> None:
         assert (await client.get_inference_statistics())["model_stats"]
         assert len(await client.get_model_repository_index()) == 2
         sent = image(PNG, module=triton_aio)
-        wanted = [triton_aio.InferRequestedOutput("probabilities", class_count=1)]
-        answer = await client.infer("digits-vit", [sent], outputs=wanted, request_compression_algorithm="gzip")
+        outputs = [triton_aio.InferRequestedOutput("probabilities", class_count=1)]
+        answer = await client.infer("digits-vit", [sent], outputs=outputs, request_compression_algorithm="gzip")
         assert answer.as_numpy("probabilities")[0, 0].endswith(b":7:7")
         with pytest.raises(
             InferenceServerException, match="this extension is not supported; supported: binary_tensor_data"

@@ -1,4 +1,4 @@
-"""Whatever the bytes, reading a request gives images or an error of ours."""
+"""REST codec with generated requests: each gives images or a service error."""
 
 import json
 from contextlib import suppress
@@ -12,7 +12,7 @@ from tessella.server.errors import ServiceError
 from tessella.server.routes.open_inference.input_tensors import extract_images
 from tessella.server.routes.open_inference.rest_codec import read_request
 
-RECIPE = Preprocessing(size=2, resize=2)
+PREPROCESSING = Preprocessing(size=2, resize=2)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 NESTED = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3), max_leaves=6)
 ANY = NESTED | st.dictionaries(st.text(max_size=3), NESTED, max_size=3)
@@ -44,18 +44,18 @@ REQUEST = st.fixed_dictionaries(
 
 def read(body: bytes, header_length: str | None) -> None:
     with suppress(ServiceError):
-        for image in extract_images(read_request(body, header_length).inputs, RECIPE, 64):
+        for image in extract_images(read_request(body, header_length).inputs, PREPROCESSING, 64):
             assert isinstance(image, bytes) or (image.shape, image.dtype.name) == ((2, 2, 3), "uint8")
 
 
 @settings(max_examples=400, deadline=None)
 @given(sometimes(REQUEST), st.binary(max_size=60), st.booleans())
-def test_documents_of_any_kind(document: Any, tensors: bytes, announced: bool) -> None:
-    text = json.dumps(document).encode()
+def test_generated_json(request: Any, tensors: bytes, announced: bool) -> None:
+    text = json.dumps(request).encode()
     read(text + tensors, str(len(text)) if announced else None)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.none() | st.integers(0, 90).map(str) | st.text(max_size=20))
-def test_bytes_of_any_kind(body: bytes, header_length: str | None) -> None:
+def test_generated_bytes(body: bytes, header_length: str | None) -> None:
     read(body, header_length)

@@ -21,7 +21,7 @@ def post(live: Gated, body: bytes, **headers: str) -> httpx.Response:
     return httpx.post(f"{live.url}/v2/models/gated/infer", content=body, headers=headers)
 
 
-def test_a_full_queue_is_refused_with_a_time_to_come_back() -> None:
+def test_a_full_queue_is_rejected_with_retry_after() -> None:
     runner = GatedRunner()
     settings = Settings(model=("gated",), max_queue=1)
     with gated(runner, settings) as full, ThreadPoolExecutor() as pool:
@@ -37,7 +37,7 @@ def test_a_full_queue_is_refused_with_a_time_to_come_back() -> None:
         assert failed["count"] == 1
 
 
-def test_decompressed_bytes_count_against_the_budget_of_all_bodies() -> None:
+def test_decompressed_bytes_count_against_the_body_budget() -> None:
     runner = GatedRunner()
     settings = Settings(model=("gated",), max_body_bytes=LIMIT, max_queue_bytes=LIMIT)
     packed = gzip.compress(BODY + b" " * (LIMIT - 50_000), mtime=0)

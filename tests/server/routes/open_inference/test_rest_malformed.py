@@ -59,34 +59,34 @@ def element(content: bytes) -> bytes:
     return struct.pack("<I", len(content)) + content
 
 
-def test_json_is_answered_with_json(live: Gated) -> None:
+def test_json_requests_get_json_responses(live: Gated) -> None:
     answer = post(live, one() | {"id": "x"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    document = answer.json()
-    assert (document["model_name"], document["model_version"], document["id"]) == ("gated", "1", "x")
-    assert [(o["name"], o["shape"]) for o in document["outputs"]] == [
+    response = answer.json()
+    assert (response["model_name"], response["model_version"], response["id"]) == ("gated", "1", "x")
+    assert [(o["name"], o["shape"]) for o in response["outputs"]] == [
         ("logits", [1, 256]),
         ("probabilities", [1, 256]),
     ]
-    assert np.argmax(document["outputs"][0]["data"]) == 7
+    assert np.argmax(response["outputs"][0]["data"]) == 7
     assert answer.headers["x-batch-size"] == "1"
     nested = np.full((1, SIDE, SIDE, 3), 7).tolist()
-    assert post(live, one(data=nested)).json()["outputs"] == document["outputs"]
+    assert post(live, one(data=nested)).json()["outputs"] == response["outputs"]
 
 
-def test_a_raw_body_is_an_image(live: Gated) -> None:
+def test_a_raw_body_is_one_image(live: Gated) -> None:
     """`curl --data-binary @red.png -H 'Inference-Header-Content-Length: 0'`"""
     answer = post(live, RED, inference_header_content_length="0")
     assert answer.headers["content-type"] == "application/octet-stream"
     size = int(answer.headers[LENGTH])
-    document = json.loads(answer.content[:size])
-    logits, probabilities = document["outputs"]
+    response = json.loads(answer.content[:size])
+    logits, probabilities = response["outputs"]
     assert logits["parameters"] == probabilities["parameters"] == {"binary_data_size": 1024}
     assert np.frombuffer(answer.content[size : size + 1024], np.float32).argmax() == 7
     assert np.frombuffer(answer.content[size + 1024 :], np.float32).sum() == pytest.approx(1)
 
 
-def test_the_size_of_the_only_input_may_be_left_away(live: Gated) -> None:
+def test_the_size_of_a_single_binary_input_is_optional(live: Gated) -> None:
     body, length = raw(image(None), element(RED))
     assert np.argmax(post(live, body, inference_header_content_length=length).json()["outputs"][0]["data"]) == 7
 
@@ -221,19 +221,19 @@ def test_malformed_tensors(live: Gated, header: dict[str, Any], tensors: bytes, 
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_as_many_images_as_a_request_may_hold(live: Gated, binary: bool) -> None:
+def test_the_maximum_number_of_images(live: Gated, binary: bool) -> None:
     pixels = np.zeros((MAX_IMAGES, SIDE, SIDE, 3), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(MAX_IMAGES)
-    wanted = {"outputs": [{"name": "probabilities", "parameters": {"binary_data": binary}}]}
-    answer = post(live, one(shape=[MAX_IMAGES, SIDE, SIDE, 3], data=pixels.ravel().tolist()) | wanted)
-    document = json.loads(answer.content[: int(answer.headers.get(LENGTH, len(answer.content)))])
-    (output,) = document["outputs"]
+    outputs = {"outputs": [{"name": "probabilities", "parameters": {"binary_data": binary}}]}
+    answer = post(live, one(shape=[MAX_IMAGES, SIDE, SIDE, 3], data=pixels.ravel().tolist()) | outputs)
+    response = json.loads(answer.content[: int(answer.headers.get(LENGTH, len(answer.content)))])
+    (output,) = response["outputs"]
     assert output["shape"] == [MAX_IMAGES, 256]
-    found = output.get("data") or np.frombuffer(answer.content[int(answer.headers[LENGTH]) :], np.float32)
-    assert np.reshape(found, (MAX_IMAGES, 256)).argmax(-1).tolist() == list(range(MAX_IMAGES))
+    values = output.get("data") or np.frombuffer(answer.content[int(answer.headers[LENGTH]) :], np.float32)
+    assert np.reshape(values, (MAX_IMAGES, 256)).argmax(-1).tolist() == list(range(MAX_IMAGES))
 
 
-def test_more_images_than_a_request_may_hold(live: Gated) -> None:
+def test_too_many_images(live: Gated) -> None:
     count = MAX_IMAGES + 1
     answer = post(live, one(shape=[count, SIDE, SIDE, 3], data=[7] * SIDE * SIDE * 3 * count))
     assert (answer.status_code, answer.json()["error_type"]) == (413, "too_large")
@@ -255,7 +255,7 @@ def test_more_images_than_a_request_may_hold(live: Gated) -> None:
         ("POST", "/v2/systemsharedmemory/region/x/register", 501),
     ],
 )
-def test_every_error_has_the_protocols_shape(live: Gated, method: str, path: str, status: int) -> None:
+def test_errors_have_the_shape_of_the_protocol(live: Gated, method: str, path: str, status: int) -> None:
     answer = httpx.request(method, live.url + path)
     assert answer.status_code == status
     assert isinstance(answer.json()["error"], str)
@@ -269,7 +269,7 @@ def test_malformed_repository_requests(live: Gated, body: bytes) -> None:
     assert len(httpx.post(f"{live.url}/v2/repository/index", content=b'{"ready": true}').json()) == 1
 
 
-def test_what_changes_the_service_is_for_this_machine(live: Gated) -> None:
+def test_load_and_unload_reject_other_origins(live: Gated) -> None:
     for change in ("load", "unload"):
         url = f"{live.url}/v2/repository/models/gated/{change}"
         answer = httpx.post(url, headers={"origin": "https://example.org"})
