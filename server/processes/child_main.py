@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import Any
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..lifecycle import run, wait_for_threads
 from ..model_names import NumberedSpec
@@ -19,6 +19,8 @@ from .control_channel import Message, receive_first
 
 class ReceivedSettings(Settings):
     """Settings as the supervisor read them: neither the environment nor the configuration file is read again."""
+
+    model_config = SettingsConfigDict(toml_file=None)
 
     @classmethod
     def settings_customise_sources(
