@@ -1,7 +1,7 @@
-"""Builds the images and runs them: `make container-test`. Needs docker, podman or buildah, and nothing but Python.
+"""Container images, built and run: `make container-test`. Needs docker, podman or buildah; no Python packages.
 
-CONTAINER_ENGINE      docker, podman or buildah; by default the first that works. buildah builds and does not run.
-CONTAINER_TARGETS     of docker/Dockerfile; by default "cpu onnx"
+CONTAINER_ENGINE      docker, podman or buildah; default: the first that works. buildah only builds images.
+CONTAINER_TARGETS     targets of docker/Dockerfile; default: "cpu onnx"
 CONTAINER_BUILD_ARGS  further arguments of each build, such as "--build-arg TORCH_INDEX=<url>"
 CONTAINER_RUN_ARGS    further arguments of each run, such as "--network host"
 """
@@ -28,61 +28,62 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LARGEST = {"cpu": 1.30e9, "onnx": 0.35e9}
-"""Bytes that an image may have. That of the cuda target is what torch's CUDA packages make it."""
+MAX_IMAGE_BYTES = {"cpu": 1.30e9, "onnx": 0.35e9}
+"""Size limits. None for the cuda target: its size is that of torch's CUDA packages."""
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges"),
     *("--memory", "3g", "--pids-limit", "400"),
 )
 
 
-class Failed(Exception):
-    """What a check found."""
+class CheckFailed(Exception):
+    """A failed check."""
 
 
-def expect(condition: object, found: object) -> None:
+def expect(condition: object, message: object) -> None:
     if not condition:
-        raise Failed(found)
+        raise CheckFailed(message)
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """A program that builds images, and runs them if it is not buildah."""
+class ContainerEngine:
+    """Command line of docker, podman or buildah; the latter only builds images."""
 
     name: str
 
     @classmethod
-    def find(cls, wanted: str | None) -> "Engine":
-        for name in [wanted] if wanted else ["docker", "podman", "buildah"]:
-            if shutil.which(name) and cls(name)("info", check=False).returncode == 0:
-                return cls(name)
-        sys.exit(f"no container engine: {wanted or 'docker, podman and buildah'} cannot be used here")
+    def find(cls, name: str | None) -> "ContainerEngine":
+        """The first engine that works; only `name` is tried if it is given."""
+        for candidate in [name] if name else ["docker", "podman", "buildah"]:
+            if shutil.which(candidate) and cls(candidate)("info", check=False).returncode == 0:
+                return cls(candidate)
+        sys.exit(f"no usable container engine: tried {name or 'docker, podman and buildah'}")
 
     def __call__(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([self.name, *arguments], capture_output=True, text=True)
-        if check and done.returncode:
-            raise Failed(f"{self.name} {shlex.join(arguments)}: {done.stderr[-3000:] or done.stdout[-3000:]}")
-        return done
+        result = subprocess.run([self.name, *arguments], capture_output=True, text=True)
+        if check and result.returncode:
+            raise CheckFailed(f"{self.name} {shlex.join(arguments)}: {result.stderr[-3000:] or result.stdout[-3000:]}")
+        return result
 
     def build(self, target: str, *options: str) -> None:
-        form = () if self.name == "docker" else ("--format", "docker")  # OCI's form has no HEALTHCHECK
-        further = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
+        format = () if self.name == "docker" else ("--format", "docker")  # the OCI format has no HEALTHCHECK
+        extra = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
         file = str(ROOT / "docker" / "Dockerfile")
-        self("build", *form, *further, "--file", file, "--target", target, *options, str(ROOT))
+        self("build", *format, *extra, "--file", file, "--target", target, *options, str(ROOT))
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self(kind, "inspect", name).stdout)[0]
-        return found
+        properties: dict[str, Any] = json.loads(self(kind, "inspect", name).stdout)[0]
+        return properties
 
     @contextmanager
     def run(self, target: str, *options: str, command: Sequence[str] = ()) -> Iterator["Container"]:
-        """A container as it should be run in production; removed with the block."""
+        """Context manager: a running container, hardened as in production; removed on exit."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         published = ("--env", f"TESSELLA_PORT={port}", "--publish", f"127.0.0.1:{port}:{port}")
-        further = shlex.split(os.environ.get("CONTAINER_RUN_ARGS", ""))
-        arguments = (*HARDENED, *published, *further, *options, image(target), *command)
+        extra = shlex.split(os.environ.get("CONTAINER_RUN_ARGS", ""))
+        arguments = (*HARDENED, *published, *extra, *options, image(target), *command)
         name = self("run", "--detach", *arguments).stdout.split()[-1]
         try:
             yield Container(self, name, f"http://127.0.0.1:{port}")
@@ -92,21 +93,24 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    engine: Engine
+    """A running container of the service."""
+
+    engine: ContainerEngine
     name: str
     url: str
 
-    def ready(self, within: float = 180) -> float:
-        """Seconds until it was."""
+    def wait_until_ready(self, timeout: float = 180) -> float:
+        """Seconds from now until the service is ready."""
         started = time.monotonic()
         while self.status("/readyz") != 200:
             state = self.engine.inspect("container", self.name)["State"]
-            expect(state["Running"], f"it has ended with {state['ExitCode']}: {self.logs()}")
-            expect(time.monotonic() - started < within, f"not ready within {within:.0f} s: {self.logs()}")
+            expect(state["Running"], f"the container exited with code {state['ExitCode']}: {self.logs()}")
+            expect(time.monotonic() - started < timeout, f"not ready within {timeout:.0f} s: {self.logs()}")
             time.sleep(0.1)
         return time.monotonic() - started
 
     def status(self, path: str) -> int:
+        """HTTP status; 0 without a response."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as response:
                 return int(response.status)
@@ -115,8 +119,8 @@ class Container:
         except OSError:
             return 0
 
-    def classify(self, *pictures: bytes) -> list[Any]:
-        data = json.dumps({"inputs": [base64.b64encode(picture).decode() for picture in pictures]})
+    def classify(self, *images: bytes) -> list[Any]:
+        data = json.dumps({"inputs": [base64.b64encode(image).decode() for image in images]})
         request = urllib.request.Request(f"{self.url}/classify", data.encode(), {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=120) as response:
             results: list[Any] = json.load(response)["results"]
@@ -126,16 +130,17 @@ class Container:
         return self.engine("exec", self.name, *command, check=False).returncode
 
     def healthy(self) -> bool:
-        """What the image's own HEALTHCHECK says, run once."""
+        """Result of the image's HEALTHCHECK command, run once."""
         config = self.engine.inspect("container", self.name)["Config"]
         return self.exec(*config["Healthcheck"]["Test"][1:]) == 0
 
     def wait(self) -> int:
+        """Exit code, once the container has stopped."""
         return int(self.engine("wait", self.name).stdout)
 
     def logs(self) -> str:
-        done = self.engine("logs", self.name, check=False)
-        return (done.stdout + done.stderr)[-3000:]
+        result = self.engine("logs", self.name, check=False)
+        return (result.stdout + result.stderr)[-3000:]
 
 
 def image(target: str) -> str:
@@ -143,7 +148,7 @@ def image(target: str) -> str:
 
 
 def png(width: int, height: int, row: Callable[[int], bytes]) -> bytes:
-    """A grey PNG; `row` gives the bytes of each line."""
+    """Encode a greyscale PNG; `row` returns the bytes of each line."""
     lines = b"".join(b"\0" + row(y) for y in range(height))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -155,7 +160,7 @@ def png(width: int, height: int, row: Callable[[int], bytes]) -> bytes:
 
 
 def zero() -> bytes:
-    """A handwritten 0, nearly: a ring of ink."""
+    """PNG of a ring that is classified as a handwritten 0."""
 
     def ink(x: int, y: int) -> int:
         radius = ((x - 28) / 14) ** 2 + ((y - 28) / 20) ** 2
@@ -164,19 +169,19 @@ def zero() -> bytes:
     return png(56, 56, lambda y: bytes(ink(x, y) for x in range(56)))
 
 
-def it_serves(engine: Engine, target: str) -> str:
-    """serves, hardened: not root, nothing writable but its cache, no privileges; reads a digit; ends on SIGTERM"""
+def check_serving(engine: ContainerEngine, target: str) -> str:
+    """serves without root, privileges or writable files outside its cache; classifies a digit; stops on SIGTERM"""
     config = engine.inspect("image", image(target))["Config"]
     expect(config["User"] == "10001:10001", f"user {config['User']!r}")
     expect("org.opencontainers.image.title" in config["Labels"], config["Labels"])
     with engine.run(target) as container:
-        seconds = container.ready()
-        expect(container.exec("sh", "-c", "test $(id -u) -ne 0") == 0, "it runs as root")
-        expect(container.exec("sh", "-c", "touch /etc/tessella/x /usr/local/x /x") != 0, "its files can be changed")
-        expect(container.exec("sh", "-c", "touch /cache/x /tmp/x") == 0, "its cache cannot be written")
+        seconds = container.wait_until_ready()
+        expect(container.exec("sh", "-c", "test $(id -u) -ne 0") == 0, "the service runs as root")
+        expect(container.exec("sh", "-c", "touch /etc/tessella/x /usr/local/x /x") != 0, "its files are writable")
+        expect(container.exec("sh", "-c", "touch /cache/x /tmp/x") == 0, "its cache is not writable")
         torch = container.exec("python3", "-c", "import torch")
-        expect((torch == 0) == (target != "onnx"), f"importing torch: {torch}")
-        expect(container.healthy(), "its health check fails although it is ready")
+        expect((torch == 0) == (target != "onnx"), f"importing torch exits with {torch}")
+        expect(container.healthy(), "the health check fails although the service is ready")
         (result,) = container.classify(zero())
         expect(result["predictions"][0]["label"] == "0", result)
         code = stop_with_a_request_in_flight(container)
@@ -184,39 +189,39 @@ def it_serves(engine: Engine, target: str) -> str:
 
 
 def stop_with_a_request_in_flight(container: Container) -> int:
-    """SIGTERM arrives while large images are decoded: they are answered, then it ends by itself."""
+    """Send SIGTERM while large images are being decoded; they must be answered before the container exits."""
     large = png(6000, 6000, lambda y: bytes(6000))
-    answers: list[Any] = []
-    asking = threading.Thread(target=lambda: answers.extend(container.classify(*[large] * 24)))
-    asking.start()
-    while asking.is_alive() and pending(container) == 0:
+    results: list[Any] = []
+    request = threading.Thread(target=lambda: results.extend(container.classify(*[large] * 24)))
+    request.start()
+    while request.is_alive() and pending(container) == 0:
         time.sleep(0.02)
     container.engine("kill", "--signal", "TERM", container.name)
-    expect(asking.is_alive(), "the request was answered before SIGTERM: nothing was in flight")
-    asking.join(120)
-    expect(len(answers) == 24, f"the request in flight was lost: {container.logs()}")
-    expect(all("predictions" in answer for answer in answers), answers)
+    expect(request.is_alive(), "the request was answered before SIGTERM was sent")
+    request.join(120)
+    expect(len(results) == 24, f"the request in flight was lost: {container.logs()}")
+    expect(all("predictions" in result for result in results), results)
     code = container.wait()
     expect(code in (0, 143), f"exit code {code}")
     return code
 
 
 def pending(container: Container) -> float:
-    """Images that were accepted and are not answered."""
+    """Number of accepted images without a result."""
     with urllib.request.urlopen(f"{container.url}/metrics", timeout=10) as response:
         lines = response.read().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("nv_inference_pending_request_count"))
 
 
-def without_a_server_it_is_unhealthy(engine: Engine, target: str) -> str:
-    """is unhealthy where no server runs"""
+def check_unhealthy(engine: ContainerEngine, target: str) -> str:
+    """is unhealthy without a running server"""
     with engine.run(target, "--entrypoint", "sleep", command=["60"]) as container:
-        expect(not container.healthy(), "its health check passes although nothing listens")
+        expect(not container.healthy(), "the health check passes although no server is running")
     return ""
 
 
-def kernels_can_be_compiled(engine: Engine, target: str) -> str:
-    """has what triton compiles its launcher with, where it has triton"""
+def check_compiler(engine: ContainerEngine, target: str) -> str:
+    """has the C compiler and headers that triton needs, if it has triton"""
     if target != "cuda":
         return "no triton"
     include = "import sysconfig; print(sysconfig.get_path('include'))"
@@ -227,23 +232,23 @@ def kernels_can_be_compiled(engine: Engine, target: str) -> str:
     return ""
 
 
-def a_cache_that_cannot_be_written_is_named(engine: Engine, target: str) -> str:
-    """says so, and ends, where it needs its cache and cannot write it"""
+def check_read_only_cache(engine: ContainerEngine, target: str) -> str:
+    """exits with an error message if it needs its cache and the cache is not writable"""
     if target != "cpu":
-        return "keeps nothing there without a GPU"
+        return "skipped: the cache is not used"
     command = ["serve", "--model", "digits-vit", "--backend", "onnxruntime"]
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         with engine.run(target, "--volume", f"{folder}:/cache:ro", command=command) as container:
             code = container.wait()
             expect(code == 1, f"exit code {code}")
-            said = container.logs()
-    expect("the cache /cache/tessella" in said and "Mount a writable volume" in said, said)
+            log = container.logs()
+    expect("the cache /cache/tessella" in log and "Mount a writable volume" in log, log)
     return f"exit code {code}"
 
 
-def bill_of_materials(engine: Engine, target: str) -> str:
-    """can tell what is in it"""
+def check_sbom(engine: ContainerEngine, target: str) -> str:
+    """has a software bill of materials"""
     with tempfile.TemporaryDirectory() as folder:
         engine.build("sbom", "--build-arg", f"SBOM_OF={target}", "--output", f"type=local,dest={folder}")
         document = json.loads((Path(folder) / "python.cdx.json").read_text())
@@ -253,45 +258,40 @@ def bill_of_materials(engine: Engine, target: str) -> str:
     return f"{len(names)} Python packages, {len(system)} of Debian"
 
 
-CHECKS = (
-    it_serves,
-    without_a_server_it_is_unhealthy,
-    kernels_can_be_compiled,
-    a_cache_that_cannot_be_written_is_named,
-    bill_of_materials,
-)
+CHECKS = (check_serving, check_unhealthy, check_compiler, check_read_only_cache, check_sbom)
 
 
 def main() -> int:
-    engine = Engine.find(os.environ.get("CONTAINER_ENGINE"))
-    print(f"with {engine.name}", flush=True)
+    engine = ContainerEngine.find(os.environ.get("CONTAINER_ENGINE"))
+    print(f"container engine: {engine.name}", flush=True)
     failures = 0
     for target in os.environ.get("CONTAINER_TARGETS", "cpu onnx").split():
-        failures += not passes(built, engine, target)
+        failures += not passes(check_build, engine, target)
         for check in CHECKS if engine.name != "buildah" else ():
             failures += not passes(check, engine, target)
     print("all passed" if not failures else f"{failures} failed")
     return int(failures > 0)
 
 
-def built(engine: Engine, target: str) -> str:
-    """is built, and not too large"""
+def check_build(engine: ContainerEngine, target: str) -> str:
+    """builds, and is not larger than its limit"""
     engine.build(target, "--tag", image(target))
     if engine.name == "buildah":
-        return "and not run: buildah only builds"
+        return "not run: buildah only builds images"
     size = engine.inspect("image", image(target))["Size"]
-    expect(size <= LARGEST.get(target, size), f"{size / 1e6:.0f} MB")
+    expect(size <= MAX_IMAGE_BYTES.get(target, size), f"{size / 1e6:.0f} MB")
     return f"{size / 1e6:.0f} MB"
 
 
-def passes(check: Callable[[Engine, str], str], engine: Engine, target: str) -> bool:
-    started = time.monotonic()
+def passes(check: Callable[[ContainerEngine, str], str], engine: ContainerEngine, target: str) -> bool:
+    """Run a check and print its result."""
+    start = time.monotonic()
     try:
-        found = check(engine, target)
-    except (Failed, OSError) as error:
+        detail = check(engine, target)
+    except (CheckFailed, OSError) as error:
         print(f"FAIL {target} {check.__doc__}: {error}", flush=True)
         return False
-    print(f"ok   {target} {check.__doc__} ({time.monotonic() - started:.1f} s{', ' * bool(found)}{found})", flush=True)
+    print(f"ok   {target} {check.__doc__} ({time.monotonic() - start:.1f} s{', ' * bool(detail)}{detail})", flush=True)
     return True
 
 

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Installs the packages of some extras, pinned, below /install: `install.sh torch,onnx [further index]`.
+# Installs the pinned dependencies of extras into /install: `install.sh torch,onnx [extra package index]`.
 set -eu
-wanted="--requirement /wanted/base.txt"
+requirements="--requirement /requirements/base.txt"
 for extra in $(echo "$1" | tr , ' '); do
-    wanted="$wanted --requirement /wanted/$extra.txt"
+    requirements="$requirements --requirement /requirements/$extra.txt"
 done
 # shellcheck disable=SC2086 # a list
-pip install --prefix /install --ignore-installed --no-compile --constraint constraints.txt $wanted \
+pip install --prefix /install --ignore-installed --no-compile --constraint constraints.txt $requirements \
     ${2:+--extra-index-url "$2"}
 
-# What no service reads: the packages' own tests, types and headers, onnxruntime's library for programs in C.
+# Remove files that a service never reads: tests, type stubs, headers, onnxruntime's C library.
 cd /install/lib/python3.*/site-packages
 find . -type d -name tests -prune -exec rm -rf {} +
 find . -type f \( -name '*.pyi' -o -name '*.a' \) -delete
@@ -21,6 +21,6 @@ if [ -d onnxruntime ]; then
     rm -f onnxruntime/capi/libonnxruntime.so.*
 fi
 if [ ! -d torch ]; then
-    # what works on checkpoints, and what downloads them faster: they need torch
+    # converters of checkpoints and the fast downloader: only used with torch
     rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/quantization hf_xet hf_xet-*
 fi

@@ -1,7 +1,7 @@
-"""Writes what tessella needs into a folder, a file for each extra: `requirements.py pyproject.toml folder`.
+"""Requirements files of tessella's extras: `requirements.py pyproject.toml folder` writes `<extra>.txt` for each.
 
-`base.txt` is what it needs without extras. Runs with nothing installed, before the wheel is built: so an image's
-packages lie in a layer that only they change.
+`base.txt` has the dependencies without extras. Needs no packages, and runs before the wheel is built: dependencies are
+installed in an image layer of their own.
 """
 
 import re
@@ -10,29 +10,30 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-_OURSELVES = re.compile(r"tessella\[(?P<extras>[^\]]+)\]")
+_OWN_EXTRAS = re.compile(r"tessella\[(?P<extras>[^\]]+)\]")
 
 
 def requirements(optional: dict[str, list[str]], extra: str) -> Iterator[str]:
-    """Those of an extra and of the extras that it names.
+    """Requirements of an extra, with those of other extras of tessella that it names.
 
     Raises:
         KeyError: there is no such extra.
     """
     for requirement in optional[extra]:
-        if found := _OURSELVES.fullmatch(requirement):
-            for other in found["extras"].split(","):
+        if own := _OWN_EXTRAS.fullmatch(requirement):
+            for other in own["extras"].split(","):
                 yield from requirements(optional, other)
         else:
             yield requirement
 
 
-def write(file: Path, folder: Path) -> None:
-    project = tomllib.loads(file.read_text())["project"]
+def write(pyproject: Path, folder: Path) -> None:
+    """Create the folder and write a file for each extra."""
+    project = tomllib.loads(pyproject.read_text())["project"]
     optional = project["optional-dependencies"]
     folder.mkdir(parents=True)
-    wanted = {extra: list(requirements(optional, extra)) for extra in optional}
-    for name, lines in (wanted | {"base": project["dependencies"]}).items():
+    files = {extra: list(requirements(optional, extra)) for extra in optional}
+    for name, lines in (files | {"base": project["dependencies"]}).items():
         (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
