@@ -69,7 +69,7 @@ class EngineConnection(asyncio.Protocol):
             _resolve(request.future, died)
 
     def submit(
-        self, model: int, frame: InputImage, shape: Shape, *, priority: int, task: Task, deadline: float | None
+        self, model: int, image: InputImage, shape: Shape, *, priority: int, task: Task, deadline: float | None
     ) -> "Future[Inference]":
         """Copy the image into a slot and send the request.
 
@@ -88,15 +88,15 @@ class EngineConnection(asyncio.Protocol):
         slot = self._free_slots.take()
         if slot is None:
             raise Overloaded(f"all {self._slots.slots} image slots of the engine are in use")
-        height, width, _ = frame.pixels.shape
+        height, width, _ = image.pixels.shape
         try:
-            self._slots.pixels(slot, height, width)[...] = frame.pixels
+            self._slots.pixels(slot, height, width)[...] = image.pixels
         except ValueError:
             self._free_slots.give_back(slot)
             raise
         id = next(self._ids)
         pending = self._pending[id] = _PendingRequest(slot, shape)
-        request = Request(id, slot, model, height, width, frame.preprocessed, Kind.RUN, priority, task, deadline or 0.0)
+        request = Request(id, slot, model, height, width, image.preprocessed, Kind.RUN, priority, task, deadline or 0.0)
         self._transport.write(request.pack())
         pending.future.add_done_callback(lambda future: self._cancel(id) if future.cancelled() else None)
         return pending.future
@@ -166,7 +166,7 @@ class RemoteModel:
         return sum(connection.in_flight for connection, _ in self._replicas.values())
 
     def submit(
-        self, frame: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
+        self, image: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
         """As `ModelInstance.submit`.
 
@@ -180,7 +180,7 @@ class RemoteModel:
             raise NotReady(f"the engine of model {self.name!r} is restarting", restart)
         connection, model = min(available, key=lambda replica: replica[0].in_flight)
         shape = self.info.results[task]
-        return connection.submit(model, frame, shape, priority=priority, task=task, deadline=deadline)
+        return connection.submit(model, image, shape, priority=priority, task=task, deadline=deadline)
 
     def close(self) -> None:
         """Do nothing: the supervisor stops engines."""

@@ -40,7 +40,7 @@ class EngineProcess:
         self._stopped = asyncio.Event()
         self._tasks = TaskSet()
         self._channel = ControlChannel(control, self._on_message, self._stopped.set)
-        self._bench = BenchmarkRunner(lambda run: self._channel.send(update_message(run)))
+        self._benchmarks = BenchmarkRunner(lambda run: self._channel.send(update_message(run)))
 
     async def run(self) -> None:
         """Serve until the supervisor sends `stop` or exits."""
@@ -48,7 +48,7 @@ class EngineProcess:
         self._tasks.start(send_heartbeats(self._channel, self._metrics, self._busy, self._devices))
         await self._stopped.wait()
         force_exit_after(self._settings.drain_timeout)
-        await self._bench.close()
+        await self._benchmarks.close()
         self._tasks.cancel()
         for worker in self._workers.values():
             await asyncio.to_thread(worker.close)
@@ -129,13 +129,13 @@ class EngineProcess:
                 run = Run.model_validate(message["run"])
                 self._tasks.start(self._run_benchmark(message["number"], message["source"], run))
             case kind if kind == CANCEL:
-                self._bench.cancel(message["id"])
+                self._benchmarks.cancel(message["id"])
 
     async def _run_benchmark(self, number: int, source: str, run: Run) -> None:
         try:
             if number not in self._workers:
                 raise NotReady(f"model {run.served!r} has been unloaded")
-            await self._bench.start(self._workers[number], source, run, list(self._workers.values()))
+            await self._benchmarks.start(self._workers[number], source, run, list(self._workers.values()))
         except ServiceError as error:
             self._channel.send(refused_message(run.id, error))
 

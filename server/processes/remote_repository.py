@@ -51,15 +51,15 @@ class RemoteRepository:
         self.repository = ModelRepository(settings, self._load_engine, served=served, aliases=aliases, changes=self)
 
     async def load(self, spec: ModelSpec) -> None:
-        """As `Changes.load`."""
+        """As `ModelControl.load`."""
         await self._request({"kind": "load", "models": [astuple(spec)]})
 
     async def unload(self, models: list[ModelSpec]) -> None:
-        """As `Changes.unload`."""
+        """As `ModelControl.unload`."""
         await self._request({"kind": "unload", "models": [astuple(spec) for spec in models]})
 
     async def set_alias(self, alias: str, target: str | None) -> None:
-        """As `Changes.name`."""
+        """As `ModelControl.set_alias`."""
         await self._request({"kind": "alias", "alias": alias, "target": target})
 
     def on_rollout_result(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Compose and what it mounts: every path, variable, port and metric that is named is there, and the server has it."""
+"""compose.yaml and the monitoring files that it mounts: their paths, variables, ports and metrics exist."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def metrics_of(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:nv|tessella)_\w+", expression))
 
 
-def test_profiles_choose_what_runs() -> None:
+def test_profiles_select_services() -> None:
     assert {name: service["profiles"] for name, service in COMPOSE["services"].items()} == {
         "server": ["cpu"],
         "server-gpu": ["gpu"],
@@ -43,7 +43,7 @@ def test_profiles_choose_what_runs() -> None:
     assert device["capabilities"] == ["gpu"]
 
 
-def test_what_is_mounted_and_built_is_there() -> None:
+def test_mounted_paths_volumes_and_targets_exist() -> None:
     for service in COMPOSE["services"].values():
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
@@ -63,7 +63,7 @@ def test_servers_are_hardened_and_given_time_to_drain() -> None:
         assert float(service["stop_grace_period"].removesuffix("s")) > 2 * (timeout + 1)
 
 
-def test_prometheus_asks_the_server_and_grafana_asks_prometheus() -> None:
+def test_prometheus_scrapes_the_server_and_grafana_queries_prometheus() -> None:
     (job,) = yaml.safe_load((FOLDER / "monitoring" / "prometheus.yaml").read_text())["scrape_configs"]
     host, port = job["static_configs"][0]["targets"][0].split(":")
     for name in SERVERS:
@@ -78,28 +78,28 @@ def test_prometheus_asks_the_server_and_grafana_asks_prometheus() -> None:
     assert provider["options"]["path"] in mounted
 
 
-def test_panels_have_places_of_their_own_and_titles() -> None:
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
-    assert len(set(places)) == len(places)
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)
+def test_panels_have_distinct_positions_ids_and_titles() -> None:
+    positions = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
+    assert len(set(positions)) == len(positions)
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(positions)
     titles = " ".join(panel["title"] for panel in DASHBOARD["panels"])
-    for subject in ("Requests", "Latency by stage", "Batch size", "Queue", "Rejects", "GPU"):
+    for subject in ("Requests", "Latency by stage", "Batch size", "Queue", "Rejected", "GPU"):
         assert subject in titles
     assert all(panel["datasource"]["uid"] == "${datasource}" for panel in DASHBOARD["panels"])
 
 
 @pytest.mark.parametrize("expression", [*expressions()])
 def test_every_metric_of_the_dashboard_is_documented(expression: str) -> None:
-    found = metrics_of(expression)
-    assert found
-    assert found <= DOCUMENTED
+    metrics = metrics_of(expression)
+    assert metrics
+    assert metrics <= DOCUMENTED
     assert expression.count("(") == expression.count(")")
-    counted = {name for name in found if re.search(rf"(?:rate|increase)\({name}\[", expression)}
-    assert counted == found - set(GAUGES), "counters are seen as rates, gauges as they are"
+    counters = {name for name in metrics if re.search(rf"(?:rate|increase)\({name}\[", expression)}
+    assert counters == metrics - set(GAUGES), "rates of counters, values of gauges"
 
 
-def test_labels_that_panels_sum_by_are_those_of_the_service(service: str) -> None:
-    """After one request that is answered and one that is not. No GPU is here, and nothing dies."""
+def test_panels_group_by_labels_that_the_service_exports(service: str) -> None:
+    """Metrics without samples here: those of GPUs, restarts and dropped images."""
     httpx.post(f"{service}/classify", content=pictures.encode(pictures.gradient()))
     httpx.post(f"{service}/classify", content=b"no image")
     labels: dict[str, set[str]] = {}
@@ -117,7 +117,7 @@ def test_labels_that_panels_sum_by_are_those_of_the_service(service: str) -> Non
     assert all(name.startswith(conditional) for name in absent), absent
 
 
-def test_a_legend_names_labels_that_its_expression_keeps() -> None:
+def test_legends_use_labels_that_their_expression_groups_by() -> None:
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
             for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):

@@ -1,4 +1,4 @@
-"""The manifests: valid by Kubernetes' schemas and by ours of operators' kinds, and true to how the service ends."""
+"""Kubernetes manifests: valid by the schemas of Kubernetes and of custom resources, consistent with the settings."""
 
 import json
 import shutil
@@ -26,26 +26,26 @@ def read(file: str) -> Document:
 
 
 def resources(folder: str) -> list[Document]:
-    """What `kubectl apply --kustomize` would send, patched; images stay as they are named."""
+    """Patched resources of a kustomization, as `kubectl apply --kustomize` sends them; images are not replaced."""
     kustomization = read(f"{folder}/kustomization.yaml")
-    found: list[Document] = []
+    documents: list[Document] = []
     for entry in kustomization["resources"]:
         nested = (FOLDER / folder / entry).is_dir()
-        found += resources(str(Path(folder, entry))) if nested else [read(f"{folder}/{entry}")]
+        documents += resources(str(Path(folder, entry))) if nested else [read(f"{folder}/{entry}")]
     for patch in kustomization.get("patches", []):
-        change = read(f"{folder}/{patch['path']}")
-        (target,) = (one for one in found if identity(one) == identity(change))
-        merge(target, change)
-    return found
+        overlay = read(f"{folder}/{patch['path']}")
+        (target,) = (one for one in documents if identity(one) == identity(overlay))
+        merge(target, overlay)
+    return documents
 
 
 def identity(document: Document) -> tuple[str, str]:
     return document["kind"], document["metadata"]["name"]
 
 
-def merge(target: Document, change: Document) -> None:
-    """A strategic merge: objects key by key, lists of named objects by name, other lists as a whole."""
-    for key, value in change.items():
+def merge(target: Document, patch: Document) -> None:
+    """Strategic merge patch: objects by key, lists of named objects by name, other lists replaced."""
+    for key, value in patch.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
             merge(target[key], value)
         elif isinstance(value, list) and isinstance(target.get(key), list) and value and "name" in value[0]:
@@ -62,7 +62,7 @@ def merge(target: Document, change: Document) -> None:
 def check(document: Document) -> None:
     """
     Raises:
-        kubernetes_validate.ValidationError, jsonschema.ValidationError: it is not what its kind allows.
+        kubernetes_validate.ValidationError, jsonschema.ValidationError: invalid for its kind.
     """
     if document["kind"] in SCHEMAS["$defs"]:
         jsonschema.validate(document, SCHEMAS | {"$ref": f"#/$defs/{document['kind']}"})
@@ -74,7 +74,7 @@ def check(document: Document) -> None:
 
 
 def containers() -> Iterator[tuple[str, Document, Document]]:
-    """Where, the pod's specification, and its container, of all that run the server."""
+    """Name, pod spec and container of each manifest that runs the server."""
     for folder in ("base", "gpu"):
         (deployment,) = (one for one in resources(folder) if one["kind"] == "Deployment")
         pod = deployment["spec"]["template"]["spec"]
@@ -86,22 +86,22 @@ def containers() -> Iterator[tuple[str, Document, Document]]:
 
 @pytest.mark.parametrize("folder", ["base", "gpu", "kserve"])
 def test_every_manifest_is_valid(folder: str) -> None:
-    found = resources(folder)
-    assert len(found) >= 2
-    for document in found:
+    documents = resources(folder)
+    assert len(documents) >= 2
+    for document in documents:
         check(document)
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 @pytest.mark.parametrize("folder", ["base", "gpu", "kserve"])
-def test_kustomize_makes_of_it_what_was_checked(folder: str) -> None:
+def test_kustomize_renders_the_resources_checked_here(folder: str) -> None:
     command = ["kubectl", "kustomize", str(FOLDER / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    made = list(yaml.safe_load_all(done.stdout))
-    for document in made:
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    rendered = list(yaml.safe_load_all(result.stdout))
+    for document in rendered:
         check(document)
-    assert sorted(map(identity, made)) == sorted(map(identity, resources(folder)))
-    for document in made:
+    assert sorted(map(identity, rendered)) == sorted(map(identity, resources(folder)))
+    for document in rendered:
         if document["kind"] == "Deployment":
             (ours,) = (one for one in resources(folder) if one["kind"] == "Deployment")
             pods = [one["spec"]["template"]["spec"] for one in (document, ours)]
@@ -137,22 +137,22 @@ def test_every_file_belongs_to_a_kustomization() -> None:
         ("kserve", "InferenceService", "spec.predictor.scaleMetric", "queue"),
     ],
 )
-def test_a_mistake_is_found(folder: str, kind: str, path: str, wrong: Any) -> None:
+def test_invalid_fields_are_found(folder: str, kind: str, path: str, wrong: Any) -> None:
     (document,) = (deepcopy(one) for one in resources(folder) if one["kind"] == kind)
-    *way, last = (int(part) if part.isdigit() else part for part in path.split("."))
-    place: Any = document
-    for part in way:
-        place = place[part]
+    *parents, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    parent: Any = document
+    for part in parents:
+        parent = parent[part]
     if wrong is None:
-        del place[last]
+        del parent[last]
     else:
-        place[last] = wrong
+        parent[last] = wrong
     with pytest.raises((kubernetes_validate.ValidationError, jsonschema.ValidationError)):
         check(document)
 
 
-def test_a_pod_has_longer_than_the_service_needs_to_end() -> None:
-    """The worst case is the supervisor's: the delay, then front ends, then engines, each a second after its timeout."""
+def test_termination_grace_period_is_longer_than_draining() -> None:
+    """Worst case: preStop, drain delay, then front ends and engines, each killed a second after the drain timeout."""
     for where, pod, container in containers():
         set_here = {variable["name"]: variable["value"] for variable in container["env"]}
         settings = Settings(
@@ -162,10 +162,10 @@ def test_a_pod_has_longer_than_the_service_needs_to_end() -> None:
         needed = before + settings.drain_delay + 2 * (settings.drain_timeout + 1)
         assert pod["terminationGracePeriodSeconds"] > needed, where
         probe = container["readinessProbe"]
-        assert settings.drain_delay >= probe["periodSeconds"], "endpoints hear of it before it refuses"
+        assert settings.drain_delay >= probe["periodSeconds"], "endpoints are removed before connections are refused"
 
 
-def test_pods_may_do_no_more_than_they_must() -> None:
+def test_pods_have_minimal_privileges() -> None:
     for where, pod, container in containers():
         own = container["securityContext"]
         assert {**pod.get("securityContext", {}), **own}["runAsNonRoot"] is True, where
@@ -178,7 +178,7 @@ def test_pods_may_do_no_more_than_they_must() -> None:
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
-def test_variables_and_options_are_settings() -> None:
+def test_environment_variables_and_arguments_are_settings() -> None:
     names = {f"TESSELLA_{name.upper()}" for name in Settings.model_fields}
     options = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
     for _, _, container in containers():
@@ -186,7 +186,7 @@ def test_variables_and_options_are_settings() -> None:
         assert {argument.partition("=")[0] for argument in container.get("args", ["serve"])} - options == {"serve"}
 
 
-def test_a_gpu_adds_to_what_is_there() -> None:
+def test_the_gpu_patch_keeps_the_base() -> None:
     _, pod, container = next(one for one in containers() if one[0] == "gpu")
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"TESSELLA_DEVICE", "TESSELLA_DRAIN_DELAY"} <= {variable["name"] for variable in container["env"]}
@@ -195,7 +195,7 @@ def test_a_gpu_adds_to_what_is_there() -> None:
     assert tags[0]["newName"] == tags[1]["name"]
 
 
-def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes() -> None:
+def test_the_autoscaler_uses_the_metric_of_the_adapter() -> None:
     (rule,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
     (metric,) = read("base/autoscaler.yaml")["spec"]["metrics"]
     assert metric["pods"]["metric"]["name"] == rule["name"]["as"]

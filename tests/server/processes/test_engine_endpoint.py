@@ -11,7 +11,7 @@ from tessella.server.engine.worker import Inference, Worker
 from tessella.server.errors import DeadlineExceeded
 from tessella.server.processes.engine_endpoint import EngineEndpoint
 from tessella.server.processes.wire import Kind, Reply, Request, Status
-from tessella.server.shared_memory import Ring, memory_file
+from tessella.server.shared_memory import SlotMemory, create_memory_file
 
 SLOTS, SLOT_BYTES = 4, 1024
 MODEL = 5
@@ -23,7 +23,7 @@ class Engine:
     def __init__(self) -> None:
         self.futures: list[Future[Inference]] = []
         self.written = bytearray()
-        self.slots = Ring(memory_file(SLOTS * SLOT_BYTES), SLOTS, SLOT_BYTES)
+        self.slots = SlotMemory(create_memory_file(SLOTS * SLOT_BYTES), SLOTS, SLOT_BYTES)
         self.endpoint = EngineEndpoint(self.slots, {MODEL: cast(Worker, self)})
         self.endpoint.connection_made(cast(asyncio.BaseTransport, self))
 

@@ -45,7 +45,7 @@ def supervise(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Supervisor
         return GatedRunner().worker(4)
 
     monkeypatch.setattr(engine_process, "start_worker", start_worker)
-    for name in ("end_within", "spare_what_is_here"):  # they concern a process of its own
+    for name in ("force_exit_after", "freeze_gc"):  # they concern a process of its own
         monkeypatch.setattr(engine_process, name, lambda *_: None)
 
     async def main(scenario: Callable[[Supervisor], Awaitable[None]]) -> None:

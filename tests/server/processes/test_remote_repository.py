@@ -32,7 +32,7 @@ class Connection:
 
 def loaded(model: NumberedSpec) -> Message:
     """The engine's message of a loaded model."""
-    info = GatedRunner.info.to_document()
+    info = GatedRunner.info.to_dict()
     return {"kind": "model_loaded", "number": model.number, "name": model.name, "max_batch_size": 4, "info": info}
 
 
@@ -75,7 +75,7 @@ def test_the_supervisors_models_are_served_and_acknowledged() -> None:
         assert [model.name for model in repository.versions if model.state == "ready"] == ["dogs"]
         await asyncio.sleep(0.01)
         assert front_end.sent[-1] == {"kind": "switched", "revision": 8}, "a request may still be in flight"
-        await repository.retirement.close()
+        await repository.drainer.close()
         while front_end.sent[-1] != {"kind": "released", "revision": 8}:
             await asyncio.sleep(0.001)
 
@@ -93,7 +93,7 @@ def test_a_replaced_connection_is_drained() -> None:
 def test_requests_wait_for_the_supervisors_result() -> None:
     async def scenario(front_end: Supervised) -> None:
         loading = asyncio.create_task(front_end.remote.load(ModelSpec("dogs", 1, "dogs.onnx")))
-        renaming = asyncio.create_task(front_end.remote.name("pet", "cats"))
+        renaming = asyncio.create_task(front_end.remote.set_alias("pet", "cats"))
         await asyncio.sleep(0)
         load, alias = front_end.sent[-2:]
         assert (load["kind"], load["models"]) == ("load", [("dogs", 1, "dogs.onnx")])
