@@ -1,4 +1,4 @@
-"""The HTTP face of the service: routes, pages and what every response has in common. Knows no tensor."""
+"""ASGI application: routes, middleware, pages and lifespan of the service. No tensors."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from .http.rate_limit import RateLimiter
 from .http.request_context import RequestContextMiddleware
 from .http.schemas import HealthResponse
 from .http.service import Service, service_of
-from .observability.gauges import measure
+from .observability.gauges import update_gauges
 from .observability.metrics import CONTENT_TYPE, render
 from .observability.tracing import Tracing, TracingMiddleware
 from .routes import benchmarks, classify, huggingface, models, nvidia_retrieval, openai_embeddings
@@ -32,14 +32,15 @@ PAGES_FOLDER = Path(__file__).parent / "pages"
 
 
 class Pages(StaticFiles):
-    """Serves the folder `pages`."""
+    """Static files of the folder `pages`, revalidated by the browser on every load."""
 
     def __init__(self) -> None:
         super().__init__(directory=PAGES_FOLDER)
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        found = super().lookup_path(path)
-        return found if found[1] or "." in path else super().lookup_path(f"{path}.html")
+        """File of a path, with `.html` appended if the path has no suffix and no such file exists."""
+        result = super().lookup_path(path)
+        return result if result[1] or "." in path else super().lookup_path(f"{path}.html")
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -52,16 +53,20 @@ router = APIRouter()
 
 
 def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -> FastAPI:
-    """The service as an ASGI application. Models load after it has started to listen; `on_loaded` is called then."""
+    """Create the ASGI application of a service, which loads the models in the background once it listens.
+
+    Args:
+        on_loaded: called when every model is loaded or has failed.
+    """
     repository = service.repository
-    keys = _keys(service)
+    keys = _api_keys(service)
     tracing = Tracing(service.settings.otlp_endpoint) if service.settings.otlp_endpoint else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(repository.start())
         loading.add_done_callback(lambda task: None if task.cancelled() else on_loaded())
-        async with _grpc(service, keys):
+        async with _grpc_server(service, keys):
             yield
             service.draining = True
         loading.cancel()
@@ -88,15 +93,15 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(models.router)
     app.include_router(classify.router)
     app.include_router(benchmarks.router)
-    # after models.router: /models/{name} takes any path below it
-    for protocol in (openai_embeddings, huggingface, open_inference, nvidia_retrieval):
-        app.include_router(protocol.router)
+    # after models.router, since /models/{name} matches any path below it
+    for route in (openai_embeddings, huggingface, open_inference, nvidia_retrieval):
+        app.include_router(route.router)
     app.mount("/ui", PAGES, name="pages")
     extend_openapi(app)
     return app
 
 
-def _keys(service: Service) -> ApiKeys:
+def _api_keys(service: Service) -> ApiKeys:
     settings = service.settings
     keys = read_api_keys(settings.api_key, settings.api_key_file)
     return ApiKeys(
@@ -105,7 +110,7 @@ def _keys(service: Service) -> ApiKeys:
 
 
 def _add_middleware(app: FastAPI, service: Service, keys: ApiKeys, tracing: Tracing | None) -> None:
-    """The last one added is the outermost."""
+    """Add middleware, from the innermost to the outermost."""
     settings = service.settings
     app.add_middleware(ApiKeyMiddleware, keys=keys)
     if settings.cors_origin:
@@ -116,8 +121,8 @@ def _add_middleware(app: FastAPI, service: Service, keys: ApiKeys, tracing: Trac
 
 
 @asynccontextmanager
-async def _grpc(service: Service, keys: ApiKeys) -> AsyncIterator[None]:
-    """gRPC beside HTTP, where it is wanted; it needs an extra."""
+async def _grpc_server(service: Service, keys: ApiKeys) -> AsyncIterator[None]:
+    """Context manager: serve gRPC beside HTTP if `grpc_port` is set (extra `grpc`)."""
     if service.settings.grpc_port is None:
         yield
         return
@@ -132,19 +137,19 @@ async def page(request: Request) -> Response:
     return await PAGES.get_response("index.html", request.scope)
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Liveness of the process")
 async def healthz() -> HealthResponse:
     return HealthResponse(status="alive")
 
 
 @router.get(
     "/readyz",
-    summary="Does it answer requests?",
+    summary="Readiness of all models",
     response_model=HealthResponse,
     responses={503: {"model": HealthResponse}},
 )
 async def readyz(request: Request) -> JSONResponse:
-    """200 when every model is loaded and warm; 503 while loading, after a failure, and while draining."""
+    """Status 200 if every model is loaded and warmed up; 503 while loading, after a failed load and while draining."""
     status = service_of(request).status
     return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
@@ -153,5 +158,7 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> PlainTextResponse:
     service = service_of(request)
     engines = (model.engine for model in service.repository.models.values())
-    measure(service.metrics, () if service.gather_metrics else [engine.info.device for engine in engines if engine])
+    update_gauges(
+        service.metrics, () if service.gather_metrics else [engine.info.device for engine in engines if engine]
+    )
     return PlainTextResponse(render(await service.collect_metrics()), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""`tessella classify`: the engine of the service on files, without the service."""
+"""Classification of files for `tessella classify`, by the service's engine without the service."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -24,10 +24,18 @@ def classify_files(
     architecture: str | None = None,
     image_size: int | None = None,
 ) -> list[dict[str, Any]]:
-    """One document per file, in order: `file` and either `predictions` or `error` and `error_type`.
+    """Classify image files: one JSON object per file, in order.
+
+    Args:
+        source: model to run, as for `--model`.
+        top_k: number of classes, most likely first.
+        device, backend, dtype, batch_invariant, architecture, image_size: as in `Settings`.
+
+    Returns:
+        `file`, and either `predictions` (label, index, score) or `error` and `error_type`.
 
     Raises:
-        LookupError, ValueError: the model cannot be found or loaded.
+        LookupError, ValueError: the model was not found or cannot be loaded.
         OSError: a file cannot be read.
     """
     images = [path.read_bytes() for path in paths]
@@ -39,7 +47,7 @@ def classify_files(
         batch_invariant=batch_invariant,
         architecture=architecture,
         image_size=image_size,
-        max_batch_size=DEFAULT_MAX_BATCH_SIZE,  # nobody waits for one image of a batch
+        max_batch_size=DEFAULT_MAX_BATCH_SIZE,  # throughput counts here, not latency
         max_queue=len(images),
     )
     return asyncio.run(_classify(paths, images, top_k, load))

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, said once: each kind has a name that clients can rely on. Knows no HTTP."""
+"""Error classes of requests; clients rely on the name of each class's `error_type`. No HTTP."""
 
 from collections.abc import Sequence
 
@@ -6,114 +6,114 @@ from ..models.errors import ImageDecodeError, ImageTooLargeError
 
 
 class ServiceError(Exception):
-    """A request that gets an error instead of an answer. `error_type` is part of the interface."""
+    """Base class of errors sent to clients. `error_type` is part of the interface."""
 
     error_type = "service_error"
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Seconds after which the same request is likely to be answered, where that can be told."""
+        """Estimated seconds after which a retry is likely to succeed; None if unknown."""
 
 
 class BadRequest(ServiceError):
-    """The request itself is malformed."""
+    """Malformed request."""
 
     error_type = "bad_request"
 
 
 class Forbidden(ServiceError):
-    """The request is understood, and its sender may not ask for it."""
+    """Request that its sender is not permitted to make."""
 
     error_type = "forbidden"
 
 
 class ModelNotFound(ServiceError):
-    """No model of that name is served."""
+    """Model that is not served under the requested name."""
 
     error_type = "model_not_found"
 
 
 class LoadFailed(ServiceError):
-    """A model could not be loaded; what was served before still is."""
+    """Failed load of a model; models served before are still served."""
 
     error_type = "load_failed"
 
 
 class TaskNotSupported(ServiceError):
-    """The model as it is served cannot do what was asked of it."""
+    """Task that the model, or the backend that runs it, does not support."""
 
     error_type = "not_supported"
 
 
 class RequestTooLarge(ServiceError):
-    """Too many bytes, pixels or images."""
+    """Request with too many bytes, pixels or images."""
 
     error_type = "too_large"
 
 
 class UnsupportedMediaType(ServiceError):
-    """The content type is none that `/classify` reads."""
+    """Content type that the route does not accept."""
 
     error_type = "unsupported_media_type"
 
 
 class Unsupported(ServiceError):
-    """A part of a protocol that this service does not have."""
+    """Protocol feature that this service does not implement."""
 
     error_type = "unsupported"
 
 
 class ImageError(ServiceError):
-    """The bytes are not an image that can be decoded."""
+    """Image bytes that cannot be decoded."""
 
     error_type = "invalid_image"
 
 
 class Overloaded(ServiceError):
-    """The queue is full; the request was refused before any work was done for it."""
+    """Full queue: the request is rejected before any work is done for it."""
 
     error_type = "overloaded"
 
 
 class NotReady(ServiceError):
-    """The model is loading, has failed to load, or the service is shutting down."""
+    """Model that is loading or has failed to load, or service that is shutting down."""
 
     error_type = "not_ready"
 
 
 class InferenceFailed(ServiceError):
-    """The model call raised; the same request may succeed later."""
+    """Failed model call; the same request may succeed later."""
 
     error_type = "inference_failed"
 
 
 class DeadlineExceeded(ServiceError):
-    """The answer was not there when the request's time was over."""
+    """Request whose deadline passed before its response was ready."""
 
     error_type = "deadline_exceeded"
 
 
 class BenchmarkNotFound(ServiceError):
-    """No benchmark of that id is kept."""
+    """Benchmark id that is unknown, or no longer kept."""
 
     error_type = "benchmark_not_found"
 
 
 class BenchmarkRunning(ServiceError):
-    """A benchmark was asked for while another one runs."""
+    """Benchmark request while another benchmark runs."""
 
     error_type = "benchmark_running"
 
 
 def image_error(error: ImageDecodeError) -> ServiceError:
-    """Service error for an image that could not be decoded."""
+    """Service error of an image that could not be decoded."""
     return (RequestTooLarge if isinstance(error, ImageTooLargeError) else ImageError)(str(error))
 
 
 def raise_first_error(results: Sequence[object]) -> None:
-    """Raises the error of the first image that has one, with its place among several."""
-    for place, result in enumerate(results):
+    """Raise the first error among the results; with several images, its message begins with the image's index."""
+    for index, result in enumerate(results):
         if isinstance(result, ServiceError):
-            where = f"image {place}: " if len(results) > 1 else ""
-            raise type(result)(f"{where}{result}", result.retry_after) from result
+            prefix = f"image {index}: " if len(results) > 1 else ""
+            raise type(result)(f"{prefix}{result}", result.retry_after) from result

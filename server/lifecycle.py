@@ -1,4 +1,4 @@
-"""Work that may take for ever, such as a load: in a thread of its own, which can be given up. Knows no model."""
+"""Process lifecycle: work in dedicated threads that can be abandoned, background tasks, garbage collection, exit."""
 
 import asyncio
 import atexit
@@ -13,49 +13,49 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _running: set[threading.Thread] = set()
-"""Those that are under way and not given up."""
-_AT_EXIT_SECONDS = 30.0
-_GIVEN_UP = "given up"
+"""Dedicated threads that run and are not abandoned."""
+_THREAD_EXIT_SECONDS = 30.0
+_ABANDONED = "abandoned"
 _log = logging.getLogger(__name__)
 
 
-async def run_in_thread(work: Callable[[], T], late: Callable[[T], object]) -> T:
-    """What `work` returns or raises. It takes no thread from others; given up, it does not hold up the end.
+async def run_in_thread(work: Callable[[], T], on_late_result: Callable[[T], object]) -> T:
+    """Result of `work`, run in a dedicated daemon thread. An abandoned one does not delay the exit of the process.
 
     Args:
-        late: is called, in that thread, with what it returns after the caller has been cancelled.
+        on_late_result: called in that thread with the result if the caller has been cancelled meanwhile.
     """
     future = Future[T]()
 
     def run() -> None:
         try:
             if future.set_running_or_notify_cancel():
-                fulfil()
+                run_work()
         finally:
             _running.discard(thread)
 
-    def fulfil() -> None:
+    def run_work() -> None:
         try:
             result = work()
         except BaseException as error:
             future.set_exception(error)
         else:
-            future.set_result(result)  # and puts it away if it comes late
+            future.set_result(result)  # runs on_late_result after a cancellation
 
-    thread = threading.Thread(target=run, name="apart", daemon=True)
+    thread = threading.Thread(target=run, name="dedicated", daemon=True)
     _running.add(thread)
     thread.start()
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError as error:
-        if error.args == (_GIVEN_UP,):
+        if error.args == (_ABANDONED,):
             _running.discard(thread)
-        future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
+        future.add_done_callback(lambda done: None if done.exception() else on_late_result(done.result()))
         raise
 
 
 class TaskSet:
-    """Background tasks of one owner, which keeps them alive: an event loop itself refers to its tasks only weakly."""
+    """Background tasks of one owner, which keeps them alive: an event loop refers to its tasks only weakly."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -71,15 +71,18 @@ class TaskSet:
             task.cancel()
 
     async def join(self) -> None:
-        """Wait for all tasks that run now; raises the first error."""
+        """Wait for all tasks that run now. Raises the first error."""
         await asyncio.gather(*self._tasks)
 
 
 async def abandon_after(seconds: float | None, work: Awaitable[T]) -> T:
-    """What `work` returns or raises.
+    """Result of `work`, which is cancelled and abandoned after a timeout.
+
+    Args:
+        seconds: the timeout; None: no limit.
 
     Raises:
-        TimeoutError: it has not ended in time, and is cancelled.
+        TimeoutError: `work` did not end in time.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -89,48 +92,50 @@ async def abandon_after(seconds: float | None, work: Awaitable[T]) -> T:
         raise
     if done:
         return task.result()
-    task.cancel(_GIVEN_UP)
-    raise TimeoutError(f"it was not there after {seconds:g} s and was given up; see load_timeout")
+    task.cancel(_ABANDONED)
+    raise TimeoutError(f"not finished after {seconds:g} s; load_timeout sets the limit")
 
 
 def force_exit_after(seconds: float) -> None:
-    """Ends this process in so many seconds and what `settle` may take, whatever still runs: a model call that never
-    returns would keep it, and its device's memory, for ever.
+    """Exit this process after a timeout, even if something still runs: a model call that hangs would keep it forever.
+
+    Args:
+        seconds: the timeout, to which the longest wait of `wait_for_threads` is added.
     """
 
-    def end() -> None:
-        _log.error("did not end within %g s: something still runs, such as a model call that hangs", seconds)
+    def force_exit() -> None:
+        _log.error("forced exit: still running after %g s, for example a model call that hangs", seconds)
         os._exit(1)
 
-    timer = threading.Timer(seconds + _AT_EXIT_SECONDS, end)
+    timer = threading.Timer(seconds + _THREAD_EXIT_SECONDS, force_exit)
     timer.daemon = True
     timer.start()
 
 
 @atexit.register
 def wait_for_threads() -> None:
-    """Waits a while for what is under way: a process that ends under a thread which computes may crash.
+    """Wait for dedicated threads, at most 30 s: a process that exits while a thread computes may crash.
 
-    To be called before the interpreter begins to end: what is imported meanwhile (torch) has callbacks for that end.
+    To be called before the interpreter shuts down, as modules imported in these threads (torch) register exit handlers.
     """
-    end = time.monotonic() + _AT_EXIT_SECONDS
+    deadline = time.monotonic() + _THREAD_EXIT_SECONDS
     for thread in list(_running):
-        thread.join(max(0.0, end - time.monotonic()))
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def freeze_gc() -> None:
-    """Collects once; from then on full collections pass over everything that is here now.
+    """Collect garbage once, then exclude all live objects from later collections.
 
-    A process that has imported torch holds some hundred thousand objects. A full collection that looks at all of them
-    holds the interpreter's lock for a tenth of a second and more, and every answer waits. To be called once all models
-    are loaded. What is spared is still freed when its last reference goes, as a model's is when it is unloaded.
+    A process that has imported torch holds some hundred thousand objects, and a full collection over them holds the
+    interpreter's lock for 0.1 s and more, which delays every response. To be called once all models are loaded. A
+    frozen object is still freed with its last reference, as an unloaded model is.
     """
     gc.collect()
     gc.freeze()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Runs on uvloop where it is installed."""
+    """Result of a coroutine, run on uvloop if that is installed."""
     try:
         import uvloop
     except ImportError:

@@ -1,4 +1,4 @@
-"""Model specs (name, version, source) parsed from the settings. Knows no engine."""
+"""Model specs (name, version, source) parsed from settings."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from ..models.checkpoints.sources import served_name
 from .errors import BadRequest
 
 DEFAULT_ALIAS = "default"
-_LONGEST_NAME = 200
+_MAX_NAME_LENGTH = 200
 _VERSIONED = re.compile(r"(?P<name>.+):(?P<version>[1-9]\d{0,8})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ModelSpec:
-    """A model to be served. `source`: as of `--model`."""
+    """Model to serve. `source`: as for `--model`."""
 
     name: str
     version: int
@@ -28,15 +28,16 @@ class ModelSpec:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Name and version: one model at a time is served under them."""
+        """Name and version, which identify a served model."""
         return self.name, self.version
 
     def numbered(self, number: int | None) -> "NumberedSpec":
+        """The spec with a number, as processes exchange it."""
         return NumberedSpec(number, self.name, self.version, self.source)
 
 
 class NumberedSpec(NamedTuple):
-    """A model spec as the processes of one service send it: `number` is used once, and None while it is unloaded."""
+    """Model spec as processes exchange it. `number`: unique to one load of the model; None while it is unloaded."""
 
     number: int | None
     name: str
@@ -49,7 +50,7 @@ class NumberedSpec(NamedTuple):
 
 
 class Version(BaseModel):
-    """One version of a model in `tessella.toml`."""
+    """Version of a model in `tessella.toml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +59,7 @@ class Version(BaseModel):
 
 
 def _as_versions(value: Any) -> Any:
-    """A source, a table, or several tables, one for each version."""
+    """Normalise a source, a table or a list of both, one for each version, to tables."""
     if isinstance(value, str):
         return ({"source": value},)
     if isinstance(value, Mapping):
@@ -72,52 +73,52 @@ Versions = Annotated[tuple[Version, ...], Field(min_length=1), BeforeValidator(_
 
 
 def parse_model_specs(
-    specifications: Sequence[str], models: Mapping[str, Sequence[Version]], aliases: Mapping[str, str]
+    sources: Sequence[str], models: Mapping[str, Sequence[Version]], aliases: Mapping[str, str]
 ) -> list[ModelSpec]:
-    """What is to be served, in order.
+    """Model specs of the settings `model` and `models`, in order.
 
     Args:
-        specifications: as `--model` has them: each is version 1 of a model.
+        sources: as for `--model`, each of them version 1 of a model.
         models: served name -> its versions.
-        aliases: further name -> the served name, or name:version, that it stands for.
+        aliases: alias -> served name or name:version.
 
     Raises:
-        ValueError: two models would be served under one name and version, or an alias is a model's name or stands for
-            nothing.
+        ValueError: two models have the same name and version, an alias is also the name of a model, or its target does
+            not exist.
     """
-    found: dict[tuple[str, int], ModelSpec] = {}
-    for specification in specifications:
-        name = served_name(specification)
-        if (name, 1) in found:
-            raise ValueError(f"two models would be served as {name!r}; name one: --model other={specification}")
-        found[name, 1] = ModelSpec(name, 1, specification)
+    specs: dict[tuple[str, int], ModelSpec] = {}
+    for source in sources:
+        name = served_name(source)
+        if (name, 1) in specs:
+            raise ValueError(f"two models have the name {name!r}; rename one: --model other={source}")
+        specs[name, 1] = ModelSpec(name, 1, source)
     for name, versions in models.items():
         for version in versions:
-            if (name, version.version) in found:
-                raise ValueError(f"two models would be served as version {version.version} of {name!r}")
-            found[name, version.version] = ModelSpec(name, version.version, version.source)
-    _check_aliases(aliases, found)
-    return list(found.values())
+            if (name, version.version) in specs:
+                raise ValueError(f"version {version.version} of {name!r} is defined twice")
+            specs[name, version.version] = ModelSpec(name, version.version, version.source)
+    _validate_aliases(aliases, specs)
+    return list(specs.values())
 
 
-def _check_aliases(aliases: Mapping[str, str], found: Mapping[tuple[str, int], ModelSpec]) -> None:
-    names = {name for name, _ in found}
+def _validate_aliases(aliases: Mapping[str, str], specs: Mapping[tuple[str, int], ModelSpec]) -> None:
+    names = {name for name, _ in specs}
     for alias, target in aliases.items():
         if alias in names:
-            raise ValueError(f"{alias!r} is the name of a model and cannot be an alias as well")
-        if target not in names and split_version(target) not in found:
+            raise ValueError(f"{alias!r} is the name of a model, and cannot be an alias as well")
+        if target not in names and split_version(target) not in specs:
             raise ValueError(
-                f"the alias {alias!r} stands for {target!r}, which is no model: {', '.join(sorted(names))}"
+                f"alias {alias!r} points to {target!r}, which is not a served model: {', '.join(sorted(names))}"
             )
 
 
 def validate_name(name: str) -> None:
-    """Raises BadRequest where a client's name for a model, or for an alias, cannot be one."""
-    if not (name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME):
-        raise BadRequest("a model's name is 1 to 200 printable characters")
+    """Raise BadRequest if a client's name for a model or an alias is not valid."""
+    if not (name.strip() and name.isprintable() and len(name) <= _MAX_NAME_LENGTH):
+        raise BadRequest(f"a model's name has 1 to {_MAX_NAME_LENGTH} printable characters")
 
 
-def split_version(asked: str) -> tuple[str, int | None]:
-    """`cats:2` -> ("cats", 2); `cats` -> ("cats", None)."""
-    match = _VERSIONED.fullmatch(asked)
-    return (match["name"], int(match["version"])) if match else (asked, None)
+def split_version(name: str) -> tuple[str, int | None]:
+    """Name and version: `cats:2` -> ("cats", 2); `cats` -> ("cats", None)."""
+    match = _VERSIONED.fullmatch(name)
+    return (match["name"], int(match["version"])) if match else (name, None)

@@ -1,6 +1,6 @@
-"""The service on Ray Serve: replicas, each with engines of its own behind the very application of `tessella serve`.
+"""Ray Serve deployment: replicas of the application of `tessella serve`, each with its own engines.
 
-On a cluster: `serve run tessella.server.ray_app:application model=digits-vit max_replicas=8`; on this machine alone:
+On a cluster: `serve run tessella.server.ray_app:application model=digits-vit max_replicas=8`; on a single machine:
 `python -m tessella.server.ray_app port=8000 min_replicas=2`. Needs `pip install 'tessella[ray]'`.
 """
 
@@ -25,26 +25,26 @@ from .served_model import local_loader
 from .settings import Settings
 
 OBJECT_STORE_BYTES = 80 * 2**20
-"""The least that Ray takes, and a little: requests do not travel through its store."""
+"""Size of Ray's object store, slightly above Ray's minimum: requests do not pass through it."""
 
 
 class RaySettings(Settings):
-    """The service's settings and how many replicas Ray keeps. `host` and `port` are for a Ray that is started here."""
+    """Service settings, replicas and their resources. `host` and `port` apply only to a Ray started by this module."""
 
-    min_replicas: int = Field(default=1, ge=1, description="replicas that are always there")
-    max_replicas: int = Field(default=1, ge=1, description="replicas under load; at least min_replicas are")
-    cores: float = Field(default=1, gt=0, description="CPU cores of one replica")
-    gpus: float = Field(default=0, ge=0, description="GPUs of one replica")
+    min_replicas: int = Field(default=1, ge=1, description="minimum number of replicas")
+    max_replicas: int = Field(default=1, ge=1, description="maximum number of replicas; at least min_replicas")
+    cores: float = Field(default=1, gt=0, description="CPU cores per replica")
+    gpus: float = Field(default=0, ge=0, description="GPUs per replica")
     target_requests: float | None = Field(
         default=None,
         gt=0,
-        description="requests at once per replica; by default max_batch_size, or 32",
+        description="target of concurrent requests per replica; unset: max_batch_size, or 32",
     )
 
 
 @serve.ingress()
 class Replica:
-    """All served models in one actor. Ray calls it ready once they are loaded."""
+    """Replica: all served models in one actor, which is ready once they are loaded."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
         configure_logging(settings.log_format)
@@ -61,14 +61,13 @@ class Replica:
 
 
 def application(settings: RaySettings) -> serve.Application:
-    """What `serve run` and a Serve configuration file name. Overload is answered by the engines: 429, as ever."""
-    fewest = settings.min_replicas
+    """Ray Serve application, for `serve run` or a Serve config file. The engines reject overload with 429."""
     deployment: serve.Deployment = serve.deployment(
         name="tessella",
         ray_actor_options={"num_cpus": settings.cores, "num_gpus": settings.gpus},
         autoscaling_config={
-            "min_replicas": fewest,
-            "max_replicas": max(fewest, settings.max_replicas),
+            "min_replicas": settings.min_replicas,
+            "max_replicas": max(settings.min_replicas, settings.max_replicas),
             "target_ongoing_requests": settings.target_requests or settings.max_batch_size or DEFAULT_MAX_BATCH_SIZE,
         },
         max_ongoing_requests=2 * settings.max_queue,
@@ -77,9 +76,9 @@ def application(settings: RaySettings) -> serve.Application:
     return deployment.bind(settings)
 
 
-def run_here(settings: RaySettings) -> None:
-    """Starts a Ray of its own that nobody else reaches, serves on it until SIGTERM or SIGINT, and ends it."""
-    ended = threading.Event()
+def run_local(settings: RaySettings) -> None:
+    """Start a private local Ray, serve on it until SIGTERM or SIGINT, and shut it down."""
+    stopped = threading.Event()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         "local",
@@ -89,11 +88,11 @@ def run_here(settings: RaySettings) -> None:
         _node_ip_address="127.0.0.1",
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopped.set())
     try:
         serve.start(http_options={"host": settings.host, "port": settings.port})
         serve.run(application(settings), name="tessella")
-        ended.wait()
+        stopped.wait()
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()
@@ -101,7 +100,7 @@ def run_here(settings: RaySettings) -> None:
 
 if __name__ == "__main__":
     try:
-        given = {name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}
-        run_here(RaySettings.model_validate(given))
-    except (ValidationError, RuntimeError) as error:  # a replica that cannot start has said why
+        overrides = {name: value for name, _, value in (argument.partition("=") for argument in sys.argv[1:])}
+        run_local(RaySettings.model_validate(overrides))
+    except (ValidationError, RuntimeError) as error:  # raised by a replica that cannot start
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""The served models by name and version, each with its state. They come, change and go while the others answer."""
+"""Model repository: served models by name and version, loaded, replaced and unloaded at run time."""
 
 import asyncio
 import logging
@@ -51,15 +51,15 @@ _log = logging.getLogger(__name__)
 
 
 class ModelRepository:
-    """All models of one service. A name with several versions means the newest that is loaded; `name:2` means that one.
+    """Models of one service. A name stands for its newest loaded version, `name:2` for version 2.
 
     Args:
-        load: makes the engine of a model; what it raises is the reason why the model has failed.
-        served, aliases: instead of what the settings say, as when the models have changed since.
-        changes: who changes the models, if not this process.
+        load: creates the engine of a model; the message of its exception becomes the model's failure reason.
+        served, aliases: override the models and aliases of the settings, which may have changed at run time.
+        control: loads, unloads and sets aliases, if another process owns the models.
 
     Raises:
-        ValueError: two models would be served under one name, or an alias stands for nothing.
+        ValueError: two models have the same name and version, or an alias is not valid.
     """
 
     def __init__(
@@ -69,86 +69,89 @@ class ModelRepository:
         *,
         served: Sequence[ServedModel] | None = None,
         aliases: Mapping[str, str] | None = None,
-        changes: ModelControl | None = None,
+        control: ModelControl | None = None,
     ) -> None:
         self._load_engine = load
         self._load_timeout = settings.load_timeout
-        self._loading_since = time.monotonic()
-        self._took: float | None = None
-        """Seconds of the last load."""
-        self._changes = changes
+        self._load_started = time.monotonic()
+        self._load_seconds: float | None = None
+        """Duration of the last load."""
+        self._control = control
         self.aliases = dict(settings.aliases if aliases is None else aliases)
-        found = parse_model_specs(settings.model, settings.models, settings.aliases)
-        models = [ServedModel(spec) for spec in found] if served is None else served
+        specs = parse_model_specs(settings.model, settings.models, settings.aliases)
+        models = [ServedModel(spec) for spec in specs] if served is None else served
         self._models = {model.spec.key: model for model in models}
-        self._first = found[0].name
-        self._changing = asyncio.Lock()
+        self._first = specs[0].name
+        self._lock = asyncio.Lock()
         self.drainer = EngineDrainer()
 
     @property
     def versions(self) -> list[ServedModel]:
-        """Every version of every model, in order; those unloaded too, which can be loaded again."""
+        """All versions of all models, in order; unloaded ones too, which can be loaded again."""
         return list(self._models.values())
 
     @property
     def default(self) -> str:
-        """The name of the model that answers where none is named."""
+        """Name of the default model, for requests that name none."""
         return self.find(None).name
 
     @property
     def models(self) -> dict[str, ServedModel]:
-        """What each name means now."""
+        """Current version of each model, by name."""
         return {name: self._newest(name) for name in dict.fromkeys(name for name, _ in self._models)}
 
     @property
     def state(self) -> State:
-        """Of the whole: failed if one has failed, else loading if one is, else ready."""
+        """State of the service: failed if any model has failed, else loading if any is loading, else ready."""
         states = {model.state for model in self.versions}
         return "failed" if "failed" in states else "loading" if "loading" in states else "ready"
 
     @property
     def failures(self) -> list[str]:
+        """Names and reasons of failed models."""
         return [f"{model.name}: {model.reason}" for model in self.versions if model.state == "failed"]
 
     def find(self, name: str | None) -> ServedModel:
-        """The model that a name, an alias or `name:version` means, whatever its state; None: the default one.
+        """Model of a name, an alias or `name:version`, in any state; None: the default model.
 
         Raises:
-            ModelNotFound: there is none of that name.
+            ModelNotFound: there is no such model.
         """
-        asked = self.aliases.get(DEFAULT_ALIAS, self._first) if name is None else name
-        asked = self.aliases.get(asked, asked)
-        if any(asked == known for known, _ in self._models):
-            return self._newest(asked)
-        base, version = split_version(asked)
+        name = self.aliases.get(DEFAULT_ALIAS, self._first) if name is None else name
+        name = self.aliases.get(name, name)
+        if any(name == known for known, _ in self._models):
+            return self._newest(name)
+        base, version = split_version(name)
         model = self._models.get((self.aliases.get(base, base), version or 0))
         if model is None:
-            raise ModelNotFound(f"no model {asked!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
+            raise ModelNotFound(f"no model {name!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
         return model
 
     def engine(self, name: str | None) -> AsyncEngine:
-        """The engine that answers for `name`, or for the default model.
+        """Engine of a model, or of the default model (None).
 
-        Ask again after every `await`: another engine may have taken its place, and this one soon refuses.
+        Call again after every `await`: the engine may have been replaced, and a replaced engine soon rejects requests.
 
         Raises:
-            ModelNotFound: no model has that name.
-            NotReady: it is still loading, or could not be loaded.
+            ModelNotFound: no model of that name is served, or it is unloaded.
+            NotReady: the model is still loading, or has failed to load.
         """
         model = self.find(name)
         if model.unloaded:
             raise ModelNotFound(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
         if model.engine is None:
             message = f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}"
-            left = None if self._took is None else self._took - (time.monotonic() - self._loading_since)
-            raise NotReady(message, left)
+            remaining = (
+                None if self._load_seconds is None else self._load_seconds - (time.monotonic() - self._load_started)
+            )
+            raise NotReady(message, remaining)
         return model.engine
 
     def reject_if_full(self) -> None:
-        """For a request whose body is not read yet and may name any model: refused where all of them are full.
+        """Reject a request whose body, which names the model, is not read yet, if the queues of all models are full.
 
         Raises:
-            Overloaded: by the default model, where that is loaded.
+            Overloaded: from the default model if it is loaded, else from another one.
         """
         engines = [model.engine for model in self.versions if model.engine]
         if engines and all(engine.admission.full for engine in engines):
@@ -156,37 +159,37 @@ class ModelRepository:
             engine.admission.reject_if_full()
 
     async def start(self) -> None:
-        """Loads every model that is not there yet, one after the other. One that fails takes no other with it."""
-        async with self._changing:
+        """Load all models that are not loaded yet, one after the other. A failed load does not affect the others."""
+        async with self._lock:
             for model in [model for model in self.versions if model.engine is None and not model.unloaded]:
                 try:
                     model.engine = await self._timed_load(model)
                 except Exception as error:
                     model.reason = str(error) or repr(error)
                     _log.error("model %s could not be loaded: %s", model.name, model.reason)
-                if model.engine and self._models[model.spec.key] is not model:  # replaced since
+                if model.engine and self._models[model.spec.key] is not model:  # replaced meanwhile
                     self.drainer.drain(model.engine)
 
     async def load(self, name: str, source: str | None = None, version: int | None = None) -> ServedModel:
-        """Loads a model beside the others and warms it; only then it answers for its name, or in its old form's place.
+        """Load and warm up a model, then serve it under its name; a model that it replaces drains.
 
-        Requests that the old form has accepted are answered by it; it is freed then. Both need memory until then.
+        The replaced model finishes the requests it has accepted and is freed then. Until then both use memory.
 
         Args:
-            name: of a new model, or of one that is there: `cats`, `cats:2`, or an alias.
-            source: as of `--model`; default: where the model came from, or for a new one, the name itself.
-            version: default: the one that is there, or 1.
+            name: of a new or a served model: `cats`, `cats:2`, or an alias.
+            source: as for `--model`; default: the source of the served model; for a new one, its name.
+            version: default: the version of the served model, or 1.
 
         Raises:
-            BadRequest: the name or version cannot be one.
-            LoadFailed: with the reason; whatever was served still is.
-            NotReady: nothing can be loaded at the moment.
+            BadRequest: the name or version is not valid.
+            LoadFailed: with the reason; the models served before still are.
+            NotReady: no model can be loaded at the moment.
         """
         spec = self._spec(name, source, version)
-        if self._changes is not None:
-            await self._changes.load(spec)
+        if self._control is not None:
+            await self._control.load(spec)
             return self.find(str(spec))
-        async with self._changing:
+        async with self._lock:
             model = ServedModel(spec)
             try:
                 model.engine = await abandon_after(self._load_timeout, self._timed_load(model))
@@ -197,39 +200,39 @@ class ModelRepository:
         return model
 
     async def unload(self, name: str) -> list[ServedModel]:
-        """All versions of a model, or the one that `name:version` names, answer no longer. They can be loaded again.
+        """Unload all versions of a model, or the one named by `name:version`. They can be loaded again.
 
         Raises:
-            ModelNotFound: there is none of that name.
+            ModelNotFound: there is no such model.
         """
-        asked = self.find(name)
-        every = self.aliases.get(name, name) == asked.name
-        gone = [model for model in self.versions if model is asked or (every and model.name == asked.name)]
-        if self._changes is not None:
-            await self._changes.unload([model.spec for model in gone])
-            return [self._models[model.spec.key] for model in gone]
-        async with self._changing:
-            return [self.remove(*model.spec.key) for model in gone]
+        target = self.find(name)
+        all_versions = self.aliases.get(name, name) == target.name
+        models = [model for model in self.versions if model is target or (all_versions and model.name == target.name)]
+        if self._control is not None:
+            await self._control.unload([model.spec for model in models])
+            return [self._models[model.spec.key] for model in models]
+        async with self._lock:
+            return [self.remove(*model.spec.key) for model in models]
 
     async def set_alias(self, alias: str, target: str | None) -> dict[str, str]:
-        """From now on `alias` means `target`, a served name or `name:version`; None: nothing. Returns all aliases.
+        """Set an alias to a served name or `name:version`, or delete it (None). Returns all aliases.
 
         Raises:
-            BadRequest: it cannot be an alias.
-            ModelNotFound: there is no such target, or no such alias to take away.
-            NotReady: the target is loading, or has just gone.
+            BadRequest: the alias is not valid.
+            ModelNotFound: there is no such target, or no such alias to delete.
+            NotReady: the target is loading, or was unloaded meanwhile.
         """
         if target is None and alias not in self.aliases:
             raise ModelNotFound(f"there is no alias {alias!r}; there is: {', '.join(self.aliases) or 'none'}")
         if target is not None:
             validate_name(alias)
             if alias in self.models or split_version(alias)[1]:
-                raise BadRequest(f"{alias!r} is the name of a model, or of a version, and cannot be an alias as well")
+                raise BadRequest(f"{alias!r} is the name of a model or version, and cannot be an alias as well")
             self.engine(target)
             target = self.aliases.get(target, target)
             target = target if target in self.models else str(self.find(target).spec)
-        if self._changes is not None:
-            await self._changes.set_alias(alias, target)
+        if self._control is not None:
+            await self._control.set_alias(alias, target)
         elif target is None:
             del self.aliases[alias]
         else:
@@ -237,7 +240,7 @@ class ModelRepository:
         return self.aliases
 
     def install(self, model: ServedModel) -> None:
-        """From now on `model` answers; what it replaces is freed once it has answered everything."""
+        """Serve `model` from now on; the engine that it replaces drains."""
         old = self._models.get(model.spec.key)
         self._models[model.spec.key] = model
         _log.info("model %s is %s", model.spec, "replaced" if old and old.engine else "loaded")
@@ -245,23 +248,23 @@ class ModelRepository:
             self.drainer.drain(old.engine)
 
     def remove(self, name: str, version: int) -> ServedModel:
-        """From now on this model does not answer; its engine is freed once it has answered everything."""
+        """Stop serving a model; its engine drains. Returns the model in its new state."""
         old = self._models[name, version]
-        self._models[name, version] = gone = ServedModel(old.spec, unloaded=True)
+        self._models[name, version] = unloaded = ServedModel(old.spec, unloaded=True)
         _log.info("model %s is unloaded", old.spec)
         if old.engine:
             self.drainer.drain(old.engine)
-        return gone
+        return unloaded
 
     async def close(self) -> None:
-        """Answers what was accepted, then ends every engine."""
+        """Finish accepted requests, then close all engines."""
         await asyncio.gather(*(model.engine.close() for model in self.versions if model.engine))
         await self.drainer.close()
 
     async def _timed_load(self, model: ServedModel) -> AsyncEngine:
-        self._loading_since = time.monotonic()
+        self._load_started = time.monotonic()
         engine = await self._load_engine(model)
-        self._took = time.monotonic() - self._loading_since
+        self._load_seconds = time.monotonic() - self._load_started
         return engine
 
     def _newest(self, name: str) -> ServedModel:
@@ -279,7 +282,7 @@ class ModelRepository:
             base = self.aliases.get(base, base)
             validate_name(base)
             if named and not source:
-                raise BadRequest(f"version {named} of {base!r} is new: say its source") from None
+                raise BadRequest(f"version {named} of {base!r} is not served: give its source to load it") from None
             return ModelSpec(base, version or named or 1, source or base)
         if version not in (None, known.version) and not source:
             return self._spec(f"{known.name}:{version}", source, None)

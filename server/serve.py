@@ -1,4 +1,4 @@
-"""`tessella serve`: the listening socket, one process or several behind it, and an orderly end."""
+"""Server start and graceful shutdown for `tessella serve`: listening sockets, and one process or a supervisor."""
 
 import asyncio
 import logging
@@ -28,13 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def grpc_port(settings: Settings) -> Iterator[Settings]:
-    """The settings with the port that gRPC has, where it is wanted; nobody else gets it meanwhile.
+def reserve_grpc_port(settings: Settings) -> Iterator[Settings]:
+    """Context manager: reserve the gRPC port, if one is set, and return the settings with its actual number.
 
-    Every process that speaks gRPC listens on this one port (SO_REUSEPORT); the kernel deals connections out to them.
+    All front ends listen on this port (SO_REUSEPORT); the kernel distributes connections among them.
 
     Raises:
-        OSError: another process has the port.
+        OSError: the port is in use.
         ValueError: the extra `grpc` is not installed.
     """
     if settings.grpc_port is None:
@@ -42,42 +42,44 @@ def grpc_port(settings: Settings) -> Iterator[Settings]:
         return
     missing = [name for name in ("grpc", "google.protobuf") if not installed(name)]
     if missing:
-        raise ValueError(f"{missing[0]} is missing, which gRPC needs: pip install 'tessella[grpc]'")
-    with _hold(settings.host, settings.grpc_port) as held:
-        port = held.getsockname()[1]
+        raise ValueError(f"gRPC needs the package {missing[0]}, which is not installed: pip install 'tessella[grpc]'")
+    with _reserve_port(settings.host, settings.grpc_port) as reserved:
+        port = reserved.getsockname()[1]
         _log.info("gRPC on %s:%d", settings.host, port)
         yield settings.model_copy(update={"grpc_port": port})
 
 
-def _hold(host: str, port: int) -> socket.socket:
-    """A socket that is bound and does not listen; port 0 takes a free one."""
+def _reserve_port(host: str, port: int) -> socket.socket:
+    """Bound socket that does not listen; port 0 picks a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=family) as alone:  # fails where anybody else listens
-            port = alone.getsockname()[1]
-        held = socket.socket(family)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, port))
+        with socket.create_server((host, port), family=family) as probe:  # fails if another process listens
+            port = probe.getsockname()[1]
+        reserved = socket.socket(family)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host, port))
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"cannot listen on {host}:{port}: {reason}; try another --grpc-port") from error
-    return held
+    return reserved
 
 
 def serve(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT, then answers what was accepted. Returns the process's exit code.
+    """Serve until SIGTERM or SIGINT, finish accepted requests, and return the process's exit code.
 
     Raises:
-        OSError: the address cannot be listened on.
-        ValueError: two models of one name, several devices in one process, or no certificate where one is named.
+        OSError: the address is in use or not available.
+        ValueError: two models of one name, several devices in one process, or an invalid certificate.
     """
-    keys = read_api_keys(settings.api_key, settings.api_key_file)  # once: a front end that starts again has the same
-    fixed = {"frontends": front_ends(settings), "api_key": keys, "api_key_file": None}
-    settings = settings.model_copy(update=fixed)
-    _check_certificate(settings.tls_certificate, settings.tls_key)
+    keys = read_api_keys(
+        settings.api_key, settings.api_key_file
+    )  # read once, so that a restarted front end has the same keys
+    resolved = {"frontends": frontend_count(settings), "api_key": keys, "api_key_file": None}
+    settings = settings.model_copy(update=resolved)
+    _validate_certificate(settings.tls_certificate, settings.tls_key)
     if settings.otlp_endpoint:
         require_tracing()
-    with grpc_port(settings) as settings, listen(settings.host, settings.port) as listener:
+    with reserve_grpc_port(settings) as settings, listen(settings.host, settings.port) as listener:
         return _serve(settings, listener)
 
 
@@ -92,40 +94,42 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
             return await Supervisor(settings, listener, address).run()
 
         return run(supervise())
-    return _serve_alone(settings, listener, address)
+    return _serve_in_process(settings, listener, address)
 
 
-def _check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Before anything starts: a front end without one would end, and be started again."""
+def _validate_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Validate the certificate before any process starts: a front end without it would exit and be restarted."""
     if certificate is None:
         if key is not None:
-            raise ValueError("tls_key is set and tls_certificate is not: HTTPS needs both")
+            raise ValueError("tls_key is set without tls_certificate: HTTPS needs both")
         return
     for file in filter(None, (certificate, key)):
-        file.open().close()  # whose error names it
+        file.open().close()  # raises an OSError that names the file
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")  # never ask a terminal
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            certificate, key, password=""
+        )  # an encrypted key must not prompt on the terminal
     except ssl.SSLError as error:
-        named = f"{certificate} and {key} hold" if key else f"{certificate} holds"
-        raise ValueError(f"{named} no certificate with its key in PEM, unencrypted: {error}") from error
+        files = f"{certificate} and {key} do" if key else f"{certificate} does"
+        raise ValueError(f"{files} not contain a PEM certificate with its unencrypted key: {error}") from error
 
 
-def front_ends(settings: Settings) -> int:
-    """How many front-end processes: as set; none where a CPU runs the model, else one for every four cores.
+def frontend_count(settings: Settings) -> int:
+    """Number of front-end processes: as set, else 0 if the model runs on the CPU, else one per four cores (1 to 8).
 
     Raises:
-        ValueError: none, although there are several devices.
+        ValueError: `frontends` is 0 and several devices are set.
     """
     several = "," in settings.device
     if settings.frontends == 0 and several:
-        raise ValueError(f"one process serves one device; for {settings.device} set --frontends to 1 or more")
+        raise ValueError(f"a single process serves one device; for {settings.device}, set --frontends to at least 1")
     if settings.frontends is not None:
         return settings.frontends
     on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and Path("/dev/nvidia0").exists())
     return max(1, min(8, usable_cores() // 4)) if on_gpu or several else 0
 
 
-def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> int:
+def _serve_in_process(settings: Settings, listener: socket.socket, address: str) -> int:
     metrics = Metrics()
     repository = ModelRepository(settings, local_loader(settings, metrics))
     service = Service(settings, repository, metrics)
@@ -146,7 +150,7 @@ def _serve_alone(settings: Settings, listener: socket.socket, address: str) -> i
 
 
 def _handle_signals(server: Server, service: Service) -> None:
-    """Handle SIGTERM and SIGINT: serve on, not ready, for `drain_delay` after the first; a second one ends that."""
+    """Handle SIGTERM and SIGINT: fail readiness, stop after `drain_delay`; a second signal skips the delay."""
     delay = service.settings.drain_delay
 
     def stop(number: int) -> None:
@@ -174,10 +178,10 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 takes a free one.
+    """Listening TCP socket; port 0 picks a free one.
 
     Raises:
-        OSError: with the address and a way out in its message.
+        OSError: the address is in use or not available; the message names it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -185,5 +189,5 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"cannot listen on {host}:{port}: {reason}; try another --port or --host") from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # connections inherit it: a dead peer is noticed
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # inherited by connections: detects dead peers
     return listener

@@ -1,4 +1,4 @@
-"""Models that run in this process: how the repository gets their engines."""
+"""Served model: a model spec, its engine and its state; loader of engines in this process."""
 
 import logging
 import time
@@ -17,12 +17,12 @@ State = Literal["loading", "ready", "failed", "unloaded"]
 
 @dataclass(slots=True)
 class ServedModel:
-    """A name that clients use, and the engine behind it once that is loaded."""
+    """Model spec and, once it is loaded, its engine."""
 
     spec: ModelSpec
     engine: AsyncEngine | None = None
     reason: str = ""
-    """Why it could not be loaded."""
+    """Reason of a failed load; empty otherwise."""
     unloaded: bool = False
 
     @property
@@ -46,18 +46,18 @@ Loader = Callable[[ServedModel], Awaitable[AsyncEngine]]
 
 
 class ModelControl(Protocol):
-    """Who loads and unloads while the service runs, where this process is not the one that owns the models."""
+    """Control of models that another process owns: loading, unloading and aliases at run time."""
 
     async def load(self, spec: ModelSpec) -> None:
-        """Returns once every request that comes now gets the new model. LoadFailed, NotReady: nothing has changed."""
+        """Load a model; return once all new requests reach it. LoadFailed, NotReady: nothing has changed."""
         ...
 
     async def unload(self, models: list[ModelSpec]) -> None:
-        """Returns once no request that comes now gets them."""
+        """Unload models; return once no new request reaches them."""
         ...
 
     async def set_alias(self, alias: str, target: str | None) -> None:
-        """Returns once the alias means that for every request that comes now. NotReady: the target has just gone."""
+        """Set an alias, or delete it (None); return once all new requests see it. NotReady: the target is gone."""
         ...
 
 
@@ -65,7 +65,7 @@ _log = logging.getLogger(__name__)
 
 
 def local_loader(settings: Settings, metrics: Metrics) -> Loader:
-    """Runs every model in this process."""
+    """Loader that runs every model in this process."""
 
     async def load(model: ServedModel) -> AsyncEngine:
         started = time.perf_counter()

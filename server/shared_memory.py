@@ -1,4 +1,4 @@
-"""Shared memory for pixels and logits: slots of one size in a memory file that is inherited, never named."""
+"""Shared memory for pixels and results: slots of one size in an anonymous, inherited memory file."""
 
 import mmap
 import os
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 
 def create_memory_file(size: int) -> int:
-    """The descriptor of `size` zero bytes in memory. Pages cost nothing until they are written.
+    """Descriptor of a new memory file (memfd) of `size` zero bytes; its pages take memory once they are written.
 
-    A memory file has no name to leak, no size limit of a container's /dev/shm, and is gone with the last process.
+    Unlike a file in /dev/shm it has no name to leak and no size limit in a container, and ends with the last process.
     """
     descriptor = os.memfd_create("tessella")
     os.ftruncate(descriptor, size)
@@ -18,10 +18,11 @@ def create_memory_file(size: int) -> int:
 
 
 class SlotMemory:
-    """`slots` pieces of `slot_bytes` bytes each, in a memory file that several processes map.
+    """Slots of `slot_bytes` bytes each in a memory file that several processes map.
 
     Args:
-        descriptor: of the memory file; mapped and closed.
+        descriptor: of the memory file; mapped, then closed.
+        slots: number of slots.
     """
 
     def __init__(self, descriptor: int, slots: int, slot_bytes: int) -> None:
@@ -31,10 +32,10 @@ class SlotMemory:
         os.close(descriptor)
 
     def pixels(self, slot: int, height: int, width: int) -> NDArray[np.uint8]:
-        """The slot as (height, width, 3) pixels; what is written there, other processes see.
+        """View of a slot as pixels, uint8 (height, width, 3); other processes see what is written to it.
 
         Raises:
-            ValueError: they do not fit.
+            ValueError: the pixels do not fit into a slot.
         """
         size = height * width * 3
         if size > self.slot_bytes:
@@ -42,7 +43,7 @@ class SlotMemory:
         return np.frombuffer(self._memory, np.uint8, size, slot * self.slot_bytes).reshape(height, width, 3)
 
     def write(self, slot: int, content: bytes) -> int:
-        """Puts `content`, cut to the slot's size, at its beginning; returns how many bytes that were."""
+        """Write `content`, truncated to the slot's size, to a slot; returns the number of bytes written."""
         start, size = slot * self.slot_bytes, min(len(content), self.slot_bytes)
         self._memory[start : start + size] = content[:size]
         return size
@@ -53,7 +54,7 @@ class SlotMemory:
 
 
 class SlotPool:
-    """Which slots of a ring are free. Belongs to one thread."""
+    """Free slots of a slot memory. Not thread-safe."""
 
     def __init__(self, slots: int) -> None:
         self._free = list(reversed(range(slots)))
@@ -61,9 +62,10 @@ class SlotPool:
     def __len__(self) -> int:
         return len(self._free)
 
-    def take(self) -> int | None:
-        """A free slot, the one used last, so that memory is touched only as load needs it; None where there is none."""
+    def acquire(self) -> int | None:
+        """Acquire a free slot, the most recently used one, so that few pages are touched; None if none is free."""
         return self._free.pop() if self._free else None
 
-    def give_back(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
+        """Return a slot to the pool."""
         self._free.append(slot)

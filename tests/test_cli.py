@@ -135,10 +135,10 @@ def test_wrong_arguments_are_named(picture: Path, tmp_path: Path) -> None:
 
 def test_a_certificate_that_is_none_is_an_error_and_names_the_file(tmp_path: Path) -> None:
     (file := tmp_path / "a.pem").write_text("nothing")
-    assert_refused(run("serve", "--tls-key", str(file)), "tls_certificate is not")
+    assert_refused(run("serve", "--tls-key", str(file)), "tls_key is set without tls_certificate")
     assert_refused(run("serve", "--tls-certificate", str(tmp_path / "b.pem")), "b.pem")
     refused = run("serve", "--frontends", "2", "--tls-certificate", str(file), "--tls-key", str(file))
-    assert_refused(refused, "a.pem hold no certificate with its key in PEM")
+    assert_refused(refused, "a.pem do not contain a PEM certificate with its unencrypted key")
 
 
 def test_a_busy_port_is_an_error_with_a_way_out() -> None:

@@ -1,4 +1,4 @@
-"""What NVIDIA's management library tells of the GPUs in use, under Triton's metric names."""
+"""Gauges: memory of this process, and GPU utilisation, memory and power from NVML under Triton's metric names."""
 
 import logging
 import os
@@ -11,18 +11,26 @@ from .metrics import Metrics, resident_memory_bytes
 _log = logging.getLogger(__name__)
 
 
-def sample(metrics: Metrics, devices: Iterable[str]) -> None:
-    """Sets utilisation (0 to 1), memory (bytes) and power (watts) of those of `devices` that are CUDA's (`cuda:0`)."""
-    numbers = sorted({int(device.partition(":")[2] or 0) for device in devices if device.startswith("cuda")})
-    nvml = _library() if numbers else None
+def update_gauges(metrics: Metrics, devices: Iterable[str]) -> None:
+    """Set the gauges of this process and of the GPUs among its `devices`."""
+    metrics.set("tessella_resident_memory_bytes", resident_memory_bytes(), process=str(os.getpid()))
+    update_gpu_gauges(metrics, devices)
+
+
+def update_gpu_gauges(metrics: Metrics, devices: Iterable[str]) -> None:
+    """Set utilisation (0 to 1), memory (bytes) and power (watts) of the CUDA devices (`cuda:0`) among `devices`."""
+    indices = sorted({int(device.partition(":")[2] or 0) for device in devices if device.startswith("cuda")})
+    nvml = _nvml() if indices else None
     if nvml is None:
         return
-    for number in numbers:
+    for index in indices:
         try:
-            for name, value in _read(nvml, _handle(nvml, number)).items():
-                metrics.set(name, value, gpu_uuid=_uuid(nvml, number))
+            handle = _handle(nvml, index)
+            uuid = str(nvml.nvmlDeviceGetUUID(handle))
+            for name, value in _read(nvml, handle).items():
+                metrics.set(name, value, gpu_uuid=uuid)
         except nvml.NVMLError as error:
-            _log.debug("GPU %d tells nothing: %s", number, error)
+            _log.debug("no metrics of GPU %d: %s", index, error)
 
 
 def _read(nvml: Any, handle: Any) -> dict[str, float]:
@@ -35,36 +43,26 @@ def _read(nvml: Any, handle: Any) -> dict[str, float]:
     }
 
 
-def _handle(nvml: Any, number: int) -> Any:
-    """CUDA counts the devices that CUDA_VISIBLE_DEVICES leaves; the library counts all."""
+def _handle(nvml: Any, index: int) -> Any:
+    """NVML handle of a CUDA device: CUDA's indices respect CUDA_VISIBLE_DEVICES, those of NVML do not."""
     visible = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
-    name = visible[number] if number < len(visible) else str(number)
+    name = visible[index] if index < len(visible) else str(index)
     if name.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(name))
     return nvml.nvmlDeviceGetHandleByUUID(name.encode())
 
 
-def _uuid(nvml: Any, number: int) -> str:
-    return str(nvml.nvmlDeviceGetUUID(_handle(nvml, number)))
-
-
 @cache
-def _library() -> Any:
-    """`pynvml`, started; None, said once, where it or the driver is missing."""
+def _nvml() -> Any:
+    """Initialised module `pynvml`; None, with one warning, if it or the driver is missing."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
     except ModuleNotFoundError:
-        _log.warning("no GPU metrics: pip install 'tessella[gpu]' brings nvidia-ml-py")
+        _log.warning("no GPU metrics: nvidia-ml-py is not installed; pip install 'tessella[gpu]'")
     except pynvml.NVMLError as error:
         _log.warning("no GPU metrics: %s", error)
     else:
         return pynvml
     return None
-
-
-def measure(metrics: Metrics, devices: Iterable[str]) -> None:
-    """Sets the gauges of this process and of the GPUs among its `devices`."""
-    metrics.set("tessella_resident_memory_bytes", resident_memory_bytes(), process=str(os.getpid()))
-    sample(metrics, devices)

@@ -1,4 +1,4 @@
-"""Log lines: for people, or one JSON object each for machines."""
+"""Log lines: human-readable text, or one JSON object per line."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ _TEXT = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
 
 class JsonFormatter(logging.Formatter):
-    """`time` (UTC, ISO 8601), `level`, `logger`, `message`, the record's `fields`, an `exception` with its trace."""
+    """JSON object: `time` (UTC, ISO 8601), `level`, `logger`, `message`, extra `fields`, `exception` (traceback)."""
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -28,21 +28,21 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_access(**fields: str | float) -> None:
-    """One line for one request: `name=value` for people, `fields` for machines."""
-    line = " ".join(f"{name}={_on_one_line(value)}" for name, value in fields.items())
+    """Log one request: `name=value` pairs as text, and `fields` for JSON."""
+    line = " ".join(f"{name}={_quote(value)}" for name, value in fields.items())
     ACCESS.info("%s", line, extra={"fields": fields})
 
 
-def _on_one_line(value: str | float) -> str:
-    """As it is, or quoted where a client could make it look like another field, another line or a terminal command."""
+def _quote(value: str | float) -> str:
+    """Quote a value that could pass for another field, another line or a terminal escape sequence."""
     text = str(value)
     return text if text.isprintable() and not set(text) & {" ", '"'} else json.dumps(text)
 
 
-def configure_logging(form: LogFormat) -> None:
-    """Sets up this process's logging, on standard error."""
+def configure_logging(log_format: LogFormat) -> None:
+    """Configure logging of this process to standard error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else _TEXT)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else _TEXT)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("uvicorn", "httpx"):  # httpx logs every URL, which may hold a signature
+    for name in ("uvicorn", "httpx"):  # httpx logs every URL, which may contain a signature
         logging.getLogger(name).setLevel(logging.WARNING)

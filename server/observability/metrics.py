@@ -1,6 +1,6 @@
-"""Counters and histograms of one process, their sum over all processes, and Prometheus' text of them.
+"""Metrics: counters, gauges and histograms of one process, their sum over processes, and Prometheus' text format.
 
-The `nv_inference_*` names and meanings are Triton Inference Server's: its dashboards and autoscaling rules work.
+Names and meanings of `nv_*` are those of Triton Inference Server, so that its dashboards and autoscaling rules work.
 """
 
 import os
@@ -19,49 +19,50 @@ Snapshot = dict[str, list[list[Any]]]
 
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 COUNTERS: Final = {
-    "nv_inference_request_success": "Requests answered",
-    "nv_inference_request_failure": "Requests that got an error, by reason",
-    "nv_inference_count": "Images that went through the model",
-    "nv_inference_exec_count": "Model calls",
-    "nv_inference_request_duration_us": "Microseconds from admission to answer, summed over requests",
-    "nv_inference_queue_duration_us": "Microseconds waiting for the model, summed over requests",
-    "nv_inference_compute_input_duration_us": "Microseconds decoding and preprocessing, summed over requests",
-    "nv_inference_compute_infer_duration_us": "Microseconds in the model, summed over requests",
-    "nv_inference_compute_output_duration_us": "Microseconds from logits to predictions, summed over requests",
-    "tessella_request_failure_seconds_total": "Microseconds from admission to an error, summed over requests",
-    "tessella_batch_executions_total": "Model calls by their number of images",
-    "tessella_batch_seconds_total": "Microseconds in model calls by their number of images",
-    "tessella_images_failed_total": "Images that got an error in their own place, by kind",
-    "tessella_batches_total": "Model calls by what dispatched them: full batch, idle model, delay over, drain",
-    "tessella_images_dropped_total": "Images that cost no batch: their client had gone, or their time was over",
-    "tessella_jit_compiles_total": "Kernels compiled and CUDA graphs captured while a request waited; stays 0",
-    "tessella_responses_total": "Responses by route and status; of gRPC by method and code",
-    "tessella_restarts_total": "Processes that were started again",
+    "nv_inference_request_success": "Number of successful requests",
+    "nv_inference_request_failure": "Number of failed requests, by reason",
+    "nv_inference_count": "Number of images run by the model",
+    "nv_inference_exec_count": "Number of model calls",
+    "nv_inference_request_duration_us": "Cumulative request duration in microseconds",
+    "nv_inference_queue_duration_us": "Cumulative queueing duration in microseconds",
+    "nv_inference_compute_input_duration_us": "Cumulative duration of decoding and preprocessing in microseconds",
+    "nv_inference_compute_infer_duration_us": "Cumulative duration of model calls in microseconds, per request",
+    "nv_inference_compute_output_duration_us": "Cumulative duration of computing predictions in microseconds",
+    "tessella_request_failure_seconds_total": "Cumulative duration of failed requests in seconds",
+    "tessella_batch_executions_total": "Number of model calls, by batch size",
+    "tessella_batch_seconds_total": "Cumulative duration of model calls in seconds, by batch size",
+    "tessella_images_failed_total": "Number of failed images, by error type",
+    "tessella_batches_total": "Number of model calls, by dispatch reason: full, idle, delay or drain",
+    "tessella_images_dropped_total": "Number of images dropped before a batch, by reason: cancelled or expired",
+    "tessella_jit_compiles_total": "Number of kernels compiled and CUDA graphs captured after the warm-up",
+    "tessella_responses_total": "Number of responses, by route and status; for gRPC by method and code",
+    "tessella_restarts_total": "Number of process restarts, by kind of process",
 }
 HISTOGRAMS: Final = {
-    "tessella_request_seconds": ("From admission to answer", _SECONDS),
-    "tessella_decode_seconds": ("Decoding one image", _SECONDS),
-    "tessella_input_seconds": ("Resizing and cropping one image", _SECONDS),
-    "tessella_queue_seconds": ("One image waiting for the model", _SECONDS),
-    "tessella_output_seconds": ("Making predictions of one image's logits", _SECONDS),
-    "tessella_inference_seconds": ("One model call", _SECONDS),
-    "tessella_batch_size": ("Images of one model call", _SIZES),
+    "tessella_request_seconds": ("Request duration in seconds", _SECONDS),
+    "tessella_decode_seconds": ("Decoding duration of one image in seconds", _SECONDS),
+    "tessella_input_seconds": ("Preprocessing duration of one image in seconds", _SECONDS),
+    "tessella_queue_seconds": ("Queueing duration of one image in seconds", _SECONDS),
+    "tessella_output_seconds": ("Duration of computing one image's predictions in seconds", _SECONDS),
+    "tessella_inference_seconds": ("Duration of one model call in seconds", _SECONDS),
+    "tessella_batch_size": ("Number of images per model call", _SIZES),
 }
 GAUGES: Final = {
-    "nv_inference_pending_request_count": "Images accepted and not yet answered",
-    "tessella_last_inference_timestamp_seconds": "When each process last ran a model, in seconds since 1970",
-    "tessella_resident_memory_bytes": "Memory of each process",
-    "nv_gpu_utilization": "How busy a GPU was lately, 0 to 1",
-    "nv_gpu_memory_used_bytes": "Memory of a GPU that is in use",
-    "nv_gpu_memory_total_bytes": "Memory that a GPU has",
-    "nv_gpu_power_usage": "Watts that a GPU takes",
+    "nv_inference_pending_request_count": "Number of images accepted and not yet finished",
+    "tessella_last_inference_timestamp_seconds": "Unix time of the last model call, in seconds, by process",
+    "tessella_resident_memory_bytes": "Resident memory size in bytes, by process",
+    "nv_gpu_utilization": "GPU utilization rate, 0.0 to 1.0",
+    "nv_gpu_memory_used_bytes": "GPU memory in use, in bytes",
+    "nv_gpu_memory_total_bytes": "GPU memory in total, in bytes",
+    "nv_gpu_power_usage": "GPU power usage in watts",
 }
 
 
 class Metrics:
-    """What one process has counted. Every method from any thread; labels as keywords."""
+    """Metrics of one process. Thread-safe; labels are keyword arguments."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,25 +70,25 @@ class Metrics:
         self._buckets: dict[tuple[str, Labels], list[float]] = {}
 
     def count(self, name: str, value: float = 1, /, **labels: str) -> None:
-        """Adds to a counter."""
+        """Add to a counter."""
         with self._lock:
             self._values[name, _key(labels)] += value
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
-        """Sets a gauge."""
+        """Set a gauge."""
         with self._lock:
             self._values[name, _key(labels)] = value
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
-        """Puts a value into a histogram."""
+        """Observe a value of a histogram."""
         bounds = HISTOGRAMS[name][1]
         with self._lock:
             buckets = self._buckets.setdefault((name, _key(labels)), [0.0] * (len(bounds) + 2))
             buckets[bisect_left(bounds, value)] += 1
-            buckets[-1] += value  # the sum stands last
+            buckets[-1] += value  # the last element is the sum
 
     def snapshot(self) -> Snapshot:
-        """Everything, as JSON values that `merge` and `render` take."""
+        """Snapshot of all metrics as JSON values, for `merge` and `render`."""
         with self._lock:
             return {
                 "values": [[name, list(labels), value] for (name, labels), value in self._values.items()],
@@ -100,7 +101,7 @@ def _key(labels: dict[str, str]) -> Labels:
 
 
 def resident_memory_bytes() -> int:
-    """Memory of this process that is in use; 0 where the system does not tell."""
+    """Resident memory of this process in bytes; 0 if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -109,7 +110,7 @@ def resident_memory_bytes() -> int:
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Sums what has the same name and labels."""
+    """Sum of snapshots: values of the same name and labels are added."""
     total = Metrics()
     for snapshot in snapshots:
         for name, labels, value in snapshot["values"]:
@@ -121,23 +122,21 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
 
 
 def without_gauges(snapshot: Snapshot) -> Snapshot:
-    """What is left of a process that has ended."""
+    """Snapshot without gauges, to be kept of a process that has exited."""
     return snapshot | {"values": [row for row in snapshot["values"] if row[0] not in GAUGES]}
 
 
 def render(snapshot: Snapshot) -> str:
-    """Prometheus' text format 0.0.4. Written here since its client library renames counters that lack `_total`."""
+    """Text format 0.0.4 of Prometheus. The client library would rename Triton's counters, which lack `_total`."""
     lines: list[str] = []
     for kind, names in (("counter", COUNTERS), ("gauge", GAUGES)):
-        for name, meaning in names.items():
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
-            lines += [
-                f"{name}{_braces(labels)} {value}" for found, labels, value in snapshot["values"] if found == name
-            ]
-    for name, (meaning, bounds) in HISTOGRAMS.items():
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} histogram"]
-        for found, labels, row in snapshot["buckets"]:
-            if found == name:
+        for name, description in names.items():
+            lines += [f"# HELP {name} {description}", f"# TYPE {name} {kind}"]
+            lines += [f"{name}{_braces(labels)} {value}" for key, labels, value in snapshot["values"] if key == name]
+    for name, (description, bounds) in HISTOGRAMS.items():
+        lines += [f"# HELP {name} {description}", f"# TYPE {name} histogram"]
+        for key, labels, row in snapshot["buckets"]:
+            if key == name:
                 lines += _histogram(name, labels, bounds, row)
     return "\n".join(lines) + "\n"
 
@@ -155,6 +154,3 @@ def _histogram(
 def _braces(labels: Sequence[tuple[str, str]]) -> str:
     escaped = (f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels)
     return f"{{{','.join(escaped)}}}" if labels else ""
-
-
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})

@@ -1,6 +1,6 @@
-"""OpenTelemetry traces: a span for each request and one for each stage of each image. Off until a collector is named.
+"""OpenTelemetry traces: a span per request and per stage of each image. Disabled unless an endpoint is set.
 
-The SDK's own OTEL_* variables (resource attributes, headers, sampling) are honoured.
+The SDK's OTEL_* environment variables (resource attributes, headers, sampling) apply.
 """
 
 import time
@@ -14,14 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _NAME = "tessella"
 _TRACER: ContextVar[Any] = ContextVar("tracer", default=None)
-"""The OpenTelemetry tracer of the request that is being handled."""
+"""OpenTelemetry tracer of the current request; None if it is not traced."""
 
 
 class Tracing:
-    """Where one process's spans go.
+    """Tracer and span exporter of one process.
 
     Args:
-        endpoint: of an OTLP/HTTP collector, such as http://localhost:4318.
+        endpoint: base URL of an OTLP/HTTP collector, such as http://localhost:4318.
 
     Raises:
         ValueError: the extra `otel` is not installed.
@@ -40,21 +40,23 @@ class Tracing:
         self.tracer = self._provider.get_tracer(_NAME)
 
     def close(self) -> None:
-        """Sends what is left. Blocks for it, some seconds at the most."""
+        """Export the remaining spans; blocks for at most some seconds."""
         self._provider.shutdown()
 
 
 def require_tracing() -> None:
-    """Raises ValueError where the extra `otel` is not installed."""
+    """Raise ValueError if the extra `otel` is not installed."""
     for package in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         try:
             import_module(package)
         except ModuleNotFoundError as error:
-            raise ValueError(f"{error.name} is missing, which traces need: pip install 'tessella[otel]'") from error
+            raise ValueError(
+                f"tracing needs the package {error.name}, which is not installed: pip install 'tessella[otel]'"
+            ) from error
 
 
 class TracingMiddleware:
-    """A span around each request, the child of the one that its `traceparent` header names."""
+    """ASGI middleware: a span around each request, child of the one in its `traceparent` header."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self.app = app
@@ -72,7 +74,7 @@ class TracingMiddleware:
         _TRACER.set(self._tracer)
         with self._tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER) as span:
 
-            async def send_and_describe(message: Message) -> None:
+            async def send_with_attributes(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     route = getattr(scope.get("route"), "path", None)
                     span.update_name(f"{method} {route}" if route else method)
@@ -86,22 +88,22 @@ class TracingMiddleware:
                     )
                 await send(message)
 
-            await self.app(scope, receive, send_and_describe)
+            await self.app(scope, receive, send_with_attributes)
 
 
 def record_stages(seconds: Mapping[str, float], **attributes: str | int) -> None:
-    """Spans for stages of one image that followed each other and have just ended, under the request's span.
+    """Record spans of consecutive stages of one image that has just finished, as children of the request's span.
 
-    Costs nothing where the request is not traced. Lengths are exact; what passed between two stages is not shown.
+    Does nothing if the request is not traced. Durations are exact; gaps between stages are not recorded.
 
     Args:
-        seconds: how long each stage took, by its name, first to last.
+        seconds: duration of each stage by name, in order.
     """
     tracer = _TRACER.get()
     if tracer is None:
         return
     start = time.time_ns() - round(sum(seconds.values()) * 1e9)
-    for name, length in seconds.items():
-        end = start + round(length * 1e9)
+    for name, duration in seconds.items():
+        end = start + round(duration * 1e9)
         tracer.start_span(name, start_time=start, attributes=attributes).end(end)
         start = end

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..observability.gauges import measure
+from ..observability.gauges import update_gauges
 from ..observability.metrics import Metrics
 from ..shared_memory import create_memory_file
 
@@ -97,7 +97,7 @@ async def send_heartbeats(
         devices: returns the devices that this process computes on, for their gauges.
     """
     while True:
-        measure(metrics, devices())
+        update_gauges(metrics, devices())
         channel.send({"kind": "heartbeat", "metrics": metrics.snapshot(), **extra()})
         await asyncio.sleep(HEARTBEAT_SECONDS)
 

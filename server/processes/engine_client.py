@@ -85,14 +85,14 @@ class EngineConnection(asyncio.Protocol):
         """
         if self._transport is None:
             raise NotReady("the engine is restarting", self.restart_seconds)
-        slot = self._free_slots.take()
+        slot = self._free_slots.acquire()
         if slot is None:
             raise Overloaded(f"all {self._slots.slots} image slots of the engine are in use")
         height, width, _ = image.pixels.shape
         try:
             self._slots.pixels(slot, height, width)[...] = image.pixels
         except ValueError:
-            self._free_slots.give_back(slot)
+            self._free_slots.release(slot)
             raise
         id = next(self._ids)
         pending = self._pending[id] = _PendingRequest(slot, shape)
@@ -106,7 +106,7 @@ class EngineConnection(asyncio.Protocol):
         for reply in Reply.unpack_all(self._received):
             request = self._pending.pop(reply.id)
             content = self._slots.read(request.slot, reply.size)
-            self._free_slots.give_back(request.slot)
+            self._free_slots.release(request.slot)
             _resolve(request.future, _result(reply, content, request.shape))
         self._close_if_drained()
 

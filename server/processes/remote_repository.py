@@ -48,7 +48,7 @@ class RemoteRepository:
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._tasks = TaskSet()
         served = [ServedModel(model.spec, unloaded=model.number is None) for model in models]
-        self.repository = ModelRepository(settings, self._load_engine, served=served, aliases=aliases, changes=self)
+        self.repository = ModelRepository(settings, self._load_engine, served=served, aliases=aliases, control=self)
 
     async def load(self, spec: ModelSpec) -> None:
         """As `ModelControl.load`."""

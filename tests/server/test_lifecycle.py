@@ -1,4 +1,4 @@
-"""Work that never ends is given up, takes nobody's thread, and what it gives in the end is put away."""
+"""Dedicated threads, abandoned work, background tasks and frozen garbage collection."""
 
 import asyncio
 import gc
@@ -24,40 +24,40 @@ def fail() -> int:
     raise LookupError("nothing there")
 
 
-def ask(seconds: float | None, work: Callable[[], int]) -> int:
+def run(seconds: float | None, work: Callable[[], int]) -> int:
     async def wait() -> int:
         return await abandon_after(seconds, run_in_thread(work, print))
 
     return asyncio.run(wait())
 
 
-def test_what_it_returns_and_raises_is_the_callers() -> None:
-    assert ask(30, lambda: 5) == 5
-    assert ask(None, lambda: 6) == 6
+def test_result_and_error_reach_the_caller() -> None:
+    assert run(30, lambda: 5) == 5
+    assert run(None, lambda: 6) == 6
     with pytest.raises(LookupError, match="nothing there"):
-        ask(30, fail)
+        run(30, fail)
 
 
-def test_what_comes_late_is_put_away() -> None:
-    gate, put_away = threading.Event(), queue.Queue[int]()
+def test_late_result_is_passed_to_its_callback() -> None:
+    gate, late_results = threading.Event(), queue.Queue[int]()
 
     def work() -> int:
         assert gate.wait(30)
         return 7
 
-    async def give_up() -> None:
-        await abandon_after(0.05, run_in_thread(work, put_away.put))
+    async def abandon() -> None:
+        await abandon_after(0.05, run_in_thread(work, late_results.put))
 
-    with pytest.raises(TimeoutError, match=r"not there after 0\.05 s and was given up"):
-        asyncio.run(give_up())
-    assert put_away.empty()
+    with pytest.raises(TimeoutError, match=r"not finished after 0\.05 s; load_timeout sets the limit"):
+        asyncio.run(abandon())
+    assert late_results.empty()
     gate.set()
-    assert put_away.get(timeout=30) == 7
+    assert late_results.get(timeout=30) == 7
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [(0.05, False), (None, True)])
-def test_the_process_waits_for_what_it_had_not_given_up(seconds: float | None, waits: bool) -> None:
-    """A thread that computes while the interpreter is taken down may crash it."""
+def test_process_waits_for_threads_that_are_not_abandoned(seconds: float | None, waits: bool) -> None:
+    """A thread that computes while the interpreter shuts down may crash it."""
     script = f"""
 import asyncio, time
 from tessella.server.lifecycle import TaskSet, run_in_thread, abandon_after
@@ -70,19 +70,19 @@ async def main():
 
 asyncio.run(main())
 """
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert ("loaded" in told.stdout) == waits
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ("loaded" in result.stdout) == waits
 
 
-def test_a_timeout_of_the_work_itself_is_told_as_it_is() -> None:
+def test_timeout_error_of_the_work_is_not_replaced() -> None:
     def work() -> int:
         raise TimeoutError("the disk is slow")
 
     with pytest.raises(TimeoutError, match="the disk is slow"):
-        ask(30, work)
+        run(30, work)
 
 
-def test_background_tasks_are_waited_for_and_cancelled() -> None:
+def test_background_tasks_are_joined_and_cancelled() -> None:
     ended: list[str] = []
 
     async def work(name: str, seconds: float) -> None:
@@ -94,7 +94,7 @@ def test_background_tasks_are_waited_for_and_cancelled() -> None:
         finally:
             ended.append(name)
 
-    async def run() -> None:
+    async def main() -> None:
         tasks = TaskSet()
         short = tasks.start(work("short", 0.01))
         await tasks.join()
@@ -106,20 +106,20 @@ def test_background_tasks_are_waited_for_and_cancelled() -> None:
         with pytest.raises(asyncio.CancelledError):
             await tasks.join()
 
-    asyncio.run(run())
+    asyncio.run(main())
     assert ended == ["short", "long cancelled"]
 
 
-_TELL_AT_THE_END = """
+_PRINT_FREEZE_COUNT = """
 import atexit, gc, sys
-atexit.register(lambda: print("spared", gc.get_freeze_count(), file=sys.stderr, flush=True))
+atexit.register(lambda: print("frozen", gc.get_freeze_count(), file=sys.stderr, flush=True))
 """
 MANY = 10_000
 
 
 @pytest.mark.parametrize(("frontends", "processes"), [(0, 1), (1, 2)])
-def test_every_process_that_answers_spares_what_it_has_loaded(tmp_path: Path, frontends: int, processes: int) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_TELL_AT_THE_END)
+def test_every_serving_process_freezes_loaded_objects(tmp_path: Path, frontends: int, processes: int) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_PRINT_FREEZE_COUNT)
     options = ("--frontends", str(frontends), "--device", "cpu", "--backend", "torch", "--model", "digits-vit")
     process = Process(*options, PYTHONPATH=str(tmp_path))
     try:
@@ -127,17 +127,17 @@ def test_every_process_that_answers_spares_what_it_has_loaded(tmp_path: Path, fr
     finally:
         process.stop()
     end = time.monotonic() + 10
-    while (spared := _spared(process)).count(True) < processes and time.monotonic() < end:
+    while (frozen := _frozen(process)).count(True) < processes and time.monotonic() < end:
         time.sleep(0.05)
-    assert spared.count(True) == processes, "".join(process.said)
+    assert frozen.count(True) == processes, "".join(process.said)
 
 
-def _spared(process: Process) -> list[bool]:
-    return [int(found[1]) > MANY for line in list(process.said) if (found := re.search(r"^spared (\d+)", line))]
+def _frozen(process: Process) -> list[bool]:
+    return [int(found[1]) > MANY for line in list(process.said) if (found := re.search(r"^frozen (\d+)", line))]
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
-def test_a_closed_engine_is_freed_without_the_collector(backend: str) -> None:
+def test_closed_engine_is_freed_without_garbage_collection(backend: str) -> None:
     pytest.importorskip(backend)
 
     async def load_and_close() -> list[weakref.ref[object]]:

@@ -1,4 +1,4 @@
-"""Models by name, version and source, from options and from tessella.toml; what cannot be meant stops the start."""
+"""Model specs, versions and aliases from options and from tessella.toml, and errors of invalid ones."""
 
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,16 @@ tweety = "birds:1"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def serving(**options: Any) -> Settings:
+def settings_of(**options: Any) -> Settings:
     return Settings(**options)
 
 
-def wanted(settings: Settings) -> list[str]:
-    found = parse_model_specs(settings.model, settings.models, settings.aliases)
-    return [f"{model} = {model.source}" for model in found]
+def specs(settings: Settings) -> list[str]:
+    return [f"{spec} = {spec.source}" for spec in parse_model_specs(settings.model, settings.models, settings.aliases)]
 
 
 def test_a_file_names_models_versions_and_aliases(tmp_path: Path) -> None:
@@ -48,12 +47,12 @@ def test_a_file_names_models_versions_and_aliases(tmp_path: Path) -> None:
         "birds:1 = old.safetensors",
         "birds:2 = new.safetensors",
     ]
-    assert wanted(settings) == expected
+    assert specs(settings) == expected
     assert settings.aliases == {"default": "cats", "tweety": "birds:1"}
-    assert wanted(Settings(model=("digits-vit",))) == ["digits-vit:1 = digits-vit", *expected]
+    assert specs(Settings(model=("digits-vit",))) == ["digits-vit:1 = digits-vit", *expected]
 
 
-def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
+def test_settings_survive_serialisation(tmp_path: Path) -> None:
     (tmp_path / "tessella.toml").write_text(FILE)
     settings = Settings()
     assert Settings(**settings.model_dump(mode="json")) == settings
@@ -70,7 +69,7 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
         ("model = []", "name at least one"),
     ],
 )
-def test_a_wrong_table_stops_the_start(tmp_path: Path, file: str, named: str) -> None:
+def test_invalid_table_is_rejected(tmp_path: Path, file: str, named: str) -> None:
     (tmp_path / "tessella.toml").write_text(file)
     with pytest.raises(ValueError, match=named):
         Settings()
@@ -79,20 +78,20 @@ def test_a_wrong_table_stops_the_start(tmp_path: Path, file: str, named: str) ->
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        (serving(model=("a/cats", "b/cats")), "two models would be served as 'cats'; name one"),
-        (serving(models={"cats": ["a", "b"]}), "two models would be served as version 1 of 'cats'"),
-        (serving(model=("cats",), models={"cats": "a"}), "version 1 of 'cats'"),
-        (serving(model=("cats",), aliases={"cats": "cats"}), "'cats' is the name of a model"),
-        (serving(model=("cats",), aliases={"best": "dogs"}), "'dogs', which is no model: cats"),
-        (serving(model=("cats",), aliases={"best": "cats:2"}), "'cats:2', which is no model"),
+        (settings_of(model=("a/cats", "b/cats")), "two models have the name 'cats'; rename one"),
+        (settings_of(models={"cats": ["a", "b"]}), "version 1 of 'cats' is defined twice"),
+        (settings_of(model=("cats",), models={"cats": "a"}), "version 1 of 'cats'"),
+        (settings_of(model=("cats",), aliases={"cats": "cats"}), "'cats' is the name of a model"),
+        (settings_of(model=("cats",), aliases={"best": "dogs"}), "'dogs', which is not a served model: cats"),
+        (settings_of(model=("cats",), aliases={"best": "cats:2"}), "'cats:2', which is not a served model"),
     ],
 )
-def test_what_cannot_be_served_is_named(settings: Settings, named: str) -> None:
+def test_conflicting_names_are_rejected(settings: Settings, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        wanted(settings)
+        specs(settings)
 
 
-def test_a_version_is_a_number_after_the_last_colon() -> None:
+def test_version_is_a_number_after_the_last_colon() -> None:
     assert split_version("a:b:12") == ("a:b", 12)
     assert [split_version(name) for name in ("a", "a:", ":1", "a:0", "a:x")] == [
         (name, None) for name in ("a", "a:", ":1", "a:0", "a:x")

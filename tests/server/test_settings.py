@@ -1,4 +1,4 @@
-"""One settings object from options, environment and file, in that order; a wrong value stops the start and is named."""
+"""Settings from options, environment and file: precedence, defaults, and errors that name the setting."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from tessella.server.settings import Settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("TESSELLA_")]:
         monkeypatch.delenv(name)
 
 
-def test_options_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_override_environment_overrides_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tessella.toml").write_text('host = "0.0.0.0"\nport = 1\nmax_queue = 5\nmodel = ["a", "b"]\n')
     monkeypatch.setenv("TESSELLA_PORT", "2")
     monkeypatch.setenv("TESSELLA_MAX_QUEUE", "6")
@@ -44,26 +44,26 @@ def test_the_shipped_checkpoints_are_the_default() -> None:
         ('host = "\xff"', "tessella.toml is not valid TOML"),
     ],
 )
-def test_a_wrong_file_stops_the_start(tmp_path: Path, file: str, named: str) -> None:
+def test_invalid_file_is_rejected(tmp_path: Path, file: str, named: str) -> None:
     (tmp_path / "tessella.toml").write_text(file, "latin-1")
     with pytest.raises(ValueError, match=named):
         Settings()
 
 
 @pytest.mark.parametrize("keys", ["", "blue,", " , blue"])
-def test_an_empty_key_stops_the_start(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_api_key_is_rejected(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would match every request that carries none."""
     monkeypatch.setenv("TESSELLA_API_KEY", keys)
     with pytest.raises(ValueError, match="an empty API key would admit everyone"):
         Settings()
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1
 
 
-def test_misspelt_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_misspelt_variables_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSELLA_PROT", "1")
     monkeypatch.setenv("TESSELLA_PORT", "1")
     assert "TESSELLA_PROT" in unknown_variables()

@@ -1,13 +1,14 @@
-"""GPU gauges, from a management library that says what it is told: there may be no GPU here."""
+"""Process and GPU gauges, with a fake NVML: this machine may have no GPU."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tessella.server.observability.gauges import _library, sample
+from tessella.server.observability.gauges import _nvml, update_gauges, update_gpu_gauges
 from tessella.server.observability.metrics import Metrics, render
 
 
@@ -15,11 +16,11 @@ class NVMLError(Exception):
     pass
 
 
-def library(broken: str = "") -> ModuleType:
-    """Two GPUs, the second twice as busy as the first; `broken` is a function that fails."""
+def fake_nvml(broken: str = "") -> ModuleType:
+    """Fake `pynvml` with two GPUs, the second at twice the load of the first; the function `broken` raises."""
     module = ModuleType("pynvml")
     uuids = ["GPU-aaaa", "GPU-bbbb"]
-    answers = {
+    functions = {
         "nvmlInit": lambda: None,
         "nvmlDeviceGetHandleByIndex": lambda index: index,
         "nvmlDeviceGetHandleByUUID": lambda uuid: uuids.index(uuid.decode()),
@@ -32,29 +33,29 @@ def library(broken: str = "") -> ModuleType:
     def fails(*_: object) -> None:
         raise NVMLError("the driver is too old")
 
-    for name, answer in answers.items():
-        setattr(module, name, fails if name == broken else answer)
+    for name, function in functions.items():
+        setattr(module, name, fails if name == broken else function)
     module.NVMLError = NVMLError  # type: ignore[attr-defined]
     return module
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def uncached(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    _library.cache_clear()
+    _nvml.cache_clear()
     yield
-    _library.cache_clear()
+    _nvml.cache_clear()
 
 
 def gauges(*devices: str) -> dict[str, float]:
     metrics = Metrics()
-    sample(metrics, devices)
+    update_gpu_gauges(metrics, devices)
     lines = [line for line in render(metrics.snapshot()).splitlines() if line.startswith("nv_gpu_")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
 def test_a_gpu_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", library())
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
     assert gauges("cuda:1", "cpu") == {
         'nv_gpu_utilization{gpu_uuid="GPU-bbbb"}': 0.8,
         'nv_gpu_memory_used_bytes{gpu_uuid="GPU-bbbb"}': 2000,
@@ -65,28 +66,36 @@ def test_a_gpu_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("visible", ["1", "GPU-bbbb", " 1 ,0"])
-def test_devices_are_counted_as_cuda_counts_them(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", library())
+def test_device_indices_respect_cuda_visible_devices(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gauges("cuda:0")['nv_gpu_utilization{gpu_uuid="GPU-bbbb"}'] == 0.8
 
 
-def test_on_a_cpu_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_nvml_is_not_loaded_on_a_cpu(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert gauges("cpu") == {}
     assert not caplog.records
 
 
 @pytest.mark.parametrize("broken", ["nvmlInit", "nvmlDeviceGetPowerUsage"])
-def test_a_library_that_fails_takes_nothing_down(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", library(broken))
+def test_failing_nvml_gives_no_gauges(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(broken))
     assert gauges("cuda:0") == {}
 
 
-def test_a_missing_library_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_nvml_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with caplog.at_level(logging.WARNING):
         gauges("cuda:0")
         gauges("cuda:0")
     (record,) = caplog.records
     assert "tessella[gpu]" in record.getMessage()
+
+
+def test_process_memory_is_set_with_its_process_id() -> None:
+    metrics = Metrics()
+    update_gauges(metrics, ["cpu"])
+    ((name, labels, size),) = metrics.snapshot()["values"]
+    assert (name, labels) == ("tessella_resident_memory_bytes", [("process", str(os.getpid()))])
+    assert size > 2**20

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, with the id and times of every request that is logged."""
+"""Log formats, access log and quoting of what clients send."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ def formatted(record: logging.LogRecord) -> dict[str, Any]:
     return document
 
 
-def test_every_line_is_one_json_object() -> None:
+def test_json_record_is_one_line() -> None:
     try:
         raise ValueError("line one\nline two")
     except ValueError as error:
@@ -34,14 +34,14 @@ def test_every_line_is_one_json_object() -> None:
     assert "line two" in document["exception"]
 
 
-def test_urls_that_are_fetched_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)  # it would take pytest's handlers away
+def test_fetched_urls_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)  # would remove pytest's handlers
     monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.DEBUG)
     configure_logging("text")
     assert logging.getLogger("httpx").level == logging.WARNING
 
 
-def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_is_optional(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tessella.access")
     for access_log in (True, False):
         with gated(GatedRunner(), Settings(model=("gated",), access_log=access_log)) as live:
@@ -54,7 +54,7 @@ def test_requests_are_logged_where_asked_for(caplog: pytest.LogCaptureFixture) -
     assert (missing["path"], missing["status"]) == ("/nowhere", 404)
 
 
-def test_what_a_client_sends_stays_within_its_field(caplog: pytest.LogCaptureFixture) -> None:
+def test_client_input_stays_within_its_field(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tessella.access")
     log_access(method="GET", path='/a\n12:00:00 INFO fake\x1b[2J "é', status=404)
     log_access(path="/a status=200")

@@ -1,6 +1,7 @@
-"""Metrics: Prometheus' own parser reads them, they add up to what was sent, over all processes and across deaths."""
+"""Metrics in Prometheus' text format: counts of requests, sums over processes, restarts."""
 
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,21 +21,21 @@ from ...support.prometheus import samples_of
 PNG = pictures.encode(pictures.gradient())
 
 
-def parsed(text: str) -> dict[str, float]:
+def samples_by_key(text: str) -> dict[str, float]:
     return {name + str(sorted(labels.items())): value for name, labels, value in samples_of(text)}
 
 
 def value(url: str, name: str, **labels: str) -> float:
-    """The sum over all labels that are not named."""
+    """Sum over the samples of a metric that have these labels."""
     samples = samples_of(httpx.get(f"{url}/metrics").text)
-    return sum(value for found, own, value in samples if found == name and labels.items() <= own.items())
+    return sum(value for key, own, value in samples if key == name and labels.items() <= own.items())
 
 
-def test_histograms_are_cumulative_and_sum_up() -> None:
+def test_histogram_buckets_are_cumulative() -> None:
     metrics = Metrics()
     for size in (1, 1, 3, 600):
         metrics.observe("tessella_batch_size", size, model="a")
-    samples = parsed(render(metrics.snapshot()))
+    samples = samples_by_key(render(metrics.snapshot()))
     labels = "[('le', '{}'), ('model', 'a')]"
     assert [
         samples["tessella_batch_size_bucket" + labels.format(bound)] for bound in ("1.0", "2.0", "4.0", "+Inf")
@@ -43,28 +44,36 @@ def test_histograms_are_cumulative_and_sum_up() -> None:
     assert samples["tessella_batch_size_count[('model', 'a')]"] == 4
 
 
-def test_processes_add_up_and_the_ended_leave_their_counters() -> None:
+def test_snapshots_are_summed_and_exited_processes_keep_counters() -> None:
     one, other = Metrics(), Metrics()
     for metrics in (one, other):
         metrics.count("nv_inference_count", 3, model="a")
         metrics.set("nv_inference_pending_request_count", 2, model="a")
         metrics.observe("tessella_batch_size", 3, model="a")
-    samples = parsed(render(merge([one.snapshot(), without_gauges(other.snapshot())])))
+    samples = samples_by_key(render(merge([one.snapshot(), without_gauges(other.snapshot())])))
     assert samples["nv_inference_count[('model', 'a')]"] == 6
     assert samples["nv_inference_pending_request_count[('model', 'a')]"] == 2
     assert samples["tessella_batch_size_count[('model', 'a')]"] == 2
 
 
-def test_hostile_label_values_are_escaped() -> None:
+def test_label_values_are_escaped() -> None:
     metrics = Metrics()
     metrics.count("tessella_restarts_total", process='a"b\\c\nd')
-    assert parsed(render(metrics.snapshot())) == {"tessella_restarts_total" + str([("process", 'a"b\\c\nd')]): 1}
+    assert samples_by_key(render(metrics.snapshot())) == {
+        "tessella_restarts_total" + str([("process", 'a"b\\c\nd')]): 1
+    }
 
 
-def test_every_name_has_a_type_and_a_meaning() -> None:
+def test_every_metric_has_a_type_and_help() -> None:
     types = {family.name: family.type for family in text_string_to_metric_families(render(Metrics().snapshot()))}
     assert set(types) == {name.removesuffix("_total") for name in (*COUNTERS, *GAUGES, *HISTOGRAMS)}
     assert types["nv_inference_request_success"] == "counter"
+
+
+def test_names_of_our_own_follow_the_conventions_of_prometheus() -> None:
+    ours = [name for name in (*COUNTERS, *GAUGES, *HISTOGRAMS) if name.startswith("tessella_")]
+    assert all(name.endswith("_total") == (name in COUNTERS) for name in ours)
+    assert not [name for name in ours if re.search(r"_(us|ms|seconds_sum|percent|mb)(_|$)", name)]
 
 
 def test_requests_and_batches_are_counted() -> None:
@@ -105,7 +114,7 @@ def test_requests_and_batches_are_counted() -> None:
         assert value(live.url, "nv_inference_queue_duration_us") > 0
 
 
-def test_counters_of_all_processes_survive_the_death_of_one() -> None:
+def test_counters_survive_the_death_of_an_engine() -> None:
     process = Process("--model", "digits-vit", "--frontends", "2").ready()
     try:
         for _ in range(20):
@@ -124,7 +133,7 @@ def test_counters_of_all_processes_survive_the_death_of_one() -> None:
 
 
 def wait_for(url: str, name: str, expected: float) -> None:
-    """Other processes' counts are half a second old at most."""
+    """Wait for a value: metrics of other processes are at most half a second old."""
     for _ in range(200):
         if value(url, name) == expected:
             return

@@ -1,4 +1,4 @@
-"""Traces of a real process, as a collector on a real socket receives them."""
+"""Traces of a served process, as an OTLP/HTTP collector receives them."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[Span]]]:
-    """An OTLP/HTTP endpoint, and the spans it has received."""
+    """URL of an OTLP/HTTP collector, and the spans it has received."""
     spans: list[Span] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
 
 
 @pytest.mark.parametrize("front_ends", ["0", "1"])
-def test_a_request_is_a_span_with_one_for_each_stage_below_it(front_ends: str) -> None:
+def test_request_span_has_a_child_for_each_stage(front_ends: str) -> None:
     with collector() as (endpoint, spans):
         options = ("--otlp-endpoint", endpoint, "--frontends", front_ends, "--model", "digits-vit")
         with served(*options, OTEL_BSP_SCHEDULE_DELAY="60000") as url:
@@ -71,12 +71,12 @@ def test_a_request_is_a_span_with_one_for_each_stage_below_it(front_ends: str) -
         assert not [span for span in spans if span.parent_span_id == failed[0].span_id]
 
 
-def test_without_a_collector_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untraced_request_needs_no_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     record_stages({"decode": 1.0}, model="m")
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
-    with pytest.raises(ValueError, match=r"traces need: pip install 'tessella\[otel\]'"):
+    with pytest.raises(ValueError, match=r"opentelemetry\.sdk, which is not installed: pip install 'tessella\[otel\]'"):
         require_tracing()

@@ -191,7 +191,7 @@ def test_a_hanging_load_times_out(tmp_path: Path, frontends: str) -> None:
                 assert httpx.post(f"{url}/classify?model=cats", content=PNG, timeout=60).status_code == 200
             failed = load.result()
         assert (failed.status_code, failed.json()["error_type"]) == (422, "load_failed")
-        assert "was not there after 2 s and was given up" in failed.json()["error"]
+        assert "not finished after 2 s; load_timeout sets the limit" in failed.json()["error"]
         assert change(url, "load", "dogs", source="digits-tnt")["family"] == "tnt"
         assert families(url) == {"cats": "vit", "dogs": "tnt"}
         assert process.children("engine") == process.children("engine")[:1]

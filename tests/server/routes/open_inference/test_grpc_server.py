@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from tessella.server.serve import grpc_port
+from tessella.server.serve import reserve_grpc_port
 from tessella.server.settings import Settings
 
 from ....support.gated_runner import GatedRunner
@@ -241,7 +241,7 @@ def test_clients_honour_the_retry_pushback() -> None:
 
 def test_accepted_calls_complete_during_shutdown() -> None:
     runner = GatedRunner()
-    with grpc_port(Settings(model=("gated",), grpc_port=0)) as settings, ThreadPoolExecutor() as pool:
+    with reserve_grpc_port(Settings(model=("gated",), grpc_port=0)) as settings, ThreadPoolExecutor() as pool:
         address = f"127.0.0.1:{settings.grpc_port}"
         with gated(runner, settings) as live, triton.InferenceServerClient(address) as client:
             runner.gate.clear()
