@@ -1,4 +1,4 @@
-"""`attention`: packed projections in, mixed values out, for the few hundred tokens of an image."""
+"""Kernels of `attention` over packed Q, K and V, for the few hundred tokens of an image."""
 
 import math
 
@@ -7,7 +7,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..tuning import heuristics
-from .launch import check_dtype, launch, power_of_two
+from ..tuning.heuristics import next_power_of_two
+from .launch import check_dtype, launch
 
 LOG2_E = 1 / math.log(2)
 
@@ -31,10 +32,13 @@ def single_pass_attention_kernel(
     BLOCK_D: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """One program per tile of queries and per image and head; all keys at once, so the softmax is an ordinary one.
+    """Attention with all keys in one tile: one program per tile of queries and per image and head.
 
-    qkv_ptr: (B, N, 3, heads, D). out_ptr: (B, N, heads, D). query_weight_ptr … key_bias_ptr: float32 (D,), or None.
-    scale: of the scores, times log2(e), as the softmax takes powers of two.
+    Args:
+        qkv_ptr: (B, N, 3, heads, D).
+        out_ptr: (B, N, heads, D).
+        query_weight_ptr, query_bias_ptr, key_weight_ptr, key_bias_ptr: float32 (D,), QK-norm, or None.
+        scale: of the scores, times log2(e): the softmax uses powers of two.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
@@ -44,15 +48,15 @@ def single_pass_attention_kernel(
     queries = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     keys = tl.arange(0, BLOCK_N)
     base = qkv_ptr + image * N * 3 * heads * D + head * D
-    q = _rows(base, queries, N, heads, query_weight_ptr, query_bias_ptr, query_eps, D, BLOCK_D)
-    k = _rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
-    v = _rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
+    q = _load_rows(base, queries, N, heads, query_weight_ptr, query_bias_ptr, query_eps, D, BLOCK_D)
+    k = _load_rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
+    v = _load_rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
     scores = tl.dot(q, k.T, input_precision="ieee") * scale
     scores = tl.where((keys < N)[None, :], scores, float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=1)[:, None])
-    total = tl.sum(weights, axis=1)
-    mixed = tl.dot(weights.to(v.dtype), v, input_precision="ieee") / total[:, None]
-    _store(out_ptr + image * N * heads * D + head * D, queries, N, heads, mixed, D, BLOCK_D)
+    row_sum = tl.sum(weights, axis=1)
+    acc = tl.dot(weights.to(v.dtype), v, input_precision="ieee") / row_sum[:, None]
+    _store_rows(out_ptr + image * N * heads * D + head * D, queries, N, heads, acc, D, BLOCK_D)
 
 
 @triton.jit
@@ -74,8 +78,9 @@ def blocked_attention_kernel(
     BLOCK_D: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """As single_pass_attention_kernel, over BLOCK_N keys at a time with a running softmax (Milakov & Gimelshein, arXiv
-    1805.02867).
+    """Attention over BLOCK_N keys at a time with an online softmax (Milakov & Gimelshein, arXiv 1805.02867).
+
+    Programs and arguments are those of single_pass_attention_kernel.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
@@ -84,28 +89,28 @@ def blocked_attention_kernel(
     head = tl.program_id(1) % heads
     queries = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     base = qkv_ptr + image * N * 3 * heads * D + head * D
-    q = _rows(base, queries, N, heads, query_weight_ptr, query_bias_ptr, query_eps, D, BLOCK_D)
-    highest = tl.full((BLOCK_M,), float("-inf"), tl.float32)
-    total = tl.zeros((BLOCK_M,), tl.float32)
-    mixed = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+    q = _load_rows(base, queries, N, heads, query_weight_ptr, query_bias_ptr, query_eps, D, BLOCK_D)
+    row_max = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+    row_sum = tl.zeros((BLOCK_M,), tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
     for first in range(0, N, BLOCK_N):
         keys = first + tl.arange(0, BLOCK_N)
-        k = _rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
-        v = _rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
+        k = _load_rows(base + heads * D, keys, N, heads, key_weight_ptr, key_bias_ptr, key_eps, D, BLOCK_D)
+        v = _load_rows(base + 2 * heads * D, keys, N, heads, None, None, 0.0, D, BLOCK_D)
         scores = tl.dot(q, k.T, input_precision="ieee") * scale
         scores = tl.where((keys < N)[None, :], scores, float("-inf"))
-        raised = tl.maximum(highest, tl.max(scores, axis=1))
-        fade = tl.exp2(highest - raised)
-        weights = tl.exp2(scores - raised[:, None])
-        total = total * fade + tl.sum(weights, axis=1)
-        mixed = tl.dot(weights.to(v.dtype), v, mixed * fade[:, None], input_precision="ieee")
-        highest = raised
-    _store(out_ptr + image * N * heads * D + head * D, queries, N, heads, mixed / total[:, None], D, BLOCK_D)
+        new_max = tl.maximum(row_max, tl.max(scores, axis=1))
+        rescale = tl.exp2(row_max - new_max)
+        weights = tl.exp2(scores - new_max[:, None])
+        row_sum = row_sum * rescale + tl.sum(weights, axis=1)
+        acc = tl.dot(weights.to(v.dtype), v, acc * rescale[:, None], input_precision="ieee")
+        row_max = new_max
+    _store_rows(out_ptr + image * N * heads * D + head * D, queries, N, heads, acc / row_sum[:, None], D, BLOCK_D)
 
 
 @triton.jit
-def _rows(base, rows, N, heads, weight_ptr, bias_ptr, eps, D: tl.constexpr, BLOCK_D: tl.constexpr):
-    """(rows, BLOCK_D) of one head's queries, keys or values, zero beyond N and D; normalised where a norm is given."""
+def _load_rows(base, rows, N, heads, weight_ptr, bias_ptr, eps, D: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Load (rows, BLOCK_D) of one head's queries, keys or values, zero beyond N and D; with LayerNorm if weight_ptr."""
     channels = tl.arange(0, BLOCK_D)
     inside = channels < D
     ptrs = base + rows[:, None] * (3 * heads * D) + channels[None, :]
@@ -125,7 +130,7 @@ def _rows(base, rows, N, heads, weight_ptr, bias_ptr, eps, D: tl.constexpr, BLOC
 
 
 @triton.jit
-def _store(base, rows, N, heads, values, D: tl.constexpr, BLOCK_D: tl.constexpr):
+def _store_rows(base, rows, N, heads, values, D: tl.constexpr, BLOCK_D: tl.constexpr):
     channels = tl.arange(0, BLOCK_D)
     mask = (rows < N)[:, None] & (channels < D)[None, :]
     tl.store(base + rows[:, None] * (heads * D) + channels[None, :], values.to(base.dtype.element_ty), mask=mask)
@@ -142,16 +147,22 @@ def attention(
     key_eps: float,
     out: Tensor,
 ) -> None:
-    """Launches over tensors as in `ops.attention`: one pass where a tile holds all keys, blocked otherwise."""
+    """Launch a kernel of `attention`: single-pass where a tile holds all keys, blocked otherwise.
+
+    Args:
+        qkv: (B, N, 3 · heads · d).
+        query_weight, query_bias, key_weight, key_bias: float32 (d,), or None: no QK-norm.
+        out: (B, N, heads · d).
+    """
     check_dtype(qkv)
     batch, tokens, dim = out.shape
     width = dim // heads
     qkv = qkv.contiguous()
-    tile = heuristics.attention(tokens, width, qkv.dtype, qkv.device)
+    config = heuristics.attention(tokens, width, qkv.dtype, qkv.device)
     launch(
-        single_pass_attention_kernel if tile.block_n >= tokens else blocked_attention_kernel,
-        (triton.cdiv(tokens, tile.block_m), batch * heads),
-        tile,
+        single_pass_attention_kernel if config.block_n >= tokens else blocked_attention_kernel,
+        (triton.cdiv(tokens, config.block_m), batch * heads),
+        config,
         qkv,
         out,
         query_weight,
@@ -164,8 +175,8 @@ def attention(
         query_eps,
         key_eps,
         D=width,
-        BLOCK_M=tile.block_m,
-        BLOCK_N=tile.block_n,
-        BLOCK_D=power_of_two(width, 16),
-        PDL=tile.pdl,
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_D=next_power_of_two(width, 16),
+        PDL=config.pdl,
     )

@@ -1,14 +1,12 @@
-"""`class_attention`: the last block's few absorbed queries over all tokens, in two launches that fill the GPU at
-batch 1.
-"""
+"""Kernels of `class_attention`: absorbed queries over all tokens, in two launches that fill the GPU at batch 1."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..reference import part_width
 from ..tuning import heuristics
-from .launch import check_dtype, launch, power_of_two
+from ..tuning.heuristics import next_power_of_two
+from .launch import check_dtype, launch, statistics_layout
 from .tiles import mean_and_rstd
 
 
@@ -21,7 +19,6 @@ def class_attention_scores_kernel(
     Q,
     N,
     D,
-    rows,
     part_stride,
     moment_stride,
     statistics_stride,
@@ -33,9 +30,13 @@ def class_attention_scores_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """One program per image and tile of tokens: queries (B, Q, D), x (B, N, D) -> float32 scores (B, Q, N).
+    """Attention scores: one program per image and tile of tokens.
 
-    statistics_ptr: (PARTS, 2, rows = B · N), or None where x is normalised already.
+    Args:
+        queries_ptr: (B, Q, D).
+        x_ptr: (B, N, D).
+        statistics_ptr: float32 (PARTS, 2, B · N), of x, or None where x is normalised.
+        scores_ptr: float32 (B, Q, N).
     """
     image = tl.program_id(0).to(tl.int64)
     tokens = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -43,13 +44,13 @@ def class_attention_scores_kernel(
     within = tl.arange(0, BLOCK_K)
     query_ptrs = queries_ptr + image * Q * D + queries[:, None] * D + within[None, :]
     x_ptrs = x_ptr + image * N * D + tokens[:, None] * D + within[None, :]
-    product = tl.zeros((BLOCK_Q, BLOCK_N), tl.float32)
+    acc = tl.zeros((BLOCK_Q, BLOCK_N), tl.float32)
     sums = tl.zeros((BLOCK_Q,), tl.float32)
     for depth in range(0, D, BLOCK_K):
         inside = (depth + within < D)[None, :]
         q = tl.load(query_ptrs + depth, mask=(queries < Q)[:, None] & inside, other=0.0)
         x = tl.load(x_ptrs + depth, mask=(tokens < N)[:, None] & inside, other=0.0)
-        product = tl.dot(q, x.T, product, input_precision="ieee")
+        acc = tl.dot(q, x.T, acc, input_precision="ieee")
         sums += tl.sum(q.to(tl.float32), axis=1)
     if statistics_ptr is not None:
         mean, rstd = mean_and_rstd(
@@ -64,9 +65,9 @@ def class_attention_scores_kernel(
             PARTS,
             WIDTH,
         )
-        product = (product - sums[:, None] * mean[None, :]) * rstd[None, :]
+        acc = (acc - sums[:, None] * mean[None, :]) * rstd[None, :]
     mask = (queries < Q)[:, None] & (tokens < N)[None, :]
-    tl.store(scores_ptr + image * Q * N + queries[:, None] * N + tokens[None, :], product * scale, mask=mask)
+    tl.store(scores_ptr + image * Q * N + queries[:, None] * N + tokens[None, :], acc * scale, mask=mask)
 
 
 @triton.jit
@@ -78,7 +79,6 @@ def class_attention_output_kernel(
     Q,
     N,
     D,
-    rows,
     part_stride,
     moment_stride,
     statistics_stride,
@@ -89,29 +89,34 @@ def class_attention_output_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """One program per image and tile of BLOCK_K channels: softmax of scores (B, Q, N) over x (B, N, D) -> out (B, Q,
-    D).
+    """Attention output: softmax over scores, times tokens; one program per image and tile of BLOCK_K channels.
+
+    Args:
+        scores_ptr: float32 (B, Q, N).
+        x_ptr: (B, N, D).
+        statistics_ptr: float32 (PARTS, 2, B · N), of x, or None where x is normalised.
+        out_ptr: (B, Q, D).
     """
     image = tl.program_id(0).to(tl.int64)
     channels = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     queries = tl.arange(0, BLOCK_Q)
     score_ptrs = scores_ptr + image * Q * N + queries[:, None] * N
-    highest = tl.full((BLOCK_Q,), float("-inf"), tl.float32)
+    row_max = tl.full((BLOCK_Q,), float("-inf"), tl.float32)
     for first in range(0, N, BLOCK_N):
         tokens = first + tl.arange(0, BLOCK_N)
         mask = (queries < Q)[:, None] & (tokens < N)[None, :]
         scores = tl.load(score_ptrs + tokens[None, :], mask=mask, other=float("-inf"))
-        highest = tl.maximum(highest, tl.max(scores, axis=1))
-    highest = tl.where(queries < Q, highest, 0.0)
-    total = tl.zeros((BLOCK_Q,), tl.float32)
+        row_max = tl.maximum(row_max, tl.max(scores, axis=1))
+    row_max = tl.where(queries < Q, row_max, 0.0)
+    row_sum = tl.zeros((BLOCK_Q,), tl.float32)
     shift = tl.zeros((BLOCK_Q,), tl.float32)
-    mixed = tl.zeros((BLOCK_Q, BLOCK_K), tl.float32)
+    acc = tl.zeros((BLOCK_Q, BLOCK_K), tl.float32)
     for first in range(0, N, BLOCK_N):
         tokens = first + tl.arange(0, BLOCK_N)
         mask = (queries < Q)[:, None] & (tokens < N)[None, :]
         scores = tl.load(score_ptrs + tokens[None, :], mask=mask, other=float("-inf"))
-        weights = tl.exp2((scores - highest[:, None]) * 1.4426950408889634)
-        total += tl.sum(weights, axis=1)
+        weights = tl.exp2((scores - row_max[:, None]) * 1.4426950408889634)
+        row_sum += tl.sum(weights, axis=1)
         x_ptrs = x_ptr + image * N * D + tokens[:, None] * D + channels[None, :]
         x = tl.load(x_ptrs, mask=(tokens < N)[:, None] & (channels < D)[None, :], other=0.0)
         if statistics_ptr is not None:
@@ -131,11 +136,11 @@ def class_attention_output_kernel(
             shift += tl.sum(scaled.to(tl.float32) * mean[None, :], axis=1)
         else:
             scaled = weights.to(x.dtype)
-        mixed = tl.dot(scaled, x, mixed, input_precision="ieee")
-    mixed = (mixed - shift[:, None]) / tl.where(queries < Q, total, 1.0)[:, None]
+        acc = tl.dot(scaled, x, acc, input_precision="ieee")
+    acc = (acc - shift[:, None]) / tl.where(queries < Q, row_sum, 1.0)[:, None]
     mask = (queries < Q)[:, None] & (channels < D)[None, :]
     out_ptrs = out_ptr + image * Q * D + queries[:, None] * D + channels[None, :]
-    tl.store(out_ptrs, mixed.to(out_ptr.dtype.element_ty), mask=mask)
+    tl.store(out_ptrs, acc.to(out_ptr.dtype.element_ty), mask=mask)
 
 
 def class_attention(
@@ -147,35 +152,32 @@ def class_attention(
     scores: Tensor,
     out: Tensor,
 ) -> None:
-    """Launches over tensors as in `ops.class_attention`; `scores`, float32 (B, Q, N), passes from one kernel to the
-    next.
+    """Launch both kernels of `class_attention`.
+
+    Args:
+        queries, out: (B, Q, D).
+        x: (B, N, D).
+        statistics: float32 (parts, 2, B · N), of x, or None where x is normalised.
+        scores: float32 (B, Q, N), scratch.
     """
     check_dtype(x)
     batch, tokens, dim = x.shape
     count = queries.shape[1]
-    tile = heuristics.small(x.dtype, x.device)
-    parts = 1 if statistics is None else len(statistics)
-    sizes = (
-        count,
-        tokens,
-        dim,
-        batch * tokens,
-        *((0, 0, 0) if statistics is None else statistics.stride()),
-        eps,
-    )
+    config = heuristics.small(x.dtype, x.device)
+    strides, layout = statistics_layout(statistics, dim)
+    sizes = (count, tokens, dim, *strides, eps)
     constants = {
-        "PARTS": parts,
-        "WIDTH": power_of_two(dim) if parts == 1 else part_width(dim, parts),
-        "BLOCK_Q": power_of_two(count, 16),
-        "BLOCK_N": tile.block_n,
-        "BLOCK_K": tile.block_k,
+        **layout,
+        "BLOCK_Q": next_power_of_two(count, 16),
+        "BLOCK_N": config.block_n,
+        "BLOCK_K": config.block_k,
     }
     x, queries = x.contiguous(), queries.contiguous()
-    token_tiles, channel_tiles = triton.cdiv(tokens, tile.block_n), triton.cdiv(dim, tile.block_k)
+    token_tiles, channel_tiles = triton.cdiv(tokens, config.block_n), triton.cdiv(dim, config.block_k)
     launch(
         class_attention_scores_kernel,
         (batch, token_tiles),
-        tile,
+        config,
         queries,
         x,
         statistics,
@@ -184,4 +186,6 @@ def class_attention(
         scale,
         **constants,
     )
-    launch(class_attention_output_kernel, (batch, channel_tiles), tile, scores, x, statistics, out, *sizes, **constants)
+    launch(
+        class_attention_output_kernel, (batch, channel_tiles), config, scores, x, statistics, out, *sizes, **constants
+    )

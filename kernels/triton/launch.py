@@ -1,32 +1,58 @@
-"""Every kernel starts here: the one place that knows how a launch is spelt, and where tests look on."""
+"""Kernel launches: options, tensor descriptors and argument checks shared by all launchers."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..device import gpu_of, interpreter_enabled
-from ..tuning.heuristics import LaunchConfig
+from ..reference import part_width
+from ..tuning.heuristics import LaunchConfig, next_power_of_two
+
+DOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+Launch = Callable[..., None]
+
+
+def launch(kernel: Any, grid: tuple[int, ...], config: LaunchConfig, *arguments: object, **constants: object) -> None:
+    """Launch `kernel` over `grid`, on the GPU of its tensors: by default Triton uses the thread's current device.
+
+    Floating-point contraction is requested explicitly: it is triton's default only up to 3.9.
+    """
+    options: dict[str, object] = {"num_warps": config.num_warps, "num_stages": config.num_stages}
+    if not interpreter_enabled():
+        options["enable_fp_fusion"] = True
+        if config.pdl and constants.get("PDL"):  # a kernel without gdc_wait must not overtake the previous one
+            options["launch_pdl"] = True
+    with torch.cuda.device_of(next(argument for argument in arguments if isinstance(argument, torch.Tensor))):
+        kernel[grid](*arguments, **constants, **options)
 
 
 def make_descriptors(
-    x: Tensor, weight: Tensor, out: Tensor, tile: LaunchConfig, activation: str
+    x: Tensor, weight: Tensor, out: Tensor, config: LaunchConfig, activation: str
 ) -> tuple[TensorDescriptor | None, ...]:
-    """Of x, weight and out; none where the GPU has no bulk copies."""
+    """Tensor descriptors of x, weight and out; None where the GPU has no TMA.
+
+    Raises:
+        ValueError: rows of x or weight are not aligned to 16 bytes.
+    """
     _check_alignment("x", x)
     _check_alignment("weight", weight)
-    gpu = gpu_of(x.device)
-    if not gpu.has_tma and gpu.arch:
+    if not uses_descriptors(x):
         return None, None, None
-    out_block = tile.block_n // (2 if activation == "swiglu" else 1)
+    out_block = config.block_n // (2 if activation == "swiglu" else 1)
     return (
-        _descriptor(x, tile.block_m, tile.block_k),
-        _descriptor(weight, tile.block_n, tile.block_k),
-        _descriptor(out, tile.block_m, out_block) if aligned(out) else None,
+        _descriptor(x, config.block_m, config.block_k),
+        _descriptor(weight, config.block_n, config.block_k),
+        _descriptor(out, config.block_m, out_block) if aligned(out) else None,
     )
+
+
+def uses_descriptors(x: Tensor) -> bool:
+    """True where tiles are loaded by tensor descriptors: on GPUs with TMA, and in the interpreter."""
+    gpu = gpu_of(x.device)
+    return gpu.has_tma or not gpu.arch
 
 
 def _descriptor(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
@@ -42,33 +68,16 @@ def _check_alignment(name: str, x: Tensor) -> None:
 
 
 def aligned(x: Tensor) -> bool:
-    """Whether bulk copies can take the rows."""
+    """True where rows are contiguous and start at multiples of 16 bytes, as TMA requires."""
     size = x.element_size()
     return x.stride(1) == 1 and x.stride(0) * size % 16 == 0 and x.data_ptr() % 16 == 0
 
 
-DOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-Launch = Callable[..., None]
-
-
-def launch(kernel: Any, grid: tuple[int, ...], tile: LaunchConfig, *arguments: object, **constants: object) -> None:
-    """Runs `kernel` over `grid`, on the GPU that its tensors are on: by itself Triton takes the thread's current one.
-
-    Floating-point contraction is asked for by name: it is triton's default only up to 3.9.
-    """
-    options: dict[str, object] = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
-    if not interpreter_enabled():
-        options["enable_fp_fusion"] = True
-        if tile.pdl and constants.get("PDL"):  # a kernel that does not wait for the one before must not overtake it
-            options["launch_pdl"] = True
-    with torch.cuda.device_of(next(argument for argument in arguments if isinstance(argument, torch.Tensor))):
-        kernel[grid](*arguments, **constants, **options)
-
-
 def check_dtype(x: torch.Tensor) -> None:
-    """
+    """Check that the kernels multiply matrices of this dtype.
+
     Raises:
-        ValueError: the kernels do not multiply this dtype.
+        ValueError: they do not.
     """
     if x.dtype not in DOT_DTYPES:
         raise ValueError(
@@ -76,6 +85,9 @@ def check_dtype(x: torch.Tensor) -> None:
         )
 
 
-def power_of_two(value: int, least: int = 1) -> int:
-    """The next power of two, at least `least`."""
-    return max(least, triton.next_power_of_2(value))
+def statistics_layout(statistics: Tensor | None, columns: int) -> tuple[tuple[int, ...], dict[str, int]]:
+    """Strides of row statistics (parts, 2, M) over `columns` channels, and the constants PARTS and WIDTH."""
+    strides = (0, 0, 0) if statistics is None else statistics.stride()
+    parts = 1 if statistics is None else len(statistics)
+    width = next_power_of_two(columns) if parts == 1 else part_width(columns, parts)
+    return strides, {"PARTS": parts, "WIDTH": width}

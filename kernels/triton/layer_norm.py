@@ -1,11 +1,11 @@
-"""`layer_norm` and `compute_row_statistics`: one read of each row, for its normalised values, its moments, or both."""
+"""Kernel of `layer_norm` and `compute_row_statistics`: LayerNorm of a row, its statistics, or both, in one read."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..tuning.heuristics import LaunchConfig
-from .launch import launch, power_of_two
+from ..tuning.heuristics import LaunchConfig, next_power_of_two
+from .launch import launch
 from .tiles import store_row_statistics
 
 
@@ -23,9 +23,13 @@ def layer_norm_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """BLOCK_M rows per program, each in one piece: x (M, D), weight and bias (D,), out (M, D), statistics (1, 2, M).
+    """BLOCK_M rows per program, each as a whole.
 
-    Without weight and bias nothing is normalised and the statistics are those of x; else those of out.
+    Args:
+        x_ptr: (M, D), row stride x_stride.
+        weight_ptr, bias_ptr: float32 (D,), or None: x is not normalised, and the statistics are its own.
+        out_ptr: (M, D), or None without weight.
+        statistics_ptr: float32 (1, 2, M), row statistics of the result, or None.
     """
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     channels = tl.arange(0, BLOCK_D)
@@ -48,15 +52,22 @@ def layer_norm_kernel(
 def layer_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor | None, statistics: Tensor | None
 ) -> None:
-    """Launches over tensors as in `ops.layer_norm`; without `weight` only `statistics` are written."""
+    """Launch `layer_norm_kernel` on the tensors of `ops.layer_norm`.
+
+    Args:
+        x: (M, D).
+        weight, bias: float32 (D,), or None: only the statistics of x are computed.
+        out: (M, D), or None without weight.
+        statistics: float32 (1, 2, M), or None.
+    """
     rows, dim = x.shape
-    block_d = power_of_two(dim)
+    block_d = next_power_of_two(dim)
     block_m = max(1, min(8, 4096 // block_d))
-    tile = LaunchConfig(block_m, block_d, num_warps=4 if block_d <= 4096 else 8, num_stages=1)
+    config = LaunchConfig(block_m, block_d, num_warps=4 if block_d <= 4096 else 8, num_stages=1)
     launch(
         layer_norm_kernel,
         (triton.cdiv(rows, block_m),),
-        tile,
+        config,
         x,
         weight,
         bias,

@@ -1,13 +1,12 @@
-"""`linear`: a persistent product with everything around it in its epilogue, and a split-depth form for few rows."""
+"""Kernels of `linear`: a persistent GEMM with a fused epilogue, and a split-K one for few rows."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from ..device import gpu_of
-from ..reference import part_width
 from ..tuning import heuristics
-from .launch import check_dtype, launch, make_descriptors
+from .launch import check_dtype, launch, make_descriptors, statistics_layout
 from .tiles import epilogue, load_tile, tile_position
 
 
@@ -46,12 +45,19 @@ def linear_kernel(
     FLATTEN: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """One program per multiprocessor, each walking every PROGRAMS-th tile.
+    """Persistent GEMM: one program per multiprocessor, each computing every PROGRAMS-th tile.
 
-    x_desc (M, K), weight_desc (O, K), out_desc (M, O) or None where its rows are not aligned for bulk stores; out_ptr
-    the same memory. bias_ptr, sums_ptr (O,); statistics_ptr (PARTS, 2, M); residual_ptr (M, O); out_statistics_ptr
-    (tiles of columns, 2, M); all float32 but the residual. O counts columns before SwiGLU halves them. None leaves a
-    part out.
+    None leaves a part of the epilogue out. O counts columns before SwiGLU halves them.
+
+    Args:
+        x_desc, x_ptr: (M, K), row stride x_stride; the descriptor is None where the GPU has no TMA.
+        weight_desc, weight_ptr: (O, K), likewise.
+        out_desc, out_ptr: (M, O), likewise; the descriptor is None also where rows are not aligned for TMA.
+        bias_ptr: float32 (O,).
+        sums_ptr: float32 (O,), row sums of the weight, for a folded LayerNorm.
+        statistics_ptr: float32 (PARTS, 2, M), row statistics of x.
+        residual_ptr: (M, O), row stride residual_stride.
+        out_statistics_ptr: float32 (tiles of columns, 2, M), contiguous.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
@@ -60,15 +66,15 @@ def linear_kernel(
     column_tiles = tl.cdiv(O, BLOCK_N)
     for tile in tl.range(tl.program_id(0), row_tiles * column_tiles, PROGRAMS, flatten=FLATTEN):
         row_tile, column_tile = tile_position(tile, row_tiles, column_tiles, GROUP_M)
-        product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+        acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         for depth in range(0, K, BLOCK_K):
             x = load_tile(x_desc, x_ptr, row_tile * BLOCK_M, depth, M, K, x_stride, BLOCK_M, BLOCK_K)
             weight = load_tile(
                 weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K
             )
-            product = tl.dot(x, weight.T, product, input_precision="ieee")
+            acc = tl.dot(x, weight.T, acc, input_precision="ieee")
         epilogue(
-            product,
+            acc,
             row_tile,
             column_tile,
             out_desc,
@@ -130,10 +136,14 @@ def split_k_linear_kernel(
     SPLIT_K: tl.constexpr,
     PDL: tl.constexpr,
 ):
-    """One program per tile and SPLIT_K-th part of the depth; the last to arrive adds the parts in order and finishes.
+    """Split-K GEMM: one program per tile and part of K; the last to arrive adds the parts and runs the epilogue.
 
-    partials_ptr: float32 (tiles, SPLIT_K, BLOCK_M, BLOCK_N). counters_ptr: int32 (tiles,), zero before and after.
-    The rest as in linear_kernel. Which program comes last changes nothing in the sum.
+    Parts are added in their order, so the sum does not depend on the order of arrival.
+
+    Args:
+        partials_ptr: float32 (tiles, SPLIT_K, BLOCK_M, BLOCK_N).
+        counters_ptr: int32 (tiles,), zero before and after.
+        The others are those of linear_kernel.
     """
     if PDL:
         tl.extra.cuda.gdc_wait()
@@ -144,15 +154,15 @@ def split_k_linear_kernel(
     row_tile = tile // column_tiles
     column_tile = tile % column_tiles
     steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
-    product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for step in range(steps):
         depth = (split * steps + step) * BLOCK_K
         x = load_tile(x_desc, x_ptr, row_tile * BLOCK_M, depth, M, K, x_stride, BLOCK_M, BLOCK_K)
         weight = load_tile(weight_desc, weight_ptr, column_tile * BLOCK_N, depth, O, K, weight_stride, BLOCK_N, BLOCK_K)
-        product = tl.dot(x, weight.T, product, input_precision="ieee")
+        acc = tl.dot(x, weight.T, acc, input_precision="ieee")
     offsets = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     tile_ptr = partials_ptr + tile.to(tl.int64) * SPLIT_K * BLOCK_M * BLOCK_N
-    tl.store(tile_ptr + split * BLOCK_M * BLOCK_N + offsets, product)
+    tl.store(tile_ptr + split * BLOCK_M * BLOCK_N + offsets, acc)
     tl.debug_barrier()
     arrived = tl.atomic_add(counters_ptr + tile, 1, sem="acq_rel", scope="gpu")
     if arrived == SPLIT_K - 1:
@@ -203,11 +213,21 @@ def linear(
     counters: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    """Launches over tensors as in `ops.linear`; the configuration is the one that `ops.linear` sized its buffers by."""
+    """Launch a kernel of `linear`, with the launch configuration from which `ops.linear` allocated its buffers.
+
+    Args:
+        x: (M, K), rows of any stride.
+        weight: (O, K).
+        bias, sums: float32 (O,), or None.
+        statistics: float32 (parts, 2, M), of x, with sums; else None.
+        residual, out: (M, O), or (M, O / 2) for swiglu.
+        out_statistics: float32 (parts, 2, M), or None.
+        partials, counters: as of split_k_linear_kernel, or None.
+    """
     check_dtype(x)
     (rows, depth), columns = x.shape, len(weight)
-    tile = heuristics.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
-    parts = 1 if statistics is None else len(statistics)
+    config = heuristics.linear(rows, columns, depth, x.dtype, x.device, batch_invariant, activation)
+    strides, layout = statistics_layout(statistics, depth)
     gpu = gpu_of(x.device)
     tensors = (x, weight, out, bias, sums, statistics, residual, out_statistics)
     sizes = (
@@ -218,34 +238,33 @@ def linear(
         weight.stride(0),
         out.stride(0),
         0 if residual is None else residual.stride(0),
-        *((0, 0, 0) if statistics is None else statistics.stride()),
+        *strides,
         eps,
     )
     constants = {
-        "PARTS": parts,
-        "WIDTH": triton.next_power_of_2(depth) if parts == 1 else part_width(depth, parts),
+        **layout,
         "ACTIVATION": activation,
-        "BLOCK_M": tile.block_m,
-        "BLOCK_N": tile.block_n,
-        "BLOCK_K": tile.block_k,
-        "PDL": tile.pdl,
+        "BLOCK_M": config.block_m,
+        "BLOCK_N": config.block_n,
+        "BLOCK_K": config.block_k,
+        "PDL": config.pdl,
     }
-    descriptors = make_descriptors(x, weight, out, tile, activation)
-    tiles = triton.cdiv(rows, tile.block_m) * triton.cdiv(columns, tile.block_n)
-    if tile.split_k > 1:
+    descriptors = make_descriptors(x, weight, out, config, activation)
+    tiles = triton.cdiv(rows, config.block_m) * triton.cdiv(columns, config.block_n)
+    if config.split_k > 1:
         arguments = (*descriptors, *tensors, partials, counters, *sizes)
-        launch(split_k_linear_kernel, (tiles, tile.split_k), tile, *arguments, **constants, SPLIT_K=tile.split_k)
+        launch(split_k_linear_kernel, (tiles, config.split_k), config, *arguments, **constants, SPLIT_K=config.split_k)
         return
     programs = min(tiles, gpu.sms)
     launch(
         linear_kernel,
         (programs,),
-        tile,
+        config,
         *descriptors,
         *tensors,
         *sizes,
         **constants,
-        GROUP_M=tile.group_m,
+        GROUP_M=config.group_m,
         PROGRAMS=programs,
         FLATTEN=gpu.has_tma,
     )

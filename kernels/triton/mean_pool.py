@@ -1,12 +1,11 @@
-"""`mean_pool`: the mean over patch tokens, normalising each from its row statistics on the way."""
+"""Kernel of `mean_pool`: mean over patch tokens, normalising each by its row statistics on the way."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..reference import part_width
 from ..tuning import heuristics
-from .launch import launch, power_of_two
+from .launch import launch, statistics_layout
 from .tiles import mean_and_rstd
 
 
@@ -27,21 +26,27 @@ def mean_pool_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """One program per image and tile of channels: x (B, N, D), statistics (PARTS, 2, B · N) or None, out (B, D)."""
+    """One program per image and tile of channels.
+
+    Args:
+        x_ptr: (B, N, D).
+        statistics_ptr: float32 (PARTS, 2, B · N), or None.
+        out_ptr: (B, D).
+    """
     image = tl.program_id(0).to(tl.int64)
     channels = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     total = tl.zeros((BLOCK_D,), tl.float32)
     for first in range(0, N, BLOCK_N):
         tokens = first + tl.arange(0, BLOCK_N)
-        counted = (tokens >= prefix) & (tokens < N)
+        pooled = (tokens >= prefix) & (tokens < N)
         ptrs = x_ptr + (image * N + tokens)[:, None] * D + channels[None, :]
-        mask = counted[:, None] & (channels < D)[None, :]
+        mask = pooled[:, None] & (channels < D)[None, :]
         values = tl.load(ptrs, mask=mask, other=0.0).to(tl.float32)
         if statistics_ptr is not None:
             mean, rstd = mean_and_rstd(
                 statistics_ptr,
                 image * N + tokens,
-                counted,
+                pooled,
                 D,
                 part_stride,
                 moment_stride,
@@ -52,29 +57,34 @@ def mean_pool_kernel(
             )
             values = tl.where(mask, (values - mean[:, None]) * rstd[:, None], 0.0)
         total += tl.sum(values, axis=0)
-    pooled = (total / (N - prefix)).to(out_ptr.dtype.element_ty)
-    tl.store(out_ptr + image * D + channels, pooled, mask=channels < D)
+    average = (total / (N - prefix)).to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + image * D + channels, average, mask=channels < D)
 
 
 def mean_pool(x: Tensor, prefix: int, statistics: Tensor | None, eps: float, out: Tensor) -> None:
-    """Launches over tensors as in `ops.mean_pool`."""
+    """Launch `mean_pool_kernel` on the tensors of `ops.mean_pool`.
+
+    Args:
+        x: (B, N, D).
+        statistics: float32 (parts, 2, B · N), or None.
+        out: (B, D).
+    """
     batch, tokens, dim = x.shape
-    tile = heuristics.small(x.dtype, x.device)
-    parts = 1 if statistics is None else len(statistics)
+    config = heuristics.small(x.dtype, x.device)
+    strides, constants = statistics_layout(statistics, dim)
     launch(
         mean_pool_kernel,
-        (batch, triton.cdiv(dim, tile.block_k)),
-        tile,
+        (batch, triton.cdiv(dim, config.block_k)),
+        config,
         x.contiguous(),
         statistics,
         out,
         tokens,
         dim,
         prefix,
-        *((0, 0, 0) if statistics is None else statistics.stride()),
+        *strides,
         eps,
-        PARTS=parts,
-        WIDTH=power_of_two(dim) if parts == 1 else part_width(dim, parts),
-        BLOCK_N=tile.block_m,
-        BLOCK_D=tile.block_k,
+        **constants,
+        BLOCK_N=config.block_m,
+        BLOCK_D=config.block_k,
     )

@@ -1,11 +1,12 @@
-"""`patch_embed`: bytes of the image straight into the projection, table and prefix rows in the same launch."""
+"""Kernel of `patch_embed`: projection of uint8 pixels, position table and prefix tokens in one launch."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from ..tuning import heuristics
-from .launch import check_dtype, launch, power_of_two
+from ..tuning.heuristics import next_power_of_two
+from .launch import check_dtype, launch
 from .tiles import store_row_statistics
 
 
@@ -28,12 +29,18 @@ def patch_embed_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """One program per tile of (tokens of all images, channels); one step of depth per line of a patch.
+    """One program per tile of (tokens of all images, channels); one step of the GEMM per line of a patch.
 
-    pixels_ptr: uint8 (B, H, W, 3). weight_ptr: (O, PATCH² · 3). table_ptr: float32 (tokens, O). out_ptr: (M, O), M =
-    B · tokens.
-    out_statistics_ptr: float32 (tiles of columns, 2, M) or None. A line of a patch is 3 · PATCH bytes, padded to
-    BLOCK_K.
+    A line of a patch is 3 · PATCH bytes, padded to BLOCK_K.
+
+    Args:
+        pixels_ptr: uint8 (B, H, W, 3).
+        weight_ptr: (O, PATCH² · 3).
+        table_ptr: float32 (tokens, O).
+        out_ptr: (M, O), M = B · tokens.
+        out_statistics_ptr: float32 (tiles of columns, 2, M), or None.
+        grid_columns: patches per row of the image.
+        image_stride, row_stride: of pixels, in bytes.
     """
     LINE: tl.constexpr = 3 * PATCH
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -48,15 +55,15 @@ def patch_embed_kernel(
     weight_ptrs = weight_ptr + columns.to(tl.int64)[:, None] * (PATCH * LINE) + within[None, :]
     pixel_mask = is_patch[:, None] & (within < LINE)[None, :]
     weight_mask = (columns < O)[:, None] & (within < LINE)[None, :]
-    product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for line in range(PATCH):
         pixels = tl.load(pixel_ptrs + line * row_stride, mask=pixel_mask, other=0)
         weight = tl.load(weight_ptrs + line * LINE, mask=weight_mask, other=0.0)
         values = pixels.to(tl.float32).to(weight.dtype)
-        product = tl.dot(values, weight.T, product, input_precision="ieee")
+        acc = tl.dot(values, weight.T, acc, input_precision="ieee")
     mask = (rows < M)[:, None] & (columns < O)[None, :]
-    product += tl.load(table_ptr + token[:, None] * O + columns[None, :], mask=mask, other=0.0)
-    rounded = product.to(out_ptr.dtype.element_ty)
+    acc += tl.load(table_ptr + token[:, None] * O + columns[None, :], mask=mask, other=0.0)
+    rounded = acc.to(out_ptr.dtype.element_ty)
     if out_statistics_ptr is not None:
         store_row_statistics(rounded.to(tl.float32), rows, columns, M, O, tl.program_id(1), out_statistics_ptr, BLOCK_N)
     tl.store(out_ptr + rows.to(tl.int64)[:, None] * O + columns[None, :], rounded, mask=mask)
@@ -72,15 +79,23 @@ def patch_embed(
     statistics: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    """Launches over tensors as in `ops.patch_embed`."""
+    """Launch `patch_embed_kernel` on the tensors of `ops.patch_embed`.
+
+    Args:
+        pixels: uint8 (B, H, W, 3).
+        weight: (D, patch_size² · 3).
+        table: float32 (N, D).
+        out: (B, N, D).
+        statistics: float32 (parts, 2, B · N), or None.
+    """
     check_dtype(weight)
     batch, tokens, dim = out.shape
     pixels = pixels.contiguous()
-    tile = heuristics.patch_embed(batch * tokens, dim, weight.dtype, pixels.device, batch_invariant)
+    config = heuristics.patch_embed(batch * tokens, dim, weight.dtype, pixels.device, batch_invariant)
     launch(
         patch_embed_kernel,
-        (triton.cdiv(batch * tokens, tile.block_m), triton.cdiv(dim, tile.block_n)),
-        tile,
+        (triton.cdiv(batch * tokens, config.block_m), triton.cdiv(dim, config.block_n)),
+        config,
         pixels,
         weight,
         table,
@@ -94,7 +109,7 @@ def patch_embed(
         pixels.stride(1),
         PREFIX=prefix,
         PATCH=patch_size,
-        BLOCK_M=tile.block_m,
-        BLOCK_N=tile.block_n,
-        BLOCK_K=power_of_two(3 * patch_size, 16),
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_K=next_power_of_two(3 * patch_size, 16),
     )

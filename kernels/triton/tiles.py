@@ -1,4 +1,4 @@
-"""Device code that kernels share: row statistics, activations, and the order in which tiles are visited."""
+"""Device functions shared by kernels: row statistics, activations, tile order, tile loads, epilogue of `linear`."""
 
 import triton
 import triton.language as tl
@@ -17,7 +17,14 @@ def mean_and_rstd(
     PARTS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Merges the parts of row statistics (Chan, Golub, LeVeque 1983): mean and 1 / sqrt(variance + eps) of each row."""
+    """Mean and 1 / sqrt(variance + eps) of each row, merged from parts (Chan, Golub, LeVeque 1983).
+
+    Args:
+        statistics_ptr: float32 (PARTS, 2, row count), with strides part_stride, moment_stride and row_stride.
+        rows, mask: (BLOCK,).
+        columns: channels of a row.
+        WIDTH: channels of a part.
+    """
     row_ptrs = statistics_ptr + rows.to(tl.int64) * row_stride
     mean = tl.load(row_ptrs, mask=mask, other=0.0)
     squares = tl.load(row_ptrs + moment_stride, mask=mask, other=0.0)
@@ -36,7 +43,14 @@ def mean_and_rstd(
 
 @triton.jit
 def store_row_statistics(values, rows, columns, row_count, column_count, part, statistics_ptr, WIDTH: tl.constexpr):
-    """Leaves one part: mean and sum of squared deviations of a tile's rows, in statistics (parts, 2, rows)."""
+    """Store one part of row statistics: mean and sum of squared deviations of a tile's rows.
+
+    Args:
+        values: float32 (BLOCK, WIDTH).
+        rows, columns: (BLOCK,) and (WIDTH,), of the tile.
+        part: index of the tile among the tiles of columns.
+        statistics_ptr: float32 (parts, 2, row_count), contiguous.
+    """
     inside = (columns < column_count)[None, :]
     size = tl.minimum(column_count - part * WIDTH, WIDTH).to(tl.float32)
     mean = tl.sum(tl.where(inside, values, 0.0), axis=1) / size
@@ -48,7 +62,7 @@ def store_row_statistics(values, rows, columns, row_count, column_count, part, s
 
 @triton.jit
 def activate(x, ACTIVATION: tl.constexpr):
-    """GELU by erf, never by tanh. SwiGLU takes pairs of columns and returns half as many."""
+    """Activation of x (M, N): exact (erf) GELU, quick GELU, or SwiGLU of pairs of columns -> (M, N / 2)."""
     if ACTIVATION == "gelu":
         x = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
     if ACTIVATION == "quick_gelu":
@@ -61,7 +75,7 @@ def activate(x, ACTIVATION: tl.constexpr):
 
 @triton.jit
 def tile_position(tile, row_tiles, column_tiles, GROUP: tl.constexpr):
-    """Walks GROUP row tiles down before the next column, so that their shared columns of weights stay in L2."""
+    """Row and column of a tile in grouped order: GROUP row tiles before the next column, so that weights stay in L2."""
     per_group = GROUP * column_tiles
     first = tile // per_group * GROUP
     size = tl.minimum(row_tiles - first, GROUP)
@@ -71,7 +85,7 @@ def tile_position(tile, row_tiles, column_tiles, GROUP: tl.constexpr):
 
 @triton.jit
 def load_tile(desc, ptr, first_row, first_column, rows, columns, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile of a (rows, columns) matrix, zero beyond it: by its descriptor, or by pointers where there is none."""
+    """Tile (ROWS, COLUMNS) of a (rows, columns) matrix, zero outside: by its descriptor, or by pointers without one."""
     if desc is not None:
         tile = desc.load([first_row, first_column])
     else:
@@ -84,7 +98,7 @@ def load_tile(desc, ptr, first_row, first_column, rows, columns, stride, ROWS: t
 
 @triton.jit
 def epilogue(
-    product,
+    acc,
     row_tile,
     column_tile,
     out_desc,
@@ -109,7 +123,11 @@ def epilogue(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """The epilogue of both forms: LayerNorm, bias, activation, residual, rounding, row statistics, store."""
+    """Epilogue of both kernels of `linear`: LayerNorm, bias, activation, residual, rounding, row statistics, store.
+
+    Args:
+        acc: float32 (BLOCK_M, BLOCK_N), the accumulator. The others are those of linear_kernel.
+    """
     rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
     if sums_ptr is not None:
@@ -117,10 +135,10 @@ def epilogue(
             statistics_ptr, rows, rows < M, K, part_stride, moment_stride, statistics_stride, eps, PARTS, WIDTH
         )
         sums = tl.load(sums_ptr + columns, mask=columns < O, other=0.0)
-        product = (product - mean[:, None] * sums[None, :]) * rstd[:, None]
+        acc = (acc - mean[:, None] * sums[None, :]) * rstd[:, None]
     if bias_ptr is not None:
-        product += tl.load(bias_ptr + columns, mask=columns < O, other=0.0)[None, :]
-    value = activate(product, ACTIVATION)
+        acc += tl.load(bias_ptr + columns, mask=columns < O, other=0.0)[None, :]
+    value = activate(acc, ACTIVATION)
     OUT_N: tl.constexpr = BLOCK_N // 2 if ACTIVATION == "swiglu" else BLOCK_N
     out_columns = O // 2 if ACTIVATION == "swiglu" else O
     columns = column_tile * OUT_N + tl.arange(0, OUT_N)

@@ -1,11 +1,11 @@
-"""`tnt_add`: a block's projected words onto the patch tokens, through their LayerNorm, in one pass over tokens."""
+"""Kernel of `tnt_add`: adds a block's projected inner tokens, through their LayerNorm, to the patch tokens."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..tuning.heuristics import LaunchConfig
-from .launch import launch, power_of_two
+from ..tuning.heuristics import LaunchConfig, next_power_of_two
+from .launch import launch
 from .tiles import store_row_statistics
 
 
@@ -26,26 +26,30 @@ def tnt_add_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """BLOCK_M tokens per program, each in one piece.
+    """BLOCK_M tokens per program, each as a whole.
 
-    x_ptr: (B, tokens, D), or (tokens, D) where x_image_stride is 0. rows_ptr: (B, tokens - prefix, D). weight_ptr,
-    bias_ptr: float32 (D,), or None: no norm. out_ptr: (M, D), M = B · tokens. statistics_ptr: (1, 2, M) or None.
+    Args:
+        x_ptr: (B, tokens, D), or (tokens, D) where x_image_stride is 0.
+        rows_ptr: (B, tokens - prefix, D).
+        weight_ptr, bias_ptr: float32 (D,), or None: no LayerNorm.
+        out_ptr: (M, D), M = B · tokens.
+        statistics_ptr: float32 (1, 2, M), or None.
     """
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     channels = tl.arange(0, BLOCK_D)
     image = (rows // tokens).to(tl.int64)
     token = rows % tokens
     mask = (rows < M)[:, None] & (channels < D)[None, :]
-    told = mask & (token >= prefix)[:, None]
+    patch_mask = mask & (token >= prefix)[:, None]
     row_ptrs = rows_ptr + (image * (tokens - prefix) + token - prefix)[:, None] * D + channels[None, :]
-    addition = tl.load(row_ptrs, mask=told, other=0.0).to(tl.float32)
+    addition = tl.load(row_ptrs, mask=patch_mask, other=0.0).to(tl.float32)
     if weight_ptr is not None:
         mean = tl.sum(addition, axis=1) / D
-        deviations = tl.where(told, addition - mean[:, None], 0.0)
+        deviations = tl.where(patch_mask, addition - mean[:, None], 0.0)
         rstd = tl.rsqrt(tl.sum(deviations * deviations, axis=1) / D + eps)
         weight = tl.load(weight_ptr + channels, mask=channels < D, other=0.0)
         bias = tl.load(bias_ptr + channels, mask=channels < D, other=0.0)
-        addition = tl.where(told, deviations * rstd[:, None] * weight[None, :] + bias[None, :], 0.0)
+        addition = tl.where(patch_mask, deviations * rstd[:, None] * weight[None, :] + bias[None, :], 0.0)
     x_ptrs = x_ptr + image[:, None] * x_image_stride + token[:, None] * D + channels[None, :]
     value = tl.load(x_ptrs, mask=mask, other=0.0).to(tl.float32) + addition
     rounded = value.to(out_ptr.dtype.element_ty)
@@ -64,9 +68,17 @@ def tnt_add(
     out: Tensor,
     statistics: Tensor | None,
 ) -> None:
-    """Launches over tensors as in `tnt_ops.tnt_add`."""
+    """Launch `tnt_add_kernel` on the tensors of `tnt_ops.tnt_add`.
+
+    Args:
+        x: (B, N, D) tokens, or a table (N, D).
+        rows: (B, P, D).
+        weight, bias: float32 (D,), or None: no LayerNorm.
+        out: (B, N, D).
+        statistics: float32 (1, 2, B · N), or None.
+    """
     images, tokens, dim = out.shape
-    block_d = power_of_two(dim)
+    block_d = next_power_of_two(dim)
     block_m = max(1, min(8, 4096 // block_d))
     launch(
         tnt_add_kernel,

@@ -1,4 +1,4 @@
-"""`tnt_inner`: the inner blocks of a group of patches in one program, their words on chip from first to last."""
+"""Kernel of `tnt_inner`: all inner blocks of a group of patches in one program, their inner tokens kept on chip."""
 
 import triton
 import triton.language as tl
@@ -12,7 +12,7 @@ from .tiles import activate
 
 @triton.jit
 def tnt_inner_kernel(
-    words_ptr,
+    x_ptr,
     rows_ptr,
     state_ptr,
     qkv_ptr,
@@ -37,11 +37,17 @@ def tnt_inner_kernel(
     BLOCK_F: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """One program per PATCHES patches; each block reads its weights and writes the row for its projection, no more.
+    """All inner blocks: one program per PATCHES patches, which writes only inputs of projections.
 
-    words_ptr: (M, INNER_TOKENS, D). rows_ptr: (WITH_INPUT + DEPTH, M, INNER_TOKENS, D), standardised.
-    state_ptr: (M, INNER_TOKENS, D) or None. The weights are
-    PackedInnerWeights's with D' = BLOCK_D, E = BLOCK_E, F' = BLOCK_F; x stays float32 from block to block.
+    Weights are those of PackedInnerWeights with D' = BLOCK_D, E = BLOCK_E and F' = BLOCK_F. The residual stream
+    stays float32 from block to block.
+
+    Args:
+        x_ptr: (M, INNER_TOKENS, D).
+        rows_ptr: (WITH_INPUT + DEPTH, M, INNER_TOKENS, D), standardised: x itself with WITH_INPUT, then the output of
+            each block.
+        state_ptr: (M, INNER_TOKENS, D), output of the last block, or None.
+        qkv_ptr … contract_bias_ptr: the tensors of PackedInnerWeights.
     """
     TOKENS: tl.constexpr = PATCHES * INNER_TOKENS
     tokens = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
@@ -49,15 +55,15 @@ def tnt_inner_kernel(
     inside = (channels < D)[None, :]
     mask = (tokens < M.to(tl.int64) * INNER_TOKENS)[:, None] & inside
     offsets = tokens[:, None] * D + channels[None, :]
-    snapshot = M.to(tl.int64) * INNER_TOKENS * D
-    x = tl.load(words_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
+    row_size = M.to(tl.int64) * INNER_TOKENS * D
+    x = tl.load(x_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
     if WITH_INPUT:
-        row = _standardised_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
+        row = _standardise_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
         tl.store(rows_ptr + offsets, row.to(rows_ptr.dtype.element_ty), mask=mask)
-        rows_ptr += snapshot
+        rows_ptr += row_size
     for block in range(DEPTH):
-        y = _standardised(x, inside, eps, D).to(qkv_ptr.dtype.element_ty)
-        mixed = _attend(
+        y = _standardise(x, inside, eps, D).to(qkv_ptr.dtype.element_ty)
+        values = _attention(
             y,
             qkv_ptr + block * 3 * BLOCK_D * BLOCK_E,
             query_bias_ptr + block * BLOCK_E,
@@ -67,30 +73,30 @@ def tnt_inner_kernel(
             BLOCK_D,
             BLOCK_E,
         )
-        weight = _matrix(projection_ptr + block * BLOCK_E * BLOCK_D, BLOCK_D, BLOCK_E, BLOCK_D)
-        x += tl.dot(mixed.to(y.dtype), weight, input_precision="ieee")
+        weight = _load_matrix(projection_ptr + block * BLOCK_E * BLOCK_D, BLOCK_D, BLOCK_E, BLOCK_D)
+        x += tl.dot(values.to(y.dtype), weight, input_precision="ieee")
         x += tl.load(projection_bias_ptr + block * BLOCK_D + channels)[None, :]
-        y = _standardised(x, inside, eps, D).to(y.dtype)
+        y = _standardise(x, inside, eps, D).to(y.dtype)
         for first in tl.static_range(0, BLOCK_F, CHUNK):
-            weight = _matrix(expand_ptr + block * BLOCK_D * BLOCK_F + first, BLOCK_F, BLOCK_D, CHUNK)
+            weight = _load_matrix(expand_ptr + block * BLOCK_D * BLOCK_F + first, BLOCK_F, BLOCK_D, CHUNK)
             hidden = tl.dot(y, weight, input_precision="ieee")
             hidden += tl.load(expand_bias_ptr + block * BLOCK_F + first + tl.arange(0, CHUNK))[None, :]
             hidden = activate(hidden, "gelu").to(y.dtype)
-            weight = _matrix(contract_ptr + (block * BLOCK_F + first) * BLOCK_D, BLOCK_D, CHUNK, BLOCK_D)
+            weight = _load_matrix(contract_ptr + (block * BLOCK_F + first) * BLOCK_D, BLOCK_D, CHUNK, BLOCK_D)
             x = tl.dot(hidden, weight, x, input_precision="ieee")
         x += tl.load(contract_bias_ptr + block * BLOCK_D + channels)[None, :]
         if PER_TOKEN:
-            row = _standardised(x, inside, eps, D)
+            row = _standardise(x, inside, eps, D)
         else:
-            row = _standardised_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
+            row = _standardise_rows(x, inside, eps, PATCHES, INNER_TOKENS, D, BLOCK_D)
         tl.store(rows_ptr + offsets, row.to(rows_ptr.dtype.element_ty), mask=mask)
-        rows_ptr += snapshot
+        rows_ptr += row_size
     if state_ptr is not None:
         tl.store(state_ptr + offsets, x.to(state_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
-def _attend(
+def _attention(
     y,
     qkv_ptr,
     query_bias_ptr,
@@ -100,20 +106,20 @@ def _attend(
     BLOCK_D: tl.constexpr,
     BLOCK_E: tl.constexpr,
 ):
-    """Attention of each patch's words: (tokens, BLOCK_D) -> (tokens, BLOCK_E).
+    """Attention within each patch: (tokens, BLOCK_D) -> (tokens, BLOCK_E).
 
-    A head is a handful of channels, too few for a product of its own. So each query stands once for every head, the
-    other heads' channels zero, and one product per patch has all heads' scores; of the mixed values each head keeps its
-    channels.
+    A head is a handful of channels, too few for a GEMM of its own. So each query is repeated for every head with
+    the other heads' channels zero, one GEMM per patch gives the scores of all heads, and of the output each head
+    keeps its channels.
     """
     columns = tl.arange(0, BLOCK_E)
-    q = tl.dot(y, _matrix(qkv_ptr, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
-    k = tl.dot(y, _matrix(qkv_ptr + BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
-    v = tl.dot(y, _matrix(qkv_ptr + 2 * BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
+    q = tl.dot(y, _load_matrix(qkv_ptr, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
+    k = tl.dot(y, _load_matrix(qkv_ptr + BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
+    v = tl.dot(y, _load_matrix(qkv_ptr + 2 * BLOCK_D * BLOCK_E, BLOCK_E, BLOCK_D, BLOCK_E), input_precision="ieee")
     q = (q + tl.load(query_bias_ptr + columns)[None, :]) * 1.4426950408889634  # log2(e): powers of two below
-    own = columns[None, :] // (BLOCK_E // HEADS) == tl.arange(0, HEADS)[:, None]
-    own = own[None, :, None, :]  # (1, HEADS, 1, BLOCK_E)
-    queries = tl.reshape(q.to(y.dtype), (PATCHES, 1, INNER_TOKENS, BLOCK_E)) * own.to(y.dtype)
+    head_mask = columns[None, :] // (BLOCK_E // HEADS) == tl.arange(0, HEADS)[:, None]
+    head_mask = head_mask[None, :, None, :]  # (1, HEADS, 1, BLOCK_E)
+    queries = tl.reshape(q.to(y.dtype), (PATCHES, 1, INNER_TOKENS, BLOCK_E)) * head_mask.to(y.dtype)
     queries = tl.reshape(queries, (PATCHES, HEADS * INNER_TOKENS, BLOCK_E))
     keys = tl.reshape(k.to(y.dtype), (PATCHES, INNER_TOKENS, BLOCK_E))
     values = tl.reshape(v.to(y.dtype), (PATCHES, INNER_TOKENS, BLOCK_E))
@@ -121,42 +127,42 @@ def _attend(
         queries, tl.permute(keys, (0, 2, 1)), input_precision="ieee"
     )  # (PATCHES, HEADS · INNER_TOKENS, INNER_TOKENS)
     weights = tl.exp2(scores - tl.max(scores, axis=2)[:, :, None])
-    total = tl.sum(weights, axis=2)
-    mixed = tl.dot(weights.to(y.dtype), values, input_precision="ieee") / total[:, :, None]
-    mixed = tl.reshape(mixed, (PATCHES, HEADS, INNER_TOKENS, BLOCK_E)) * own.to(tl.float32)
-    return tl.reshape(tl.sum(mixed, axis=1), (PATCHES * INNER_TOKENS, BLOCK_E))
+    row_sum = tl.sum(weights, axis=2)
+    output = tl.dot(weights.to(y.dtype), values, input_precision="ieee") / row_sum[:, :, None]
+    output = tl.reshape(output, (PATCHES, HEADS, INNER_TOKENS, BLOCK_E)) * head_mask.to(tl.float32)
+    return tl.reshape(tl.sum(output, axis=1), (PATCHES * INNER_TOKENS, BLOCK_E))
 
 
 @triton.jit
-def _standardised(x, inside, eps, D: tl.constexpr):
-    """Each token without its mean and of variance one; channels beyond D stay zero."""
+def _standardise(x, inside, eps, D: tl.constexpr):
+    """Standardise each token: zero mean, unit variance; channels beyond D stay zero."""
     deviations = tl.where(inside, x - (tl.sum(x, axis=1) / D)[:, None], 0.0)
     return deviations * tl.rsqrt(tl.sum(deviations * deviations, axis=1) / D + eps)[:, None]
 
 
 @triton.jit
-def _standardised_rows(
+def _standardise_rows(
     x, inside, eps, PATCHES: tl.constexpr, INNER_TOKENS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr
 ):
-    """Each patch's words together without their mean and of variance one."""
+    """Standardise each patch's inner tokens together: zero mean, unit variance; channels beyond D stay zero."""
     mean = tl.sum(tl.reshape(tl.sum(x, axis=1), (PATCHES, INNER_TOKENS)), axis=1) / (INNER_TOKENS * D)
-    deviations = tl.where(inside, x - _for_words(mean, PATCHES, INNER_TOKENS)[:, None], 0.0)
+    deviations = tl.where(inside, x - _per_token(mean, PATCHES, INNER_TOKENS)[:, None], 0.0)
     squares = tl.sum(tl.reshape(tl.sum(deviations * deviations, axis=1), (PATCHES, INNER_TOKENS)), axis=1)
-    return deviations * _for_words(tl.rsqrt(squares / (INNER_TOKENS * D) + eps), PATCHES, INNER_TOKENS)[:, None]
+    return deviations * _per_token(tl.rsqrt(squares / (INNER_TOKENS * D) + eps), PATCHES, INNER_TOKENS)[:, None]
 
 
 @triton.jit
-def _for_words(values, PATCHES: tl.constexpr, INNER_TOKENS: tl.constexpr):
+def _per_token(values, PATCHES: tl.constexpr, INNER_TOKENS: tl.constexpr):
     return tl.reshape(tl.broadcast_to(values[:, None], (PATCHES, INNER_TOKENS)), (PATCHES * INNER_TOKENS,))
 
 
 @triton.jit
-def _matrix(ptr, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _load_matrix(ptr, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     return tl.load(ptr + tl.arange(0, ROWS)[:, None] * stride + tl.arange(0, COLUMNS)[None, :])
 
 
 def tnt_inner(
-    words: Tensor,
+    x: Tensor,
     qkv: Tensor,
     query_bias: Tensor,
     projection: Tensor,
@@ -173,19 +179,24 @@ def tnt_inner(
     state: Tensor | None,
     batch_invariant: bool,
 ) -> None:
-    """Launches over packed weights. `rows` has one entry more than there are blocks where the input's is wanted too.
+    """Launch `tnt_inner_kernel` on the tensors of PackedInnerWeights.
 
-    words and state may be float32 beside weights of another dtype.
+    Args:
+        x: (M, W · dim), in the weights' dtype or float32.
+        heads: of the packed weights.
+        dim: channels of an inner token.
+        rows: (L, M, W · dim), or (1 + L, M, W · dim) to begin with the input of x's own projection.
+        state: (M, W · dim), output of the last block, or None.
     """
     check_dtype(qkv)
-    patches, width = words.shape
+    patches, width = x.shape
     count = width // dim
-    tile = tnt_heuristics.tnt_inner(patches, dim, count, qkv.dtype, words.device, batch_invariant)
+    config = tnt_heuristics.tnt_inner(patches, dim, count, qkv.dtype, x.device, batch_invariant)
     launch(
         tnt_inner_kernel,
-        (triton.cdiv(patches, tile.block_m),),
-        tile,
-        words.contiguous(),
+        (triton.cdiv(patches, config.block_m),),
+        config,
+        x.contiguous(),
         rows,
         state,
         qkv,
@@ -204,7 +215,7 @@ def tnt_inner(
         HEADS=heads,
         PER_TOKEN=per_token,
         WITH_INPUT=len(rows) > len(qkv),
-        PATCHES=tile.block_m,
+        PATCHES=config.block_m,
         BLOCK_D=qkv.shape[2],
         BLOCK_E=qkv.shape[3],
         BLOCK_F=expand.shape[2],

@@ -1,4 +1,4 @@
-"""`tnt_project`: the rows of all blocks through a product of their own each, in one persistent launch."""
+"""Kernel of `tnt_project`: grouped GEMM over the inner tokens of all blocks, in one persistent launch."""
 
 import triton
 import triton.language as tl
@@ -7,8 +7,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..device import gpu_of
 from ..tuning import tnt_heuristics
-from .launch import check_dtype, launch
-from .tiles import tile_position
+from .launch import check_dtype, launch, uses_descriptors
+from .tiles import load_tile, tile_position
 
 
 @triton.jit
@@ -30,11 +30,15 @@ def tnt_project_kernel(
     PROGRAMS: tl.constexpr,
     FLATTEN: tl.constexpr,
 ):
-    """One program per multiprocessor, each walking every PROGRAMS-th tile, group after group.
+    """Persistent grouped GEMM: one program per multiprocessor, each computing every PROGRAMS-th tile, group by group.
 
-    rows_ptr (GROUPS · M, K), weight_ptr (GROUPS · O, K), and their descriptors, or None where the GPU has no bulk
-    copies; bias_ptr float32 (GROUPS, O), out_ptr (GROUPS, M, O). A tile may read into the next group; what comes of it
-    is not stored.
+    A tile may read into the next group; those results are not stored.
+
+    Args:
+        rows_desc, rows_ptr: (GROUPS · M, K); the descriptor is None where the GPU has no TMA.
+        weight_desc, weight_ptr: (GROUPS · O, K), likewise.
+        bias_ptr: float32 (GROUPS, O).
+        out_ptr: (GROUPS, M, O).
     """
     row_tiles = tl.cdiv(M, BLOCK_M)
     column_tiles = tl.cdiv(O, BLOCK_N)
@@ -42,49 +46,38 @@ def tnt_project_kernel(
     for tile in tl.range(tl.program_id(0), GROUPS * per_group, PROGRAMS, flatten=FLATTEN):
         group = tile // per_group
         row_tile, column_tile = tile_position(tile % per_group, row_tiles, column_tiles, GROUP_M)
-        product = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+        acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
         for depth in range(0, K, BLOCK_K):
-            x = _tile(rows_desc, rows_ptr, group * M + row_tile * BLOCK_M, depth, GROUPS * M, K, BLOCK_M, BLOCK_K)
-            weight = _tile(
-                weight_desc, weight_ptr, group * O + column_tile * BLOCK_N, depth, GROUPS * O, K, BLOCK_N, BLOCK_K
+            x = load_tile(
+                rows_desc, rows_ptr, group * M + row_tile * BLOCK_M, depth, GROUPS * M, K, K, BLOCK_M, BLOCK_K
             )
-            product = tl.dot(x, weight.T, product, input_precision="ieee")
+            weight = load_tile(
+                weight_desc, weight_ptr, group * O + column_tile * BLOCK_N, depth, GROUPS * O, K, K, BLOCK_N, BLOCK_K
+            )
+            acc = tl.dot(x, weight.T, acc, input_precision="ieee")
         rows = row_tile * BLOCK_M + tl.arange(0, BLOCK_M)
         columns = column_tile * BLOCK_N + tl.arange(0, BLOCK_N)
-        product += tl.load(bias_ptr + group * O + columns, mask=columns < O, other=0.0)[None, :]
+        acc += tl.load(bias_ptr + group * O + columns, mask=columns < O, other=0.0)[None, :]
         ptrs = out_ptr + (group.to(tl.int64) * M + rows)[:, None] * O + columns[None, :]
-        tl.store(ptrs, product.to(out_ptr.dtype.element_ty), mask=(rows < M)[:, None] & (columns < O)[None, :])
-
-
-@triton.jit
-def _tile(desc, ptr, first_row, first_column, ROWS_IN_ALL, K, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """A tile of a (ROWS_IN_ALL, K) matrix, zero beyond it: by its descriptor, or by pointers where there is none."""
-    if desc is not None:
-        tile = desc.load([first_row, first_column])
-    else:
-        rows = first_row + tl.arange(0, ROWS)
-        columns = first_column + tl.arange(0, COLUMNS)
-        ptrs = ptr + rows.to(tl.int64)[:, None] * K + columns[None, :]
-        tile = tl.load(ptrs, mask=(rows < ROWS_IN_ALL)[:, None] & (columns < K)[None, :], other=0.0)
-    return tile
+        tl.store(ptrs, acc.to(out_ptr.dtype.element_ty), mask=(rows < M)[:, None] & (columns < O)[None, :])
 
 
 def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_invariant: bool) -> None:
-    """Launches over tensors as in `tnt_ops.tnt_project`."""
+    """Launch `tnt_project_kernel`: rows (G, M, K), weight (G, O, K), bias float32 (G, O), out (G, M, O)."""
     check_dtype(rows)
     groups, count, depth = rows.shape
     columns = weight.shape[1]
-    tile = tnt_heuristics.tnt_project(groups, count, columns, depth, rows.dtype, rows.device, batch_invariant)
+    config = tnt_heuristics.tnt_project(groups, count, columns, depth, rows.dtype, rows.device, batch_invariant)
     gpu = gpu_of(rows.device)
-    tiles = groups * triton.cdiv(count, tile.block_m) * triton.cdiv(columns, tile.block_n)
+    tiles = groups * triton.cdiv(count, config.block_m) * triton.cdiv(columns, config.block_n)
     programs = min(tiles, gpu.sms)
-    bulk = gpu.has_tma or not gpu.arch
+    described = uses_descriptors(rows)
     launch(
         tnt_project_kernel,
         (programs,),
-        tile,
-        TensorDescriptor.from_tensor(rows.flatten(0, 1), [tile.block_m, tile.block_k]) if bulk else None,
-        TensorDescriptor.from_tensor(weight.flatten(0, 1), [tile.block_n, tile.block_k]) if bulk else None,
+        config,
+        TensorDescriptor.from_tensor(rows.flatten(0, 1), [config.block_m, config.block_k]) if described else None,
+        TensorDescriptor.from_tensor(weight.flatten(0, 1), [config.block_n, config.block_k]) if described else None,
         rows,
         weight,
         bias,
@@ -93,10 +86,10 @@ def tnt_project(rows: Tensor, weight: Tensor, bias: Tensor, out: Tensor, batch_i
         count,
         columns,
         depth,
-        BLOCK_M=tile.block_m,
-        BLOCK_N=tile.block_n,
-        BLOCK_K=tile.block_k,
-        GROUP_M=tile.group_m,
+        BLOCK_M=config.block_m,
+        BLOCK_N=config.block_n,
+        BLOCK_K=config.block_k,
+        GROUP_M=config.group_m,
         PROGRAMS=programs,
         FLATTEN=gpu.has_tma,
     )
