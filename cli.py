@@ -211,12 +211,12 @@ def export(
 ) -> None:
     """Export a checkpoint as ONNX; its outputs are compared with PyTorch's before the file is put in place."""
     try:
-        from .models.onnx.export import Wishes, export
+        from .models.onnx.export import ExportOptions, export
         from .models.onnx.verify import ExportError
     except ModuleNotFoundError as error:
         raise ValueError(f"export needs {error.name}: pip install 'tessella[torch,onnx]'") from error
 
-    wishes = Wishes(
+    options = ExportOptions(
         opset=opset,
         form="plain" if plain else "folded",
         dtype=dtype,
@@ -230,12 +230,12 @@ def export(
     with error_console.status("starting") as status:
         try:
             result = export(
-                model, output_file, wishes, architecture=architecture, image_size=image_size, progress=status.update
+                model, output_file, options, architecture=architecture, image_size=image_size, progress=status.update
             )
         except ExportError as error:
             error_console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
-    for report in filter(None, (result.verdict, result.preprocessing)):
+    for report in filter(None, (result.parity, result.preprocessing_parity)):
         console.print(f"{report}", highlight=False, soft_wrap=True)
     names = " and ".join(str(file) for file in result.files)
     console.print(f"wrote {names}, {result.bytes / 2**20:.1f} MiB", highlight=False, soft_wrap=True)

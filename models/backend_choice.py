@@ -15,8 +15,8 @@ from . import costs
 from .backend_timings import BackendChoice, RunBatch, batch_size, choose_fastest, load_or_measure
 from .cache import CacheError
 from .checkpoints.sources import Overrides
-from .onnx.export_cache import open_exported
-from .onnx.model import OnnxModel, bytes_of
+from .onnx.export_cache import load_cached_export
+from .onnx.model import OnnxModel, file_bytes
 from .onnx.onnxruntime_model import CUDA
 from .packages import installed
 from .preprocessing.images import Pixels
@@ -106,7 +106,7 @@ def _checkpoint_runs(source: str, dtype: str, overrides: Overrides) -> dict[str,
     model = load_model(source, device="cpu", dtype=dtype, **overrides)
     runs = {"torch": _run(model.logits, model.preprocessing.size)}
     try:
-        return runs | open_exported(source, lambda path: _file_runs(path, dtype), **overrides)
+        return runs | load_cached_export(source, lambda path: _file_runs(path, dtype), **overrides)
     except CacheError:
         raise
     except (ValueError, RuntimeError) as error:
@@ -120,12 +120,12 @@ def _file_runs(path: Path, dtype: str) -> dict[str, RunBatch]:
     Raises:
         CheckpointError, ValueError: none does; the first runtime's error.
     """
-    from .onnx.onnxruntime_model import OnnxSession
+    from .onnx.onnxruntime_model import OnnxRuntimeModel
 
     models: list[OnnxModel] = []
     first_error: ValueError | None = None
     loaders: list[Callable[[], OnnxModel | None]]
-    loaders = [lambda: OnnxSession(path, device="cpu"), lambda: _openvino(path, dtype)]
+    loaders = [lambda: OnnxRuntimeModel(path, device="cpu"), lambda: _openvino(path, dtype)]
     for load in loaders:
         try:
             models += filter(None, [load()])
@@ -135,7 +135,7 @@ def _file_runs(path: Path, dtype: str) -> dict[str, RunBatch]:
     supported = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
     if not supported and first_error:
         raise first_error
-    return {model.backend: _run(model.logits, model.card.preprocessing.size) for model in supported}
+    return {model.backend: _run(model.logits, model.metadata.preprocessing.size) for model in supported}
 
 
 def _openvino(path: Path, dtype: str) -> OnnxModel | None:
@@ -150,7 +150,7 @@ def _run(run: Callable[[Pixels], object], size: int) -> RunBatch:
 
 
 def _is_small(path: Path) -> bool:
-    return bytes_of(path) < SMALL_BYTES
+    return file_bytes(path) < SMALL_BYTES
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

@@ -16,9 +16,16 @@ from ...models.checkpoints.description import Description
 from ...models.execution.cuda_graphs import Forward
 from ...models.networks.tnt import TNT
 from ...models.networks.vit import ViT
-from ...models.onnx.export import Wishes, write
-from ...models.onnx.onnxruntime_model import CPU, OnnxSession, load_session
-from ...models.onnx.openvino_model import PRECISIONS, FreeBatch, OpenVINOModel, SideBySide, require_openvino, settings
+from ...models.onnx.export import ExportOptions, write
+from ...models.onnx.onnxruntime_model import CPU, OnnxRuntimeModel, load_session
+from ...models.onnx.openvino_model import (
+    PRECISIONS,
+    DynamicBatch,
+    OpenVINOModel,
+    ParallelStreams,
+    require_openvino,
+    settings,
+)
 from ...models.preprocessing.preprocess import Preprocessing
 from ..report import dtype_name
 
@@ -38,13 +45,13 @@ def runtime_candidates(
     candidates: dict[str, Forward] = {}
     with tempfile.TemporaryDirectory(prefix="tessella-bench-") as folder:
         file, timm_file = (Path(folder) / f"{name}.onnx" for name in ("tessella", "timm"))
-        write(file, network, description, Wishes(), {})
+        write(file, network, description, ExportOptions(), {})
         _export_timm(timm_network, timm_file, preprocessing.size)
         for dtype in dtypes:
             name = dtype_name(dtype)
             if dtype == torch.float32:
                 candidates["timm onnxruntime float32"] = _from_images(_Session(timm_file), preprocessing)
-                candidates["tessella onnxruntime float32"] = _from_pixels(OnnxSession(file, device="cpu").logits)
+                candidates["tessella onnxruntime float32"] = _from_pixels(OnnxRuntimeModel(file, device="cpu").logits)
             compiled = _Compiled(timm_file, PRECISIONS[name])
             candidates[f"timm openvino {name}"] = _from_images(compiled, preprocessing)
             candidates[f"timm openvino-streams {name}"] = _from_images(compiled.streams, preprocessing)
@@ -73,14 +80,14 @@ class _Compiled:
         self._model = self._core.read_model(file)
         self._settings = settings(precision)
         self._size = 0
-        self._batches: FreeBatch | None = None
-        self.streams = SideBySide(self._core, self._model, 0, self._settings)
+        self._batches: DynamicBatch | None = None
+        self.streams = ParallelStreams(self._core, self._model, 0, self._settings)
 
     def __call__(self, images: Images) -> Any:
         if self._batches is None or len(images) != self._size:
             model = self._model.clone()
             model.reshape(list(images.shape))
-            self._size, self._batches = len(images), FreeBatch(self._core, model, 0, self._settings)
+            self._size, self._batches = len(images), DynamicBatch(self._core, model, 0, self._settings)
         return self._batches(images)
 
 

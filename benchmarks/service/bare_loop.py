@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...models.execution.dtype import limit_threads
-from ...models.onnx.export_cache import exported
+from ...models.onnx.export_cache import cached_export
 from ...models.onnx.model import OnnxModel
 from ...models.preprocessing.images import Pixels
 from ...models.preprocessing.preprocess import Preprocessing
@@ -91,9 +91,9 @@ def load_bare(settings: ServerSettings, backend: str) -> BareLoop:
     """
     source, limits = f"bench={settings.model}", (settings.threads, settings.max_batch_size)
     if backend in RUNTIMES:
-        file = exported(source, dtype="float32" if backend == "openvino" else settings.dtype)
+        file = cached_export(source, dtype="float32" if backend == "openvino" else settings.dtype)
         model = _open_onnx(file, backend, settings.device, settings.dtype)
-        return BareLoop(model.card.preprocessing, model.logits, *limits)
+        return BareLoop(model.metadata.preprocessing, model.logits, *limits)
     limit_threads()
     classifier = load_model(source, device=settings.device, dtype=settings.dtype, backend=backend)
 
@@ -109,6 +109,6 @@ def _open_onnx(file: Path, backend: str, device: str, dtype: str) -> OnnxModel:
         from ...models.onnx.openvino_model import OpenVINOModel
 
         return OpenVINOModel(file, dtype=dtype)
-    from ...models.onnx.onnxruntime_model import OnnxSession
+    from ...models.onnx.onnxruntime_model import OnnxRuntimeModel
 
-    return OnnxSession(file, device=device, tensorrt=backend == "tensorrt")
+    return OnnxRuntimeModel(file, device=device, tensorrt=backend == "tensorrt")

@@ -1,4 +1,4 @@
-"""A checkpoint becomes an .onnx file that any runtime serves; it is verified against PyTorch before it is there."""
+"""Export of a checkpoint to an .onnx file, verified against PyTorch before it appears."""
 
 import hashlib
 import tempfile
@@ -17,25 +17,28 @@ from ..networks.tnt import TNT
 from ..networks.vit import ViT
 from ..packages import version
 from ..registry import describe, load_network
-from .metadata import Card
+from .metadata import ModelMetadata
 from .onnxruntime_model import require_onnxruntime
-from .trace import ATTENTION_OPSET, Answers, Form, graph_of, trace
-from .verify import ExportError, PreprocessVerdict, Verdict, verify, verify_preprocessing
+from .trace import ATTENTION_OPSET, ClassifierOutputs, Form, trace, traceable_module
+from .verify import ExportError, ParityReport, PreprocessingParityReport, verify, verify_preprocessing
 
 OPSETS = (20, ATTENTION_OPSET)
-"""20 is read widely; 23 has attention as one operator, which onnxruntime runs on a GPU from version 1.25 on."""
+"""Supported opsets: 20 is widely read; 23 has an Attention operator, which ONNX Runtime runs on GPUs from 1.25."""
 INLINE_LIMIT = 2**31 - 2**20
-"""Bytes of weights in one file; protobuf's limit is 2 GiB. Beyond it they lie in `<name>.onnx.data`."""
+"""Limit of weights inside the file, in bytes (protobuf's is 2 GiB); larger ones go to `<name>.onnx.data`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How to export.
+class ExportOptions:
+    """Options of an export.
 
     `form`: `folded`, or `plain` as published. `dtype`: of weights and arithmetic; LayerNorms stay float32. `quantise`:
-    `int8` makes weights int8 (lossy). `softmax`, `top_k`: further outputs beside the logits. `fusions`: onnxruntime's
-    own operators, which no other runtime reads. `preprocess`: images of any size enter; the graph resizes and
-    crops them.
+    `int8` quantises weights and activations (lossy). `softmax`, `top_k`: further outputs beside the logits. `fusions`:
+    ONNX Runtime's own operators, which other runtimes lack. `preprocess`: the graph takes images of any size, and
+    resizes and crops them.
+
+    Raises:
+        ValueError: an unknown value, or options that exclude each other.
     """
 
     opset: int = 20
@@ -57,47 +60,47 @@ class Wishes:
         if self.quantise not in (None, "int8"):
             raise ValueError(f"quantisation {self.quantise!r} is not one of int8")
         if self.quantise and self.dtype != "float32":
-            raise ValueError(f"int8 is made from float32, not from {self.dtype}: leave --dtype out")
+            raise ValueError(f"int8 is quantised from float32, not from {self.dtype}: leave --dtype out")
         if self.preprocess and self.dtype == "bfloat16":
-            raise ValueError("--preprocess is verified in onnxruntime, which has no bfloat16: leave one of them out")
+            raise ValueError("--preprocess is verified in ONNX Runtime, which has no bfloat16: leave one of them out")
         if self.fusions and self.dtype == "bfloat16":
-            raise ValueError("--ort-fusions are for onnxruntime, which has no bfloat16 here: leave one of them out")
+            raise ValueError("--ort-fusions are for ONNX Runtime, which has no bfloat16 here: leave one of them out")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k ({self.top_k}) must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """`files`: the .onnx file first, then its external data where it has any."""
+class ExportResult:
+    """Files of an export, the .onnx file first, then its external data if any; their size; the parity reports."""
 
     files: tuple[Path, ...]
     bytes: int
-    verdict: Verdict
-    preprocessing: PreprocessVerdict | None
+    parity: ParityReport
+    preprocessing_parity: PreprocessingParityReport | None
 
 
 def export(
     source: str,
     output: Path,
-    wishes: Wishes | None = None,
+    options: ExportOptions | None = None,
     *,
     architecture: str | None = None,
     image_size: int | None = None,
     progress: Callable[[str], object] = lambda _: None,
-) -> Exported:
-    """Writes a checkpoint as ONNX; nothing is left behind where the checks fail.
+) -> ExportResult:
+    """Export a checkpoint to ONNX; if a check fails, no file is left behind.
 
     Args:
         source, architecture, image_size: as `load_model`.
-        output: ends in `.onnx`; its folder exists.
-        progress: is told what comes next.
+        output: path ending in `.onnx`, in an existing folder.
+        progress: called with the name of each step when it begins.
 
     Raises:
-        ExportError: the file does not do what the network does.
-        OSError: it cannot be written; with its name.
-        CheckpointError, ModelNotFoundError, ValueError: as `load_model`, or a wish that cannot be met.
+        ExportError: the file does not reproduce the network's logits.
+        OSError: the file cannot be written; with its name.
+        CheckpointError, ModelNotFoundError, ValueError: as `load_model`, or options that do not apply to the network.
     """
-    wishes = wishes or Wishes()
+    options = options or ExportOptions()
     _check_output(output)
     require_onnx()
     if onnx_file(source):
@@ -105,37 +108,27 @@ def export(
     files = locate(source)
     description = describe(source, architecture=architecture, image_size=image_size)
     network = load_network(source, architecture, image_size)
-    _check_classes(description, wishes)
-    if wishes.preprocess:
+    _check_classes(description, options)
+    if options.preprocess:
         from .preprocess_graph import check_preprocessing
 
         check_preprocessing(description.preprocessing)
-    with _drafts_for(output) as folder:
+    with _draft_folder(output) as folder:
         draft = folder / output.name
         progress("tracing the network")
-        write(draft, network, description, wishes, _facts(files, wishes))
+        write(draft, network, description, options, _facts(files, options))
         progress("verifying the file")
-        dtype = wishes.quantise or wishes.dtype
+        dtype = options.quantise or options.dtype
         _check_format(draft)
-        verdict = verify(draft, network, description.preprocessing, dtype)
-        whole = verify_preprocessing(draft, network, description.preprocessing, dtype) if wishes.preprocess else None
-        made = sorted(folder.iterdir(), key=lambda file: file.name == output.name)  # data first: whole once there
-        written = tuple(file.replace(output.parent / file.name) for file in made)[::-1]
-    return Exported(written, sum(file.stat().st_size for file in written), verdict, whole)
-
-
-@contextmanager
-def _drafts_for(output: Path) -> Iterator[Path]:
-    """A folder beside the output, gone afterwards. What cannot be written has the output's name, not the draft's."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(output)) from error
+        checked = (draft, network, description.preprocessing, dtype)
+        parity = verify(*checked)
+        preprocessing_parity = verify_preprocessing(*checked) if options.preprocess else None
+        written = _publish(folder, output)
+    return ExportResult(written, sum(file.stat().st_size for file in written), parity, preprocessing_parity)
 
 
 def require_onnx() -> None:
-    """Raises ValueError where the packages that write ONNX are not installed."""
+    """Raises ValueError if a package that writes ONNX is not installed."""
     require_onnxruntime()
     try:
         import onnx  # noqa: F401
@@ -144,46 +137,65 @@ def require_onnx() -> None:
         raise ValueError(f"exporting needs {error.name}: pip install 'tessella[onnx]'") from error
 
 
-def write(path: Path, network: ViT | TNT, description: Description, wishes: Wishes, facts: dict[str, Any]) -> None:
-    """The file, not yet verified, with its card; external data beside it where it is large."""
+def write(
+    path: Path, network: ViT | TNT, description: Description, options: ExportOptions, facts: dict[str, Any]
+) -> None:
+    """Write the file with its metadata, not yet verified; large weights go to external data beside it."""
     import onnx_ir as ir
 
     from . import rewrite
     from .preprocess_graph import prepend_preprocessing
 
-    recipe = description.preprocessing
-    module = graph_of(network, recipe.mean, recipe.std, form=wishes.form, dtype=DTYPES[wishes.dtype])
+    preprocessing = description.preprocessing
+    mean, std = preprocessing.mean, preprocessing.std
+    module = traceable_module(network, mean, std, form=options.form, dtype=DTYPES[options.dtype])
     names = ["logits"]
-    if wishes.softmax or wishes.top_k:
-        answers = Answers(module, softmax=wishes.softmax, top_k=wishes.top_k)
-        module, names = answers.eval(), answers.names
-    model = trace(module, names, description.config.image_size, wishes.opset).model
-    if wishes.fusions:
+    if options.softmax or options.top_k:
+        outputs = ClassifierOutputs(module, softmax=options.softmax, top_k=options.top_k)
+        module, names = outputs.eval(), outputs.names
+    model = trace(module, names, description.config.image_size, options.opset).model
+    if options.fusions:
         rewrite.fuse_for_onnxruntime(model)
-    if wishes.preprocess:
-        prepend_preprocessing(model, recipe)
-    rewrite.finish(model, _card(description, wishes, facts).to_metadata())
+    if options.preprocess:
+        prepend_preprocessing(model, preprocessing)
+    rewrite.finish(model, _metadata(description, options, facts).to_props())
     size = rewrite.weight_bytes(model)
-    if wishes.quantise:
+    if options.quantise:
         rewrite.quantise(model, path, wide_external=size > INLINE_LIMIT, external=size / 2 > INLINE_LIMIT)
     else:
         ir.save(model, path, external_data=f"{path.name}.data" if size > INLINE_LIMIT else None)
 
 
-def _card(description: Description, wishes: Wishes, facts: dict[str, Any]) -> Card:
-    return Card(
+def _publish(folder: Path, output: Path) -> tuple[Path, ...]:
+    """Move the files to the output's folder, external data first, so that the .onnx file is complete once it exists."""
+    files = sorted(folder.iterdir(), key=lambda file: file.name == output.name)
+    return tuple(file.replace(output.parent / file.name) for file in files)[::-1]
+
+
+@contextmanager
+def _draft_folder(output: Path) -> Iterator[Path]:
+    """Context manager: temporary folder beside the output. Errors of writing name the output, not the draft."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tessella-export-", dir=output.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(output)) from error
+
+
+def _metadata(description: Description, options: ExportOptions, facts: dict[str, Any]) -> ModelMetadata:
+    return ModelMetadata(
         labels=description.labels,
         preprocessing=description.preprocessing,
         family=type(description.config).__name__.removesuffix("Config").lower(),
         config=asdict(description.config),
         parameters=costs.parameters(description.config),
-        dtype=wishes.quantise or wishes.dtype,
-        preprocesses=wishes.preprocess,
+        dtype=options.quantise or options.dtype,
+        preprocesses=options.preprocess,
         facts=facts,
     )
 
 
-def _facts(source: Source, wishes: Wishes) -> dict[str, Any]:
+def _facts(source: Source, options: ExportOptions) -> dict[str, Any]:
     digest = hashlib.sha256()
     for file in source.weights:
         with file.open("rb") as stream:
@@ -192,7 +204,7 @@ def _facts(source: Source, wishes: Wishes) -> dict[str, Any]:
     return {
         "source": source.name,
         "source_sha256": digest.hexdigest(),
-        "export": asdict(wishes),
+        "export": asdict(options),
         "versions": {name: version(name) for name in ("tessella", "torch", "onnx", "onnxscript")},
     }
 
@@ -206,11 +218,11 @@ def _check_output(output: Path) -> None:
         raise ValueError(f"{output}: there is no folder {output.parent}")
 
 
-def _check_classes(description: Description, wishes: Wishes) -> None:
+def _check_classes(description: Description, options: ExportOptions) -> None:
     if not description.labels:
-        raise CheckpointError(f"{description.name} has no head: there are no classes to export")
-    if wishes.top_k and wishes.top_k > len(description.labels):
-        raise ValueError(f"top_k ({wishes.top_k}) is more than the {len(description.labels)} classes")
+        raise CheckpointError(f"{description.name} has no head: only classifiers are exported")
+    if options.top_k and options.top_k > len(description.labels):
+        raise ValueError(f"top_k ({options.top_k}) is more than the {len(description.labels)} classes")
 
 
 def _check_format(path: Path) -> None:
@@ -218,5 +230,5 @@ def _check_format(path: Path) -> None:
 
     try:
         onnx.checker.check_model(path, full_check=True)
-    except Exception as error:  # onnx's own and protobuf's
-        raise ExportError(f"the exported file is not a valid model, and was removed: {error}") from error
+    except Exception as error:  # onnx raises its own and protobuf's
+        raise ExportError(f"the exported file is not a valid ONNX model, and was removed: {error}") from error

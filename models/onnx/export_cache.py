@@ -1,4 +1,4 @@
-"""Checkpoints that a runtime serves as ONNX, exported once and kept in the cache."""
+"""Cache of ONNX exports: checkpoints that a runtime serves as .onnx files, exported on first use."""
 
 import hashlib
 import logging
@@ -15,16 +15,16 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def exported(source: str, *, dtype: str = "auto", **overrides: Unpack[Overrides]) -> Path:
-    """The .onnx file of a checkpoint: from the cache, or made now, which needs torch and takes a while.
+def cached_export(source: str, *, dtype: str = "auto", **overrides: Unpack[Overrides]) -> Path:
+    """The .onnx file of a checkpoint, exported now unless the cache has it; an export needs torch and takes a while.
 
     Args:
         source, overrides: as `load_model`.
         dtype: of the file; `auto` is float32.
 
     Raises:
-        CacheError: it cannot be kept.
-        CheckpointError, ModelNotFoundError, ValueError: it cannot be loaded or exported.
+        CacheError: the cache cannot be written.
+        CheckpointError, ModelNotFoundError, ValueError: the checkpoint cannot be loaded or exported.
     """
     path = _path(source, dtype, overrides)
     if not path.is_file():
@@ -32,36 +32,38 @@ def exported(source: str, *, dtype: str = "auto", **overrides: Unpack[Overrides]
     return path
 
 
-def open_exported(source: str, load: Callable[[Path], T], *, dtype: str = "auto", **overrides: Unpack[Overrides]) -> T:
-    """What `load` makes of the .onnx file of a checkpoint; a kept file that does not load is made once more.
+def load_cached_export(
+    source: str, load: Callable[[Path], T], *, dtype: str = "auto", **overrides: Unpack[Overrides]
+) -> T:
+    """Load the .onnx file of a checkpoint with `load`; a cached file that does not load is exported once more.
 
-    Raises as `exported`, and what `load` raises.
+    Raises as `cached_export` and `load`.
     """
     path = _path(source, dtype, overrides)
     if path.is_file():
         try:
             return load(path)
         except OperatorError:
-            raise  # the file is whole, and would be the same again
+            raise  # the file is intact, and another export would be the same
         except (CheckpointError, OSError) as error:
-            _log.warning("what the cache holds of %s is damaged, and made anew: %s", source, error)
+            _log.warning("the cached export of %s is damaged and is exported again: %s", source, error)
     _export(source, path, dtype, overrides)
     return load(path)
 
 
 def _export(source: str, path: Path, dtype: str, overrides: Overrides) -> None:
-    """In place of the file that is there, if one is, once the new one is whole."""
-    from .export import Wishes, export
+    """Export to the cache; an existing file is replaced once the new one is complete."""
+    from .export import ExportOptions, export
     from .verify import ExportError
 
     make_cache_folder(path.parent)
-    _log.info("exporting %s to %s: once, then it is kept", source, path)
+    _log.info("exporting %s to %s, which is cached", source, path)
     try:
-        export(source, path, Wishes(dtype=_file_dtype(dtype)), **overrides)
+        export(source, path, ExportOptions(dtype=_file_dtype(dtype)), **overrides)
     except ExportError as error:
         raise CheckpointError(f"{source} cannot be served from ONNX: {error}") from error
     except OSError as error:
-        raise CacheError(f"{source} cannot be kept as {path}: {error.strerror or error}") from error
+        raise CacheError(f"{source} cannot be cached as {path}: {error.strerror or error}") from error
 
 
 def _path(source: str, dtype: str, overrides: Overrides) -> Path:
@@ -73,9 +75,9 @@ def _file_dtype(dtype: str) -> str:
 
 
 def _fingerprint(source: str, dtype: str, overrides: Overrides) -> str:
-    """Of the files as they lie there, of what is overrides of them beside, and of what makes the export."""
-    found = locate(source)
+    """Cache key: the checkpoint's files, configs and overrides, the dtype, and the exporter's versions."""
+    checkpoint = locate(source)
     versions = [version(name) for name in ("tessella", "torch", "onnxscript")]
-    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in found.weights]
-    parts = (files, found.config, found.preprocessor, versions, dtype, *sorted(overrides.items()))
+    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.weights]
+    parts = (files, checkpoint.config, checkpoint.preprocessor, versions, dtype, *sorted(overrides.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""What an .onnx file says of its model, or the files beside it do: labels, preprocessing, origin. Knows no runtime."""
+"""Metadata of an .onnx file or of the files beside it: labels, preprocessing, origin. No torch."""
 
 import json
 from collections.abc import Mapping, Set
@@ -17,16 +17,17 @@ from .signature import Signature
 LABELS, PREPROCESSING, FACTS = "labels", "preprocessing", "tessella"
 """Keys of `metadata_props`; each value is JSON."""
 _TYPES = {"family": str, "config": dict, "parameters": int, "dtype": str, "preprocesses": bool, "facts": dict}
-"""Of what lies under FACTS."""
+"""Types of the keys below FACTS."""
 _CHOICES = {"mode": get_args(ResizeMode), "interpolation": get_args(Interpolation), "crop": get_args(CropRounding)}
-"""Of what lies under PREPROCESSING."""
+"""Allowed values of the keys below PREPROCESSING."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """`preprocesses`: the graph resizes and crops by itself.
+class ModelMetadata:
+    """Metadata of a model.
 
-    `facts`: how and of what the file was made; empty in a file of other makers.
+    `preprocesses`: the graph resizes and crops its input. `facts`: source, options and versions of our export; empty in
+    other files.
     """
 
     labels: tuple[str, ...]
@@ -38,7 +39,8 @@ class Card:
     preprocesses: bool = False
     facts: Document = field(default_factory=dict)
 
-    def to_metadata(self) -> dict[str, str]:
+    def to_props(self) -> dict[str, str]:
+        """`metadata_props` of the .onnx file."""
         rest = {name: getattr(self, name) for name in _TYPES}
         return {
             LABELS: json.dumps(self.labels, ensure_ascii=False),
@@ -47,95 +49,102 @@ class Card:
         }
 
 
-def read_card(metadata: Mapping[str, str], signature: Signature, path: Path) -> Card:
-    """The card of a file whose signature is known. What the file lacks is looked for beside it: in `<name>.json` (keys
-    `labels` and `preprocessing`), or in a `config.json` and `preprocessor_config.json` of timm or Hugging Face.
+def read_metadata(metadata: Mapping[str, str], signature: Signature, path: Path) -> ModelMetadata:
+    """Metadata of a file; keys that it lacks are read from files beside it.
+
+    Those are `<name>.json` (keys `labels` and `preprocessing`), or timm's or Hugging Face's `config.json` and
+    `preprocessor_config.json`.
+
+    Args:
+        metadata: `metadata_props` of the file.
 
     Raises:
-        CheckpointError: labels or preprocessing are nowhere, or do not fit the file.
+        CheckpointError: labels or preprocessing are missing, or do not match the signature.
     """
     try:
         facts = json.loads(metadata.get(FACTS, "{}"))
-        found = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
+        own = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
     if not isinstance(facts, dict) or any(not isinstance(value, _TYPES.get(key, ())) for key, value in facts.items()):
-        raise CheckpointError(f"{path}: its {FACTS!r} metadata is not what this version writes")
-    beside = _beside(path, found.keys())
+        raise CheckpointError(f"{path}: its {FACTS!r} metadata is not in the format of this version")
+    sidecars = _read_sidecars(path, own.keys())
     if facts.get("preprocesses"):
-        beside.pop(PREPROCESSING, None)  # it is in the graph, and no file beside changes that
-    preprocessing = _preprocessing(found, beside, signature, path)
-    labels = _labels(found, beside, signature, path)
+        sidecars.pop(PREPROCESSING, None)  # it is fixed in the graph
+    preprocessing = _preprocessing(own, sidecars, signature, path)
+    labels = _labels(own, sidecars, signature, path)
     if preprocessing.size != (signature.size or preprocessing.size):
-        raise CheckpointError(f"{path} takes {signature.size} pixels, its preprocessing makes {preprocessing.size}")
-    return Card(labels=labels, preprocessing=preprocessing, **facts)
+        raise CheckpointError(
+            f"{path} takes images of {signature.size} pixels, but its preprocessing gives {preprocessing.size}"
+        )
+    return ModelMetadata(labels=labels, preprocessing=preprocessing, **facts)
 
 
-def _beside(path: Path, known: Set[str]) -> dict[str, Any]:
-    """Our own sidecar's keys, and the others' documents under their files' names. Exports often lie in a subfolder.
+def _read_sidecars(path: Path, known: Set[str]) -> dict[str, Any]:
+    """Keys of `<name>.json`, and the other documents under their file names, also from the folder above.
 
     Args:
-        known: keys that the file itself has.
+        known: keys in the file's own metadata.
     """
     sidecar = path.with_suffix(".json")
-    own = read_json(sidecar) if sidecar.is_file() else {}
-    if own.keys() | known >= {LABELS, PREPROCESSING}:
-        return own
+    keys = read_json(sidecar) if sidecar.is_file() else {}
+    if keys.keys() | known >= {LABELS, PREPROCESSING}:
+        return keys
     folder = path.absolute().parent
-    places = [place / name for name in CONFIG_FILES for place in (folder, folder.parent)]
-    return {place.name: read_json(place) for place in reversed(places) if place.is_file()} | own
+    files = [directory / name for name in CONFIG_FILES for directory in (folder, folder.parent)]
+    return {file.name: read_json(file) for file in reversed(files) if file.is_file()} | keys
 
 
-def _labels(found: Document, beside: Document, signature: Signature, path: Path) -> tuple[str, ...]:
-    named = beside.get(LABELS) or found.get(LABELS)
-    if named is None and (document := beside.get("config.json")):
-        names, doubt = read_labels(document, signature.classes or len(document.get("id2label", ())))
-        named = None if doubt else names
-    if named is None and signature.classes == 1000:
+def _labels(own: Document, sidecars: Document, signature: Signature, path: Path) -> tuple[str, ...]:
+    names = sidecars.get(LABELS) or own.get(LABELS)
+    if names is None and (document := sidecars.get("config.json")):
+        labels, doubt = read_labels(document, signature.classes or len(document.get("id2label", ())))
+        names = None if doubt else labels
+    if names is None and signature.classes == 1000:
         return imagenet_1k()
-    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
-        raise CheckpointError(f"{path} names no classes: {_remedy(path)}")
-    if signature.classes not in (None, len(named)):
-        raise CheckpointError(f"{path} has {signature.classes} classes ({signature.output}), {len(named)} are named")
-    return tuple(named)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path} has no class labels: {_remedy(path)}")
+    if signature.classes not in (None, len(names)):
+        raise CheckpointError(f"{path} has {signature.classes} classes ({signature.output}), but {len(names)} labels")
+    return tuple(names)
 
 
-def _preprocessing(found: Document, beside: Document, signature: Signature, path: Path) -> Preprocessing:
-    stated = beside.get(PREPROCESSING) or found.get(PREPROCESSING)
-    if stated is not None:
-        return _own(stated, signature, path)
-    if document := beside.get("preprocessor_config.json"):
+def _preprocessing(own: Document, sidecars: Document, signature: Signature, path: Path) -> Preprocessing:
+    config = sidecars.get(PREPROCESSING) or own.get(PREPROCESSING)
+    if config is not None:
+        return _parse_preprocessing(config, signature, path)
+    if document := sidecars.get("preprocessor_config.json"):
         return preprocessor_configs.from_hugging_face(document, signature.size)
-    if (document := beside.get("config.json")) and "architecture" in document:
+    if (document := sidecars.get("config.json")) and "architecture" in document:
         return preprocessor_configs.from_timm(document, signature.size)
-    if signature.raw and signature.size:  # its normalisation is inside
-        return replace(
-            preprocessor_configs.default_preprocessing("", signature.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
-        )
-    raise CheckpointError(f"{path} does not say how images are normalised: {_remedy(path)}")
+    if signature.raw and signature.size:  # the graph normalises
+        default = preprocessor_configs.default_preprocessing("", signature.size)
+        return replace(default, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    raise CheckpointError(f"{path} does not state how images are normalised: {_remedy(path)}")
 
 
-def _own(stated: Any, signature: Signature, path: Path) -> Preprocessing:
+def _parse_preprocessing(config: Any, signature: Signature, path: Path) -> Preprocessing:
     try:
-        _check_values(stated, signature)
-        size = stated.get("size", signature.size)
-        fields = {"size": size, "resize": size} | stated
-        recipe = Preprocessing(**fields | {key: tuple(stated[key]) for key in ("mean", "std") if key in stated})
+        _check_values(config, signature)
+        size = config.get("size", signature.size)
+        fields = {"size": size, "resize": size} | config
+        colours = {key: tuple(config[key]) for key in ("mean", "std") if key in config}
+        preprocessing = Preprocessing(**fields | colours)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its preprocessing cannot be read: {error}") from error
-    if min(recipe.std) <= 0:
-        raise CheckpointError(f"{path}: its preprocessing divides by {min(recipe.std)}; std must be positive")
-    return recipe
+    if min(preprocessing.std) <= 0:
+        raise CheckpointError(f"{path}: its preprocessing divides by {min(preprocessing.std)}; std must be positive")
+    return preprocessing
 
 
-def _check_values(stated: Any, signature: Signature) -> None:
-    """Raises ValueError where they are of no use, or lack what nobody can guess."""
-    if not isinstance(stated, dict):
-        raise ValueError(f"expected a JSON object, not {stated!r}")
+def _check_values(config: Any, signature: Signature) -> None:
+    """Raises ValueError for values of a wrong type or range, and for missing keys without a default."""
+    if not isinstance(config, dict):
+        raise ValueError(f"expected a JSON object, not {config!r}")
     needed = [] if signature.raw else ["mean", "std"]
-    if absent := [key for key in (*needed, *([] if signature.size else ["size"])) if key not in stated]:
-        raise ValueError(f"it does not state {' and '.join(absent)}")
-    for key, value in stated.items():
+    if missing := [key for key in (*needed, *([] if signature.size else ["size"])) if key not in config]:
+        raise ValueError(f"it does not state {' and '.join(missing)}")
+    for key, value in config.items():
         if key in ("size", "resize") and type(value) is not int:
             raise ValueError(f"{key} is {value!r}, not a whole number of pixels")
         if key in ("mean", "std") and not _are_three_numbers(value):
@@ -151,4 +160,4 @@ def _are_three_numbers(values: Any) -> bool:
 def _remedy(path: Path) -> str:
     half = "[0.5, 0.5, 0.5]"
     example = f'{{"labels": ["cat", "dog"], "preprocessing": {{"resize": 256, "mean": {half}, "std": {half}}}}}'
-    return f"write {path.with_suffix('.json').name} beside it, such as {example}"
+    return f"write {path.with_suffix('.json').name} beside it, for example {example}"

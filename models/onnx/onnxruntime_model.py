@@ -1,6 +1,6 @@
-"""An onnxruntime session on a GPU: bound buffers, one CUDA graph per batch bucket, TensorRT's settings.
+"""An .onnx file in ONNX Runtime: on a CPU, or on a GPU with a CUDA graph per bucket or through TensorRT. No torch.
 
-Written to onnxruntime's documentation and not yet run on a GPU: unverified until someone has.
+The GPU part is written to ONNX Runtime's documentation and not yet run on a GPU: unverified.
 """
 
 from __future__ import annotations
@@ -17,71 +17,92 @@ from .. import cpu
 from ..cache import cache_folder
 from ..errors import CheckpointError, OperatorError
 from ..execution.compile_events import notify_compiled
-from .metadata import read_card
-from .model import OnnxModel, reason
-from .signature import Port, Signature, read_signature
+from .metadata import read_metadata
+from .model import OnnxModel, error_summary
+from .signature import Signature, TensorSpec, read_signature
 
 if TYPE_CHECKING:
     import onnxruntime
 
-
-Providers = list[tuple[str, dict[str, str]]]
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
-
-def providers(provider: str, index: int, path: Path, signature: Signature, max_batch_size: int) -> Providers:
-    """The provider that was chosen, with its settings; TensorRT leaves what it does not know to CUDA."""
-    if provider == CPU:
-        return [(CPU, {})]
-    cuda = {"device_id": str(index), "use_tf32": "0"}
-    if provider == CUDA:
-        return [(CUDA, cuda | {"enable_cuda_graph": "1"})]
-    return [(TENSORRT, _tensorrt(index, path, signature, max_batch_size)), (CUDA, cuda)]
+Providers = list[tuple[str, dict[str, str]]]
 
 
-def _tensorrt(index: int, path: Path, signature: Signature, max_batch_size: int) -> dict[str, str]:
-    """Engines are built once per file, GPU and TensorRT, for every batch up to the largest, and kept."""
-    sides = [str(side or signature.size) for side in signature.input.shape[1:]]
+class OnnxRuntimeModel(OnnxModel):
+    """A file on one execution provider.
 
-    def profile(batch: int) -> str:
-        return f"{signature.input.name}:{'x'.join([str(signature.batch or batch), *sides])}"
+    Args:
+        path: of the .onnx file; external data lies beside it.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU if the installed ONNX Runtime has a provider for it.
+        tensorrt: through TensorRT, whose engines are cached; needs a GPU.
+        max_batch_size: the largest batch that TensorRT builds its engine for.
 
-    return {
-        "device_id": str(index),
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache_folder("tensorrt") / path.stem),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache_folder("tensorrt")),
-        "trt_profile_min_shapes": profile(1),
-        "trt_profile_opt_shapes": profile(max_batch_size),
-        "trt_profile_max_shapes": profile(max_batch_size),
-    }
+    Raises:
+        CheckpointError: the file cannot be loaded, or is not an image classifier.
+        ValueError: the provider is not available.
+    """
+
+    backend = "onnxruntime"
+
+    def __init__(self, path: Path, *, device: str = "auto", tensorrt: bool = False, max_batch_size: int = 32) -> None:
+        runtime = require_onnxruntime()
+        self.path = path
+        provider, index = choose_provider(device, tensorrt, runtime.get_available_providers())
+        self._session = load_session(path, [(CPU, {})])
+        self.signature = _signature(self._session, path)
+        self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map, self.signature, path)
+        self._bound: BoundBatches | None = None
+        if provider != CPU:
+            self._move_to_gpu(runtime, provider, index, max_batch_size)
+        self.device = "cpu" if provider == CPU else f"cuda:{index}"
+        self.dtype = self.metadata.dtype
+        self.choice = f"{provider} of onnxruntime {runtime.__version__}, {self.dtype}"
+        self.check()
+
+    def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
+        if self._bound is not None:
+            return self._bound(images, len(self.metadata.labels))
+        (scores,) = self._session.run([self.signature.output.name], {self.signature.input.name: images})
+        return np.asarray(scores)
+
+    def _move_to_gpu(self, runtime: Any, provider: str, index: int, max_batch_size: int) -> None:
+        if self.metadata.preprocesses:
+            raise ValueError(
+                f"{self.path} preprocesses in its graph, which is not supported on {provider}: choose "
+                "--backend auto --device cpu, or export it without --preprocess"
+            )
+        options = session_providers(provider, index, self.path, self.signature, max_batch_size)
+        self._session = load_session(self.path, options)
+        graphs = provider == CUDA
+        self._bound = BoundBatches(runtime, self._session, self.signature, index, max_batch_size, graphs=graphs)
+        self.buckets = self._bound.buckets
 
 
 class BoundBatches:
-    """Calls a session through buffers that stay where they are; what is short of a bucket is filled up with zeros.
+    """Session calls through static GPU buffers, one set per bucket; batches are padded with zeros to their bucket.
 
     Args:
         runtime: the package onnxruntime.
-        graphs: capture one CUDA graph per bucket; the provider must have been given `enable_cuda_graph`.
+        graphs: capture one CUDA graph per bucket; the session's provider needs `enable_cuda_graph`.
     """
 
     def __init__(
         self, runtime: Any, session: Any, signature: Signature, index: int, max_batch_size: int, *, graphs: bool
     ) -> None:
         self._runtime, self._session, self._signature, self._index = runtime, session, signature, index
-        self._largest, self._graphs = signature.batch or max_batch_size, graphs
+        self._max_batch, self._graphs = signature.batch or max_batch_size, graphs
         self._bound: dict[int, tuple[Any, Any, Any, Any]] = {}
 
     def __call__(self, images: NDArray[np.generic], classes: int) -> NDArray[np.generic]:
-        parts = [images[start : start + self._largest] for start in range(0, len(images), self._largest)]
+        parts = [images[start : start + self._max_batch] for start in range(0, len(images), self._max_batch)]
         return np.concatenate([self._run(part, classes) for part in parts])
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Sizes of batch that have buffers of their own."""
-        powers = (1 << power for power in range(self._largest.bit_length()))
-        return (*(size for size in powers if size < self._largest), self._largest)
+        """Batch sizes with buffers of their own: powers of two, and the maximum."""
+        powers = (1 << power for power in range(self._max_batch.bit_length()))
+        return (*(size for size in powers if size < self._max_batch), self._max_batch)
 
     def _run(self, images: NDArray[np.generic], classes: int) -> NDArray[np.generic]:
         bucket = next(size for size in self.buckets if size >= len(images))
@@ -108,82 +129,66 @@ class BoundBatches:
         return binding, options, source, result
 
 
-class OnnxSession(OnnxModel):
-    """A file on one provider.
-
-    Args:
-        path: of the .onnx file; external data lies beside it.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU where the installed onnxruntime has a provider for it.
-        tensorrt: through TensorRT, whose engines are cached; needs a GPU.
-        max_batch_size: the largest batch that TensorRT builds its engine for.
+def choose_provider(device: str, tensorrt: bool, available: Sequence[str]) -> tuple[str, int]:
+    """Execution provider for a device, and the GPU's index.
 
     Raises:
-        CheckpointError: the file cannot be loaded, or is no image classifier.
-        ValueError: the provider is not there.
+        ValueError: an unknown device, or the installed ONNX Runtime has no provider for it.
     """
-
-    backend = "onnxruntime"
-
-    def __init__(self, path: Path, *, device: str = "auto", tensorrt: bool = False, max_batch_size: int = 32) -> None:
-        runtime = require_onnxruntime()
-        self.path = path
-        provider, index = choose_provider(device, tensorrt, runtime.get_available_providers())
-        session = load_session(path, [(CPU, {})])
-        self.signature = _signature(session, path)
-        self.card = read_card(session.get_modelmeta().custom_metadata_map, self.signature, path)
-        self._bound = None
-        if provider != CPU:
-            if self.card.preprocesses:
-                raise ValueError(
-                    f"{path} preprocesses in its graph, which {provider} is not given: choose --backend auto "
-                    "--device cpu, or export it without --preprocess"
-                )
-            session = load_session(path, providers(provider, index, path, self.signature, max_batch_size))
-            graphs = provider == CUDA
-            self._bound = BoundBatches(runtime, session, self.signature, index, max_batch_size, graphs=graphs)
-            self.buckets = self._bound.buckets
-        self._session = session
-        self.device = "cpu" if provider == CPU else f"cuda:{index}"
-        self.dtype = self.card.dtype
-        self.choice = f"{provider} of onnxruntime {runtime.__version__}, {self.dtype}"
-        self.check()
-
-    def call(self, images: NDArray[np.generic]) -> NDArray[np.generic]:
-        if self._bound is not None:
-            return self._bound(images, len(self.card.labels))
-        (scores,) = self._session.run([self.signature.output.name], {self.signature.input.name: images})
-        return np.asarray(scores)
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()) or (number and kind != "cuda"):
+        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …")
+    if kind == "auto":
+        kind = "cuda" if tensorrt or CUDA in available else "cpu"
+    if kind == "cpu" and tensorrt:
+        raise ValueError("TensorRT needs a GPU: choose --device cuda:0, or another --backend")
+    provider = CPU if kind == "cpu" else TENSORRT if tensorrt else CUDA
+    if provider not in available:
+        raise ValueError(
+            f"the installed onnxruntime has no {provider} (it has {', '.join(available)}): "
+            "pip install onnxruntime-gpu in place of onnxruntime, or choose --device cpu"
+        )
+    return provider, int(number or 0)
 
 
-def load_session(path: Path | bytes, wanted: Providers) -> onnxruntime.InferenceSession:
-    """A session on exactly these providers, with as many threads as this process has cores.
+def session_providers(provider: str, index: int, path: Path, signature: Signature, max_batch_size: int) -> Providers:
+    """Providers of a session with their options, in order; TensorRT falls back to CUDA for operators it lacks."""
+    if provider == CPU:
+        return [(CPU, {})]
+    cuda = {"device_id": str(index), "use_tf32": "0"}
+    if provider == CUDA:
+        return [(CUDA, cuda | {"enable_cuda_graph": "1"})]
+    return [(TENSORRT, _tensorrt_options(index, path, signature, max_batch_size)), (CUDA, cuda)]
+
+
+def load_session(model: Path | bytes, providers: Providers) -> onnxruntime.InferenceSession:
+    """Session of a file or a serialised model, with one thread for each core of this process.
 
     Raises:
-        CheckpointError: the file cannot be loaded.
-        ValueError: the first provider did not start; onnxruntime itself would go on without it.
+        CheckpointError: the model cannot be loaded; OperatorError where ONNX Runtime lacks an operator.
+        ValueError: the first provider did not start; ONNX Runtime itself would silently fall back to the next.
     """
     runtime = require_onnxruntime()
-    name = "a model" if isinstance(path, bytes) else path
+    name = "a model" if isinstance(model, bytes) else model
     options = runtime.SessionOptions()
     options.intra_op_num_threads = cpu.usable_cores()
     options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else os.fspath(model)
     try:
-        session = runtime.InferenceSession(
-            path if isinstance(path, bytes) else os.fspath(path), options, providers=wanted
-        )
-    except Exception as error:  # onnxruntime's own exceptions have no common base
-        message = f"onnxruntime {runtime.__version__} cannot load {name}: {reason(error)}"
+        session = runtime.InferenceSession(source, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        message = f"onnxruntime {runtime.__version__} cannot load {name}: {error_summary(error)}"
         if "NOT_IMPLEMENTED" not in str(error):
             raise CheckpointError(message) from error
-        hint = "if that is bfloat16, which it multiplies on GPUs only: --backend openvino does on a CPU"
+        hint = "bfloat16 needs a GPU there, or --backend openvino on a CPU"
         raise OperatorError(f"{message}; {hint}") from error
-    if wanted[0][0] not in session.get_providers():
-        raise ValueError(f"{wanted[0][0]} did not start: its libraries are missing or of another version")
+    if providers[0][0] not in session.get_providers():
+        raise ValueError(f"{providers[0][0]} did not start: its libraries are missing or of another version")
     return session
 
 
 def require_onnxruntime() -> Any:
-    """The package. It is told not to report to its makers, as its Linux builds do by default (seen in 1.32).
+    """Import the package onnxruntime, with its telemetry off (Linux builds send it by default, seen in 1.32).
 
     Raises:
         ValueError: it is not installed.
@@ -196,36 +201,33 @@ def require_onnxruntime() -> Any:
     return onnxruntime
 
 
-def choose_provider(device: str, tensorrt: bool, available: Sequence[str]) -> tuple[str, int]:
-    """The execution provider for a device, and the GPU's number.
+def _tensorrt_options(index: int, path: Path, signature: Signature, max_batch_size: int) -> dict[str, str]:
+    """TensorRT options: engines for every batch up to the maximum, cached per file, GPU and TensorRT version."""
+    sides = [str(side or signature.size) for side in signature.input.shape[1:]]
 
-    Raises:
-        ValueError: the installed onnxruntime has no provider for it; or it is no device.
-    """
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()) or (number and kind != "cuda"):
-        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, …")
-    if kind == "auto":
-        kind = "cuda" if tensorrt or CUDA in available else "cpu"
-    if kind == "cpu" and tensorrt:
-        raise ValueError("TensorRT needs a GPU: --device cuda:0, or another --backend")
-    provider = CPU if kind == "cpu" else TENSORRT if tensorrt else CUDA
-    if provider not in available:
-        raise ValueError(
-            f"the installed onnxruntime has no {provider} (it has {', '.join(available)}): "
-            "pip install onnxruntime-gpu in place of onnxruntime, or choose --device cpu"
-        )
-    return provider, int(number or 0)
+    def profile(batch: int) -> str:
+        return f"{signature.input.name}:{'x'.join([str(signature.batch or batch), *sides])}"
+
+    return {
+        "device_id": str(index),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache_folder("tensorrt") / path.stem),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache_folder("tensorrt")),
+        "trt_profile_min_shapes": profile(1),
+        "trt_profile_opt_shapes": profile(max_batch_size),
+        "trt_profile_max_shapes": profile(max_batch_size),
+    }
 
 
 def _signature(session: onnxruntime.InferenceSession, path: Path) -> Signature:
-    return read_signature(_ports(session.get_inputs()), _ports(session.get_outputs()), str(path))
+    return read_signature(_tensor_specs(session.get_inputs()), _tensor_specs(session.get_outputs()), path)
 
 
-def _ports(nodes: Sequence[Any]) -> list[Port]:
+def _tensor_specs(nodes: Sequence[Any]) -> list[TensorSpec]:
     types = {"tensor(float)": "float32", "tensor(double)": "float64"}
     return [
-        Port(
+        TensorSpec(
             node.name,
             types.get(node.type, node.type.removeprefix("tensor(").removesuffix(")")),
             tuple(side if isinstance(side, int) else None for side in node.shape or ()),

@@ -1,4 +1,4 @@
-"""Preprocessing as the first part of an ONNX graph: images of any size in, the network's pixels out."""
+"""Preprocessing inside an ONNX graph: images of any size in, the network's pixels out. No torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from ..preprocessing.preprocess import Preprocessing
 from .signature import PIXELS
 
 IMAGES = "images"
-"""The graph's input."""
+"""Name of the graph's input."""
 _MODES: dict[str, dict[str, Any]] = {
     "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5},
     "bilinear": {"mode": "linear"},
@@ -18,31 +18,35 @@ _MODES: dict[str, dict[str, Any]] = {
 _ANTIALIASED: dict[str, Any] = {"antialias": 1, "exclude_outside": 1, "axes": [1, 2]}
 
 
-def check_preprocessing(recipe: Preprocessing) -> None:
-    """Raises ValueError where ONNX has no operator that resizes as Pillow does."""
-    if recipe.interpolation not in _MODES:
+def check_preprocessing(preprocessing: Preprocessing) -> None:
+    """Raises ValueError if ONNX has no operator for the interpolation with Pillow's antialiasing."""
+    if preprocessing.interpolation not in _MODES:
         raise ValueError(
-            f"ONNX has no antialiased {recipe.interpolation} resize, only {', '.join(_MODES)}: leave --preprocess out"
+            f"ONNX has no antialiased {preprocessing.interpolation} resize, only {', '.join(_MODES)}: "
+            "leave --preprocess out"
         )
 
 
-def prepend_preprocessing(model: ir.Model, recipe: Preprocessing) -> None:
-    """In place: uint8 images (B, H, W, 3), B, H and W free, in front of a graph over pixels (B, size, size, 3).
+def prepend_preprocessing(model: ir.Model, preprocessing: Preprocessing) -> None:
+    """Prepend resize and crop, in place: the input becomes uint8 images (B, H, W, 3) with dynamic B, H and W.
 
-    Pillow's arithmetic as far as the operator Resize has it: half pixel centres, a filter widened by the scale, its
-    weights outside of the image left out, the result rounded and clipped to bytes.
+    Follows Pillow as far as the operator Resize does: half-pixel centres, a filter scaled for antialiasing, weights
+    outside the image excluded, the result rounded and clipped to uint8.
+
+    Args:
+        model: a graph over uint8 pixels (B, size, size, 3).
     """
     prefix = _Prefix(model)
     (network_input,) = model.graph.inputs
     images = ir.val(IMAGES, ir.DataType.UINT8, ["batch", "height", "width", 3])
     sides = [prefix.add("Shape", [images], start=axis, end=axis + 1) for axis in (1, 2)]
-    resized_sides = _resized(prefix, sides, recipe)
+    resized_sides = _resized(prefix, sides, preprocessing)
     sizes = prefix.add("Concat", resized_sides, axis=0)
-    resized = prefix.add("Resize", [images, None, None, sizes], **_ANTIALIASED | _MODES[recipe.interpolation])
-    start = prefix.add("Concat", [_margin(prefix, side, recipe) for side in resized_sides], axis=0)
-    end = prefix.add("Add", [start, prefix.constant(recipe.size)])
+    resized = prefix.add("Resize", [images, None, None, sizes], **_ANTIALIASED | _MODES[preprocessing.interpolation])
+    start = prefix.add("Concat", [_margin(prefix, side, preprocessing) for side in resized_sides], axis=0)
+    end = prefix.add("Add", [start, prefix.constant(preprocessing.size)])
     cropped = prefix.add("Slice", [resized, start, end, prefix.constant(1, 2)])
-    pixels = prefix.add("Reshape", [cropped, prefix.constant(0, recipe.size, recipe.size, 3)])
+    pixels = prefix.add("Reshape", [cropped, prefix.constant(0, preprocessing.size, preprocessing.size, 3)])
     pixels.dtype, pixels.shape = ir.DataType.UINT8, network_input.shape
     network_input.replace_all_uses_with(pixels)
     network_input.name, pixels.name = None, PIXELS
@@ -51,7 +55,7 @@ def prepend_preprocessing(model: ir.Model, recipe: Preprocessing) -> None:
 
 
 class _Prefix:
-    """Nodes and constants, with names of their own."""
+    """Builder of the prepended nodes and constants, with unique names."""
 
     def __init__(self, model: ir.Model) -> None:
         self.nodes: list[ir.Node] = []
@@ -66,7 +70,7 @@ class _Prefix:
         return node.outputs[0]
 
     def constant(self, *values: int | float) -> ir.Value:
-        """int64 or, of floats, float32 (n,)."""
+        """Initialiser (n,), int64 or, for floats, float32."""
         if values not in self._constants:
             kind = np.float32 if isinstance(values[0], float) else np.int64
             name = f"preprocess_{'_'.join(map(str, values))}"
@@ -79,18 +83,20 @@ class _Prefix:
         return self._constants[values]
 
 
-def _resized(prefix: _Prefix, sides: list[ir.Value], recipe: Preprocessing) -> list[ir.Value]:
+def _resized(prefix: _Prefix, sides: list[ir.Value], preprocessing: Preprocessing) -> list[ir.Value]:
     """Height and width after the resize, each int64 (1,)."""
-    if recipe.mode == "squash":
-        return [prefix.constant(recipe.resize)] * 2
+    if preprocessing.mode == "squash":
+        return [prefix.constant(preprocessing.resize)] * 2
     shorter = prefix.add("Min", sides)
-    return [prefix.add("Div", [prefix.add("Mul", [side, prefix.constant(recipe.resize)]), shorter]) for side in sides]
+    return [
+        prefix.add("Div", [prefix.add("Mul", [side, prefix.constant(preprocessing.resize)]), shorter]) for side in sides
+    ]
 
 
-def _margin(prefix: _Prefix, side: ir.Value, recipe: Preprocessing) -> ir.Value:
-    """Pixels to leave out before the crop, int64 (1,)."""
-    spare = prefix.add("Sub", [side, prefix.constant(recipe.size)])
-    if recipe.crop == "floor":
+def _margin(prefix: _Prefix, side: ir.Value, preprocessing: Preprocessing) -> ir.Value:
+    """Pixels cut off before the crop, int64 (1,)."""
+    spare = prefix.add("Sub", [side, prefix.constant(preprocessing.size)])
+    if preprocessing.crop == "floor":
         return prefix.add("Div", [spare, prefix.constant(2)])
     half = prefix.add("Div", [prefix.add("Cast", [spare], to=ir.DataType.FLOAT.value), prefix.constant(2.0)])
     return prefix.add("Cast", [prefix.add("Round", [half])], to=ir.DataType.INT64.value)

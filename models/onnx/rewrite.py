@@ -1,4 +1,4 @@
-"""A traced ONNX graph is made ready to be given away: LayerNorms in float32, its card, no traces of its making."""
+"""Rewrites of a traced ONNX graph: float32 LayerNorms, metadata, fusions, int8 quantisation."""
 
 import logging
 import tempfile
@@ -9,25 +9,25 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-NARROW = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-_TRACED = ("L__self___", "network_", "fused_", "graph_")
+_HALF_PRECISION = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+_TRACED_PREFIXES = ("L__self___", "network_", "fused_", "graph_")
 
 
 def finish(model: ir.Model, metadata: Mapping[str, str]) -> None:
-    """In place: what is kept in float32, names, metadata."""
+    """Finish a traced graph in place: LayerNorms in float32, plain names, metadata."""
     _widen_norms(model)
-    _forget_origins(model)
+    _remove_trace_metadata(model)
     model.producer_name, model.producer_version = "tessella", None
     model.metadata_props.update(metadata)
 
 
 def weight_bytes(model: ir.Model) -> int:
-    """Of all initialisers."""
+    """Size of all initialisers in bytes."""
     return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
 
 
 def fuse_for_onnxruntime(model: ir.Model) -> None:
-    """In place: onnxruntime's own attention and LayerNorm operators, which other runtimes do not know."""
+    """Fuse attention and LayerNorm, in place, into ONNX Runtime's own operators, which other runtimes lack."""
     from onnxscript.rewriter import ort_fusions
 
     ort_fusions.optimize_for_ort(model)
@@ -35,12 +35,13 @@ def fuse_for_onnxruntime(model: ir.Model) -> None:
 
 
 def quantise(model: ir.Model, path: Path, *, wide_external: bool = False, external: bool = False) -> None:
-    """The file, its weights int8 per channel, activations by the range of each batch; matrix products only.
+    """Quantise matrix products to int8 and write the file: weights per channel, activations dynamically per batch.
 
-    One bit less than eight in the weights: x86 without VNNI adds two products in 16 bits, which saturate.
+    Weights use 7 bits: x86 without VNNI sums two products in 16 bits, which would saturate.
 
     Args:
-        wide_external, external: float32 weights, and int8 ones, are too large for one file.
+        wide_external: float32 weights are too large for one file.
+        external: int8 weights are too large for one file.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         wide = Path(folder) / "float32.onnx"
@@ -54,7 +55,7 @@ def _quantise(wide: Path, path: Path, external: bool) -> None:
     model = onnx.load(wide, load_external_data=False)
     del model.graph.value_info[:]  # stale shapes make the quantiser's shape inference fail
     onnx.save(model, wide)
-    logging.disable(logging.WARNING)  # it recommends a pre-processing that these graphs do not survive
+    logging.disable(logging.WARNING)  # it recommends a pre-processing that breaks these graphs
     try:
         with warnings.catch_warnings(action="ignore"):
             quantize_dynamic(
@@ -62,28 +63,28 @@ def _quantise(wide: Path, path: Path, external: bool) -> None:
                 path,
                 use_external_data_format=external,
                 op_types_to_quantize=["MatMul", "Gemm"],
-                nodes_to_exclude=_stacked_products(model),
+                nodes_to_exclude=_batched_products(model),
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
-                # of what comes out of onnxruntime's own operators
+                # dtype of the outputs of ONNX Runtime's own operators
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _stacked_products(model: onnx.ModelProto) -> list[str]:
-    """Products with a matrix per head, which onnxruntime's int8 operator does not take."""
+def _batched_products(model: onnx.ModelProto) -> list[str]:
+    """Products with one weight matrix per head, which ONNX Runtime's int8 operator does not support."""
     stacked = {weight.name for weight in model.graph.initializer if len(weight.dims) > 2}
     return [node.name for node in model.graph.node if node.op_type == "MatMul" and not stacked.isdisjoint(node.input)]
 
 
 def _widen_norms(model: ir.Model) -> None:
-    """float32 around each narrow LayerNorm: its squares overflow float16 where activations are large."""
+    """Run half-precision LayerNorms in float32: squares of large activations overflow float16."""
     for node in list(model.graph):
         kind = node.inputs[0].dtype if node.op_type == "LayerNormalization" and node.inputs[0] else None
-        if kind not in NARROW:
+        if kind not in _HALF_PRECISION:
             continue
         for index, value in enumerate(node.inputs):
             if value is not None:
@@ -109,8 +110,8 @@ def _cast_after(model: ir.Model, node: ir.Node, kind: ir.DataType) -> None:
         user.replace_input_with(index, cast.outputs[0])
 
 
-def _forget_origins(model: ir.Model) -> None:
-    """Source lines and module paths of the tracing, and its prefixes to names."""
+def _remove_trace_metadata(model: ir.Model) -> None:
+    """Remove source lines, module paths and name prefixes that tracing left in the graph."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
@@ -119,7 +120,7 @@ def _forget_origins(model: ir.Model) -> None:
     for value in [*model.graph.inputs, *model.graph.initializers.values()]:
         value.metadata_props.clear()
         name = value.name or ""
-        for prefix in _TRACED:
+        for prefix in _TRACED_PREFIXES:
             name = name.removeprefix(prefix)
         if name != value.name and name not in model.graph.initializers:
             value.name = name

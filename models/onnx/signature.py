@@ -1,8 +1,9 @@
-"""How pixels enter an .onnx file and where its logits leave: read from its inputs and outputs. Knows no runtime."""
+"""Signature of an image classifier in an .onnx file, read from its inputs and outputs. No torch."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,19 +12,22 @@ from numpy.typing import NDArray
 from ..errors import CheckpointError
 from ..preprocessing.preprocess import Preprocessing
 
-Layout = Literal["NHWC", "NCHW"]
-Shape = tuple[int | None, ...]
 DTYPES = ("uint8", "float32", "float16")
+"""Dtypes of an image input."""
 LOGITS = "logits"
 PIXELS = "pixels"
-"""What the network itself takes: the input of a file of ours, or the value after the preprocessing in its graph."""
+"""Name of the network's input in our files: the graph's input, or the value after preprocessing in the graph."""
+_EXPECTED = "uint8 or float images, (B, H, W, 3) or (B, 3, H, W)"
+
+Layout = Literal["NHWC", "NCHW"]
+Shape = tuple[int | None, ...]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
-    """An input or output: its name, its numpy dtype's name, and its shape with None where it is free."""
+class TensorSpec:
+    """Name, numpy dtype name and shape of an input or output; dynamic dimensions are None."""
 
     name: str
     dtype: str
@@ -35,10 +39,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """An image classifier's. `size`, `classes`, `batch`: None where the file leaves them free."""
+    """Input and output of an image classifier. `size`, `classes`, `batch`: None if dynamic."""
 
-    input: Port
-    output: Port
+    input: TensorSpec
+    output: TensorSpec
     layout: Layout
     size: int | None
     classes: int | None
@@ -46,11 +50,11 @@ class Signature:
 
     @property
     def raw(self) -> bool:
-        """Whether bytes enter, and normalisation is inside."""
+        """True for a uint8 input, with the normalisation inside the graph."""
         return self.input.dtype == "uint8"
 
     def feed(self, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.generic]:
-        """uint8 (B, H, W, 3) -> what the input takes."""
+        """Input of the graph: uint8 pixels (B, H, W, 3) -> its layout and dtype, normalised unless it is uint8."""
         if self.raw:
             return pixels if self.layout == "NHWC" else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         mean, std = (np.asarray(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
@@ -59,54 +63,53 @@ class Signature:
         return np.ascontiguousarray(ordered, dtype=self.input.dtype)
 
 
-def read_signature(inputs: Sequence[Port], outputs: Sequence[Port], place: str) -> Signature:
-    """The one image input and the output with one row of scores per image.
+def read_signature(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], path: Path) -> Signature:
+    """Signature of a file: its one image input, and the output with one row of scores per image.
 
     Raises:
-        CheckpointError: there is none such.
+        CheckpointError: the file has no such input or output.
     """
     if len(inputs) != 1:
-        raise CheckpointError(f"{place} has {len(inputs)} inputs ({_list(inputs)}); an image classifier has one")
-    port = inputs[0]
-    wanted = "uint8 or float images, (B, H, W, 3) or (B, 3, H, W)"
-    if len(port.shape) != 4:
-        raise CheckpointError(f"{place}: its input {port} has {len(port.shape)} dimensions; expected are {wanted}")
-    if port.dtype not in DTYPES:
-        raise CheckpointError(f"{place}: its input {port} is of another type; expected are {wanted}")
-    layout, size = _layout(port, place, wanted)
-    output = _output(outputs, place)
-    return Signature(port, output, layout, size, output.shape[1], port.shape[0])
+        raise CheckpointError(f"{path} has {len(inputs)} inputs ({_list(inputs)}); an image classifier has one")
+    spec = inputs[0]
+    if len(spec.shape) != 4:
+        raise CheckpointError(f"{path}: its input {spec} has {len(spec.shape)} dimensions; expected are {_EXPECTED}")
+    if spec.dtype not in DTYPES:
+        raise CheckpointError(f"{path}: its input {spec} has an unsupported dtype; expected are {_EXPECTED}")
+    layout, size = _layout(spec, path)
+    output = _output(outputs, path)
+    return Signature(spec, output, layout, size, output.shape[1], spec.shape[0])
 
 
-def _layout(port: Port, place: str, wanted: str) -> tuple[Layout, int | None]:
-    _, *sides = port.shape
+def _layout(spec: TensorSpec, path: Path) -> tuple[Layout, int | None]:
+    _, *sides = spec.shape
     if sides[2] == 3 and sides[0] != 3:
         layout, height, width = "NHWC", sides[0], sides[1]
     elif sides[0] == 3:
         layout, height, width = "NCHW", sides[1], sides[2]
     else:
-        raise CheckpointError(f"{place}: its input {port} does not say where the 3 colours are; expected are {wanted}")
+        raise CheckpointError(f"{path}: the channel axis of its input {spec} is ambiguous; expected are {_EXPECTED}")
     if height != width:
-        raise CheckpointError(f"{place}: its input {port} is no square; squares are served")
+        raise CheckpointError(f"{path}: its input {spec} is not square; only square inputs are supported")
     return ("NHWC" if layout == "NHWC" else "NCHW"), height
 
 
-def _output(outputs: Sequence[Port], place: str) -> Port:
-    rows = [port for port in outputs if len(port.shape) == 2 and port.dtype.startswith("float")]
-    named = [port for port in rows if port.name == LOGITS]
+def _output(outputs: Sequence[TensorSpec], path: Path) -> TensorSpec:
+    rows = [spec for spec in outputs if len(spec.shape) == 2 and spec.dtype.startswith("float")]
+    named = [spec for spec in rows if spec.name == LOGITS]
     if len(rows) > 1 and not named:
         _log.warning(
-            "%s: any of its outputs %s may be the logits; the first is taken: name the right one %r to choose it",
-            place,
+            "%s: any of its outputs %s may be the logits; the first is used. Rename the right one to %r to select it",
+            path,
             _list(rows),
             LOGITS,
         )
-    if found := named or rows:
-        return found[0]
+    if candidates := named or rows:
+        return candidates[0]
     raise CheckpointError(
-        f"{place} is no classifier: expected an output (images, classes) of floats, its outputs are {_list(outputs)}"
+        f"{path} is not a classifier: expected a float output (images, classes), its outputs are {_list(outputs)}"
     )
 
 
-def _list(ports: Sequence[Port]) -> str:
-    return ", ".join(map(str, ports)) or "none"
+def _list(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(map(str, specs)) or "none"

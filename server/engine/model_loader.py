@@ -17,7 +17,7 @@ from ...models.backend_timings import RUNTIMES, BackendChoice
 from ...models.cache import CacheError
 from ...models.checkpoints.sources import Overrides, onnx_file
 from ...models.errors import CheckpointError, OperatorError
-from ...models.onnx.export_cache import open_exported
+from ...models.onnx.export_cache import load_cached_export
 from ...models.onnx.model import OnnxModel
 from ...models.packages import installed
 from ...models.registry import describe
@@ -153,7 +153,9 @@ def _exported(
         open_onnx, backend=choice.backend, device=device, dtype=dtype, max_batch_size=limit or DEFAULT_MAX_BATCH_SIZE
     )
     try:
-        model = open_exported(source, load, dtype=dtype if choice.backend != "openvino" else "float32", **overrides)
+        model = load_cached_export(
+            source, load, dtype=dtype if choice.backend != "openvino" else "float32", **overrides
+        )
     except (CheckpointError, CacheError) as error:
         if asked != "auto":
             raise

@@ -32,13 +32,13 @@ class OnnxRunner:
     ) -> None:
         self._model = model
         self._load_plain = plain
-        card = model.card
+        metadata = model.metadata
         self.info = RunnerInfo(
-            family=card.family,
-            parameters=card.parameters,
-            config=card.config,
-            labels=card.labels,
-            preprocessing=card.preprocessing,
+            family=metadata.family,
+            parameters=metadata.parameters,
+            config=metadata.config,
+            labels=metadata.labels,
+            preprocessing=metadata.preprocessing,
             backend=model.backend,
             device=model.device,
             dtype=model.dtype,
@@ -71,9 +71,9 @@ def open_onnx(path: Path, backend: str, *, device: str, dtype: str, max_batch_si
         return OpenVINOModel(path, dtype=dtype)
     if backend not in ("auto", "onnxruntime", "tensorrt"):
         raise ValueError(f"{path} is an ONNX file, which backend {backend!r} does not run: {', '.join(BACKENDS)} do")
-    from ...models.onnx.onnxruntime_model import OnnxSession
+    from ...models.onnx.onnxruntime_model import OnnxRuntimeModel
 
-    model = OnnxSession(path, device=device, tensorrt=backend == "tensorrt", max_batch_size=max_batch_size)
+    model = OnnxRuntimeModel(path, device=device, tensorrt=backend == "tensorrt", max_batch_size=max_batch_size)
     if dtype not in ("auto", model.dtype):
         raise ValueError(f"{path} computes in {model.dtype}, not in {dtype}: export it with --dtype {dtype}")
     return model

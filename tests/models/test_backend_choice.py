@@ -23,8 +23,7 @@ from tessella.models.errors import CheckpointError
 from tessella.models.onnx import export_cache
 from tessella.models.onnx.openvino_model import OpenVINOModel
 
-from ..support.exports import VIT, write_checkpoint, write_foreign
-from .onnx.test_onnxruntime_model import write_sidecar
+from ..support.exports import VIT, write_checkpoint, write_foreign, write_sidecar
 
 ON_CPU: Any = {"device": "cpu", "dtype": "auto"}
 
@@ -171,7 +170,7 @@ def test_torch_runs_a_network_that_cannot_be_exported(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr(backend_choice, "open_exported", fail)
+    monkeypatch.setattr(backend_choice, "load_cached_export", fail)
     choice = choose_checkpoint_backend(source, **ON_CPU)
     if isinstance(failure, CacheError):
         assert (choice.backend, choice.rates, list(cache.iterdir())) == ("auto", {}, [])

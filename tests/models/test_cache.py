@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tessella.models.cache import CacheError, cache_folder, make_cache_folder, make_kernel_cache
-from tessella.models.onnx.export_cache import exported
+from tessella.models.onnx.export_cache import cached_export
 
 
 def test_a_cache_folder_is_created_empty(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_the_error_for_an_unwritable_cache_names_the_remedy(tmp_path: Path, monk
     (file := tmp_path / "file").touch()  # root may write anywhere, but not below a file
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     with pytest.raises(CacheError, match=r"file/tessella/onnx/\S+ cannot be written: Not a directory.*XDG_CACHE_HOME"):
-        exported("digits-vit")
+        cached_export("digits-vit")
     with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
         make_cache_folder(cache_folder("choices"))
 

@@ -1,5 +1,6 @@
 """Small checkpoints for export tests, and .onnx files without our metadata."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from .references import randomise
 SIZES: dict[str, Any] = {"image_size": 32, "patch_size": 8, "dim": 48, "depth": 1, "heads": 3, "mlp_dim": 96}
 VIT = ViTConfig(**SIZES, num_classes=7)
 TNT = TNTConfig(**SIZES, num_classes=7, inner_dim=12, inner_mlp_dim=24, sub_patch_size=2)
+NORMALISED = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
+SIDECAR = {"labels": ["a", "b", "c", "d"], "preprocessing": {"resize": 10, **NORMALISED}}
+"""Metadata beside the file of `write_foreign`."""
 LABELS = tuple(f"kind {index}" for index in range(7))
 
 
@@ -56,6 +60,12 @@ def write_foreign(
     graph = helper.make_graph(nodes, "foreign", [images], [scores], [factors])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.save(model, file)
+    return file
+
+
+def write_sidecar(file: Path, **changes: Any) -> Path:
+    """Write SIDECAR with changes beside an .onnx file; returns the .onnx file."""
+    file.with_suffix(".json").write_text(json.dumps(SIDECAR | changes))
     return file
 
 

@@ -1,4 +1,4 @@
-"""Exported files: they compute what PyTorch computes, say what they are, and are not there where a check failed."""
+"""Export: files compute PyTorch's logits and carry their metadata; after a failed check no file is left."""
 
 import dataclasses
 import hashlib
@@ -14,8 +14,8 @@ import pytest
 from tessella.models.config import Config, ViTConfig
 from tessella.models.errors import CheckpointError, ModelNotFoundError
 from tessella.models.onnx import export as export_module
-from tessella.models.onnx.export import Wishes, export
-from tessella.models.onnx.onnxruntime_model import OnnxSession
+from tessella.models.onnx.export import ExportOptions, export
+from tessella.models.onnx.onnxruntime_model import OnnxRuntimeModel
 from tessella.models.onnx.openvino_model import OpenVINOModel
 from tessella.models.onnx.verify import ExportError
 from tessella.models.registry import load_model, load_network
@@ -38,35 +38,37 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes", "tolerance"),
+    ("name", "options", "tolerance"),
     [
-        ("mean", Wishes(), 1e-5),
-        ("legacy", Wishes(), 1e-5),
-        ("vit", Wishes(form="plain"), 1e-5),
-        ("distilled", Wishes(quantise="int8"), 0.2),
-        ("tnt", Wishes(opset=23, fusions=True), 1e-5),
+        ("mean", ExportOptions(), 1e-5),
+        ("legacy", ExportOptions(), 1e-5),
+        ("vit", ExportOptions(form="plain"), 1e-5),
+        ("distilled", ExportOptions(quantise="int8"), 0.2),
+        ("tnt", ExportOptions(opset=23, fusions=True), 1e-5),
     ],
     ids=["mean", "legacy", "plain", "int8", "fusions"],
 )
 def test_the_file_computes_what_pytorch_computes(
-    name: str, wishes: Wishes, tolerance: float, checkpoints: dict[str, str], tmp_path: Path
+    name: str, options: ExportOptions, tolerance: float, checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
-    made = export(checkpoints[name], tmp_path / "m.onnx", wishes)
+    made = export(checkpoints[name], tmp_path / "m.onnx", options)
     assert made.files == (tmp_path / "m.onnx",)
-    assert made.verdict.largest <= tolerance
-    assert made.verdict.count == 12
+    assert made.parity.largest <= tolerance
+    assert made.parity.count == 12
     assert_equal(tmp_path / "m.onnx", checkpoints[name], tolerance)
 
 
 @pytest.mark.parametrize(
-    "wishes", [Wishes(quantise="int8"), Wishes(dtype="float16", preprocess=True)], ids=["int8", "float16"]
+    "options",
+    [ExportOptions(quantise="int8"), ExportOptions(dtype="float16", preprocess=True)],
+    ids=["int8", "float16"],
 )
-def test_weights_too_large_for_one_file_lie_beside_it(
-    wishes: Wishes, checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_too_large_for_one_file_are_external_data(
+    options: ExportOptions, checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the file that is there, and none of what it was made from. All that the two need is their folder."""
+    """External data of the final file only; both files can be moved together."""
     monkeypatch.setattr(export_module, "INLINE_LIMIT", 0)
-    made = export(checkpoints["tnt"], tmp_path / "m.onnx", wishes)
+    made = export(checkpoints["tnt"], tmp_path / "m.onnx", options)
     assert made.files == (tmp_path / "m.onnx", tmp_path / "m.onnx.data")
     assert sorted(tmp_path.iterdir()) == sorted(made.files)
     named = {
@@ -80,46 +82,46 @@ def test_weights_too_large_for_one_file_lie_beside_it(
     for file in made.files:
         file.rename(moved / file.name)
     assert_equal(moved / "m.onnx", checkpoints["tnt"], 0.2)
-    model = OpenVINOModel(moved / "m.onnx", dtype="auto" if wishes.quantise else "float32")
+    model = OpenVINOModel(moved / "m.onnx", dtype="auto" if options.quantise else "float32")
     assert np.isfinite(model.logits(pixels(32, 2).numpy())).all()
 
 
 def assert_equal(file: Path, checkpoint: str, tolerance: float = 1e-5) -> None:
-    model = OnnxSession(file, device="cpu")
+    model = OnnxRuntimeModel(file, device="cpu")
     for batch in (1, 5):
         images = pixels(32, batch, seed=batch)
         expected = load_model(checkpoint, dtype="float32").logits(images).numpy()
         assert np.abs(model.logits(images.numpy()) - expected).max() <= tolerance
 
 
-def test_the_file_says_what_it_is(checkpoints: dict[str, str], tmp_path: Path) -> None:
-    """And weights beyond the limit lie beside it."""
+def test_the_file_carries_its_metadata(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    """Weights beyond the limit are external data."""
     file = tmp_path / "m.onnx"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export_module, "INLINE_LIMIT", 1000)
-        made = export(checkpoints["vit"], file, Wishes(opset=23, softmax=True, top_k=2))
+        made = export(checkpoints["vit"], file, ExportOptions(opset=23, softmax=True, top_k=2))
     assert [path.name for path in made.files] == ["m.onnx", "m.onnx.data"]
     assert made.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert_equal(file, checkpoints["vit"])
-    card = OnnxSession(file, device="cpu").card
-    assert card.labels == LABELS
-    assert card.preprocessing == load_model(checkpoints["vit"]).preprocessing
-    assert (card.family, card.dtype, ViTConfig(**card.config)) == ("vit", "float32", CONFIGS["vit"])
-    assert card.parameters == sum(p.numel() for p in load_network(checkpoints["vit"]).parameters())
-    assert (card.facts["source"], card.facts["export"]["opset"]) == ("vit", 23)
-    assert card.facts["source_sha256"] == hashlib.sha256(Path(checkpoints["vit"]).read_bytes()).hexdigest()
+    metadata = OnnxRuntimeModel(file, device="cpu").metadata
+    assert metadata.labels == LABELS
+    assert metadata.preprocessing == load_model(checkpoints["vit"]).preprocessing
+    assert (metadata.family, metadata.dtype, ViTConfig(**metadata.config)) == ("vit", "float32", CONFIGS["vit"])
+    assert metadata.parameters == sum(p.numel() for p in load_network(checkpoints["vit"]).parameters())
+    assert (metadata.facts["source"], metadata.facts["export"]["opset"]) == ("vit", 23)
+    assert metadata.facts["source_sha256"] == hashlib.sha256(Path(checkpoints["vit"]).read_bytes()).hexdigest()
     model = onnx.load(file, load_external_data=False)
-    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-    assert metadata["labels"] == list(LABELS)
-    assert metadata["preprocessing"]["mean"] == [0.4, 0.5, 0.6]
+    props = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert props["labels"] == list(LABELS)
+    assert props["preprocessing"]["mean"] == [0.4, 0.5, 0.6]
     assert [output.name for output in model.graph.output] == ["logits", "probabilities", "scores", "indices"]
     assert [side.dim_param for side in model.graph.input[0].type.tensor_type.shape.dim] == ["batch", "", "", ""]
     assert "Attention" in {node.op_type for node in model.graph.node}
-    assert ".py" not in str(model), "the file tells where it was made"
+    assert ".py" not in str(model), "the file names a source file of the trace"
 
 
 def test_norms_stay_float32_in_a_float16_file(checkpoints: dict[str, str], tmp_path: Path) -> None:
-    export(checkpoints["tnt"], tmp_path / "m.onnx", Wishes(dtype="float16"))
+    export(checkpoints["tnt"], tmp_path / "m.onnx", ExportOptions(dtype="float16"))
     assert_equal(tmp_path / "m.onnx", checkpoints["tnt"], 2e-2)
     model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "m.onnx"))
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
@@ -130,9 +132,9 @@ def test_norms_stay_float32_in_a_float16_file(checkpoints: dict[str, str], tmp_p
 
 
 def test_bfloat16_is_verified_in_openvino(checkpoints: dict[str, str], tmp_path: Path) -> None:
-    made = export(checkpoints["distilled"], tmp_path / "m.onnx", Wishes(dtype="bfloat16"))
-    assert made.verdict.runtime == "openvino"
-    assert 1e-5 < made.verdict.largest < 0.1 * made.verdict.scale
+    made = export(checkpoints["distilled"], tmp_path / "m.onnx", ExportOptions(dtype="bfloat16"))
+    assert made.parity.runtime == "openvino"
+    assert 1e-5 < made.parity.largest < 0.1 * made.parity.scale
 
 
 @pytest.mark.parametrize("broken", ["another network", "no model"])
@@ -152,7 +154,7 @@ def test_a_file_that_fails_a_check_is_removed(
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_wishes_are_named(checkpoints: dict[str, str], tmp_path: Path) -> None:
+def test_invalid_options_are_named(checkpoints: dict[str, str], tmp_path: Path) -> None:
     for arguments, message in [
         ({"opset": 9}, r"opset 9 .*20, 23"),
         ({"dtype": "int3"}, r"'int3'.*float32"),
@@ -163,9 +165,9 @@ def test_wrong_wishes_are_named(checkpoints: dict[str, str], tmp_path: Path) -> 
         ({"top_k": 0}, "top_k"),
     ]:
         with pytest.raises(ValueError, match=message):
-            Wishes(**arguments)  # type: ignore[arg-type]
+            ExportOptions(**arguments)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"top_k \(8\).*7 classes"):
-        export(checkpoints["vit"], tmp_path / "m.onnx", Wishes(top_k=8))
+        export(checkpoints["vit"], tmp_path / "m.onnx", ExportOptions(top_k=8))
     with pytest.raises(ValueError, match=r"must end in \.onnx"):
         export(checkpoints["vit"], tmp_path / "m.pt")
     with pytest.raises(ValueError, match="no folder"):
@@ -182,14 +184,16 @@ def test_wrong_wishes_are_named(checkpoints: dict[str, str], tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["h.safetensors"]
 
 
-@pytest.mark.parametrize("wishes", [Wishes(), Wishes(quantise="int8")], ids=["float32", "int8"])
-def test_a_file_that_cannot_be_written_is_named(wishes: Wishes, checkpoints: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [ExportOptions(), ExportOptions(quantise="int8")], ids=["float32", "int8"])
+def test_a_file_that_cannot_be_written_is_named(
+    options: ExportOptions, checkpoints: dict[str, str], tmp_path: Path
+) -> None:
     """And nothing is left of it: no draft, no silence of the log."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, hard))
     try:
         with pytest.raises(OSError, match=r"File too large: '.*/m\.onnx'$") as caught:
-            export(checkpoints["vit"], tmp_path / "m.onnx", wishes)
+            export(checkpoints["vit"], tmp_path / "m.onnx", options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "tessella-export" not in str(caught.value)
@@ -204,5 +208,5 @@ def test_a_failed_quantisation_leaves_the_log_as_it_was(
 
     monkeypatch.setattr("onnxruntime.quantization.quantize_dynamic", fail)
     with pytest.raises(RuntimeError, match="no"):
-        export(checkpoints["vit"], tmp_path / "m.onnx", Wishes(quantise="int8"))
+        export(checkpoints["vit"], tmp_path / "m.onnx", ExportOptions(quantise="int8"))
     assert logging.root.manager.disable == logging.NOTSET

@@ -1,4 +1,4 @@
-"""Exports in the cache: made once, made anew where they are damaged, whole or not there at all."""
+"""Export cache: exported once, again if damaged, and either complete or absent."""
 
 import multiprocessing
 import resource
@@ -11,10 +11,10 @@ from tessella.models.cache import CacheError
 from tessella.models.errors import CheckpointError, OperatorError
 from tessella.models.onnx import export as exports
 from tessella.models.onnx import export_cache
-from tessella.models.onnx.export import Wishes, export
-from tessella.models.onnx.export_cache import exported, open_exported
+from tessella.models.onnx.export import ExportOptions, export
+from tessella.models.onnx.export_cache import cached_export, load_cached_export
 from tessella.models.onnx.model import OnnxModel
-from tessella.models.onnx.onnxruntime_model import OnnxSession
+from tessella.models.onnx.onnxruntime_model import OnnxRuntimeModel
 from tessella.models.onnx.openvino_model import OpenVINOModel
 
 from ...support.exports import VIT, pixels, write_checkpoint
@@ -34,54 +34,54 @@ def source(tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
-    made = export(str(write_checkpoint(folder / "v.safetensors", VIT)), folder / "m.onnx", Wishes())
+    made = export(str(write_checkpoint(folder / "v.safetensors", VIT)), folder / "m.onnx", ExportOptions())
     return made.files[0].read_bytes()
 
 
 @pytest.fixture
 def quick(whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports are copies of one that was made."""
+    """Exports are copies of one file."""
     monkeypatch.setattr(exports, "export", lambda source, path, *_: path.write_bytes(whole))
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("model", [OnnxSession, OpenVINOModel])
+@pytest.mark.parametrize("model", [OnnxRuntimeModel, OpenVINOModel])
 @pytest.mark.parametrize("part", [0, 0.5, 0.99])
-def test_a_damaged_file_is_made_once_more(
+def test_a_damaged_file_is_exported_once_more(
     part: float, model: type[OnnxModel], source: str, whole: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = exported(source)
+    path = cached_export(source)
     path.write_bytes(whole[: int(part * len(whole))])
-    logits = open_exported(source, model).logits(pixels(32, 2).numpy())
+    logits = load_cached_export(source, model).logits(pixels(32, 2).numpy())
     assert np.isfinite(logits).all()
     assert path.stat().st_size == len(whole)
-    assert "damaged, and made anew" in caplog.text
-    open_exported(source, model)
-    assert caplog.text.count("made anew") == 1
+    assert "is damaged and is exported again" in caplog.text
+    load_cached_export(source, model)
+    assert caplog.text.count("exported again") == 1
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_never_loads_is_tried_once_more_and_no_longer(source: str) -> None:
+def test_a_file_that_never_loads_is_exported_once_more_only(source: str) -> None:
     tries = []
 
     def load(path: Path) -> None:
         tries.append(path)
         raise CheckpointError("not here")
 
-    for count in (1, 3):  # a new file is not made again
+    for count in (1, 3):  # a new file is not exported again
         with pytest.raises(CheckpointError, match="not here"):
-            open_exported(source, load)
+            load_cached_export(source, load)
         assert len(tries) == count
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_file_that_has_gone_is_made_again(source: str) -> None:
-    path = exported(source)
-    model = OnnxSession(path)
+def test_a_deleted_file_is_exported_again(source: str) -> None:
+    path = cached_export(source)
+    model = OnnxRuntimeModel(path)
     path.unlink()
     path.parent.rmdir()
     model.logits(pixels(32, 1).numpy())
-    assert exported(source) == path
+    assert cached_export(source) == path
     assert path.is_file()
 
 
@@ -89,8 +89,8 @@ def test_a_full_disk_leaves_nothing_and_says_so(source: str, cache: Path) -> Non
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, hard))
     try:
-        with pytest.raises(CacheError, match=r"v\.safetensors cannot be kept as .*model\.onnx: File too large"):
-            exported(source)
+        with pytest.raises(CacheError, match=r"v\.safetensors cannot be cached as .*model\.onnx: File too large"):
+            cached_export(source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     (folder,) = cache.iterdir()
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(source: str, cache: Path) -> Non
 
 
 def export_here(source: str) -> bool:
-    return bool(np.isfinite(open_exported(source, OnnxSession).logits(pixels(32, 1).numpy())).all())
+    return bool(np.isfinite(load_cached_export(source, OnnxRuntimeModel).logits(pixels(32, 1).numpy())).all())
 
 
 def test_two_processes_may_export_at_once(source: str, cache: Path) -> None:
@@ -108,7 +108,7 @@ def test_two_processes_may_export_at_once(source: str, cache: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["model.onnx"]
 
 
-def test_external_data_is_there_before_the_file_that_needs_it(
+def test_external_data_is_moved_before_the_file_that_needs_it(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "INLINE_LIMIT", 0)
@@ -120,13 +120,13 @@ def test_external_data_is_there_before_the_file_that_needs_it(
         return replace(file, target)
 
     monkeypatch.setattr(Path, "replace", watch)
-    made = export(source, tmp_path / "m.onnx", Wishes())
+    made = export(source, tmp_path / "m.onnx", ExportOptions())
     assert moved == ["m.onnx.data", "m.onnx"]
     assert [file.name for file in made.files] == ["m.onnx", "m.onnx.data"]
     assert (tmp_path / "m.onnx.data").stat().st_size > 10_000
 
 
-def test_the_cache_is_keyed_by_what_makes_the_file(source: str, tmp_path: Path) -> None:
+def test_the_cache_key_covers_checkpoint_configs_and_dtype(source: str, tmp_path: Path) -> None:
     keys = {export_cache._path(source, dtype, {}) for dtype in ("auto", "float32", "float16")}
     assert len(keys) == 2
     write_checkpoint(tmp_path / "v.safetensors", VIT)  # written again
@@ -140,8 +140,8 @@ def test_the_cache_is_keyed_by_what_makes_the_file(source: str, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_whole_file_that_the_runtime_does_not_compute_is_kept(source: str, caplog: pytest.LogCaptureFixture) -> None:
-    exported(source)
+def test_an_intact_file_with_an_unsupported_operator_is_kept(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    cached_export(source)
     tries = []
 
     def load(path: Path) -> None:
@@ -149,6 +149,6 @@ def test_a_whole_file_that_the_runtime_does_not_compute_is_kept(source: str, cap
         raise OperatorError("no bfloat16 here")
 
     with pytest.raises(OperatorError, match="no bfloat16 here"):
-        open_exported(source, load)
+        load_cached_export(source, load)
     assert len(tries) == 1
     assert "damaged" not in caplog.text

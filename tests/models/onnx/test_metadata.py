@@ -1,4 +1,4 @@
-"""What is said beside a file of other makers: put together, and refused before the first image where it is useless."""
+"""Metadata of files of other makers: read from files beside them, and refused on load if a value is invalid."""
 
 import json
 from pathlib import Path
@@ -6,27 +6,27 @@ from typing import Any
 
 import pytest
 
+from tessella.models.checkpoints.labels import imagenet_1k
 from tessella.models.errors import CheckpointError
-from tessella.models.onnx.onnxruntime_model import OnnxSession
+from tessella.models.onnx.onnxruntime_model import OnnxRuntimeModel
 
-from ...support.exports import write_foreign
-from .test_onnxruntime_model import NORMALISED, SIDECAR, write_sidecar
+from ...support.exports import NORMALISED, SIDECAR, write_foreign, write_sidecar
 
 
-def test_what_our_own_sidecar_lacks_is_in_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a file that is named from within its folder has the same neighbours."""
+def test_keys_missing_in_our_sidecar_are_read_from_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path has the same neighbours."""
     (tmp_path / "onnx").mkdir()
     (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "w", "1": "x", "2": "y", "3": "z"}}))
     file = write_foreign(tmp_path / "onnx" / "m.onnx")
     file.with_suffix(".json").write_text(json.dumps({"preprocessing": SIDECAR["preprocessing"]}))
     monkeypatch.chdir(file.parent)
-    card = OnnxSession(Path("m.onnx")).card
-    assert card.labels == ("w", "x", "y", "z")
-    assert card.preprocessing.mean == (0.1, 0.2, 0.3)
+    metadata = OnnxRuntimeModel(Path("m.onnx")).metadata
+    assert metadata.labels == ("w", "x", "y", "z")
+    assert metadata.preprocessing.mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("stated", "message"),
+    ("config", "message"),
     [
         ({"resize": 10, "std": [1, 1, 1]}, "does not state mean"),
         ([1], r"a JSON object, not \[1\]"),
@@ -39,14 +39,34 @@ def test_what_our_own_sidecar_lacks_is_in_the_others(tmp_path: Path, monkeypatch
         (NORMALISED | {"std": ["a", 1, 1]}, "std is .*, not three numbers"),
     ],
 )
-def test_a_value_that_is_of_no_use_is_named(stated: Any, message: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_named(config: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"preprocessing cannot be read: .*{message}"):
-        OnnxSession(write_sidecar(write_foreign(tmp_path / "m.onnx"), preprocessing=stated))
+        OnnxRuntimeModel(write_sidecar(write_foreign(tmp_path / "m.onnx"), preprocessing=config))
 
 
-def test_a_size_that_nobody_states_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_size_is_requested(tmp_path: Path) -> None:
     file = write_sidecar(write_foreign(tmp_path / "m.onnx", ("n", 3, "h", "w")))
     with pytest.raises(CheckpointError, match="does not state size"):
-        OnnxSession(file)
+        OnnxRuntimeModel(file)
     write_sidecar(file, preprocessing=NORMALISED | {"size": 9})
-    assert OnnxSession(file).card.preprocessing.size == 9
+    assert OnnxRuntimeModel(file).metadata.preprocessing.size == 9
+
+
+def test_a_thousand_classes_without_labels_are_imagenets(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path / "m.onnx", classes=1000)
+    file.with_suffix(".json").write_text(json.dumps({"preprocessing": SIDECAR["preprocessing"]}))
+    assert OnnxRuntimeModel(file).metadata.labels == imagenet_1k()
+
+
+def test_documents_of_hugging_face_beside_the_file_or_above_it(tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "w", "1": "x", "2": "y", "3": "z"}}))
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 8, "width": 8},
+        "image_mean": [0.1] * 3,
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    metadata = OnnxRuntimeModel(write_foreign(tmp_path / "onnx" / "model.onnx")).metadata
+    assert metadata.labels == ("w", "x", "y", "z")
+    assert metadata.preprocessing.mean == (0.1, 0.1, 0.1)

@@ -1,4 +1,4 @@
-"""What a traced graph looks like: keys are turned once, stacks are gone, and the results are PyTorch's."""
+"""Traced graphs: keys are transposed once, stacks are removed, and the results are PyTorch's."""
 
 import collections
 from pathlib import Path
@@ -26,16 +26,16 @@ class Stacked(nn.Module):
 
 
 def traced(module: nn.Module, file: Path, opset: int = 20) -> collections.Counter[str]:
-    """Its operators, after the file was seen to compute what the module does."""
-    model = trace(module.eval(), ["found"], 8, opset).model
+    """Operator counts of the traced module, after a check of its result."""
+    model = trace(module.eval(), ["result"], 8, opset).model
     ir.save(model, file)
     pixels = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8)
-    (found,) = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels.numpy()})
-    assert np.allclose(found, module(pixels).numpy(), atol=1e-5)
+    (result,) = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels.numpy()})
+    assert np.allclose(result, module(pixels).numpy(), atol=1e-5)
     return collections.Counter(node.op_type for node in model.graph)
 
 
-def test_keys_are_turned_by_one_transpose(tmp_path: Path) -> None:
+def test_keys_are_transposed_once(tmp_path: Path) -> None:
     operators = traced(Attend(), tmp_path / "m.onnx")
     assert (operators["MatMul"], operators["Transpose"], operators["Reshape"]) == (2, 1, 0)
 

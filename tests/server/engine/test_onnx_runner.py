@@ -14,7 +14,7 @@ import pytest
 from tessella.models import backend_choice
 from tessella.models.checkpoints.sources import shipped
 from tessella.models.errors import OperatorError
-from tessella.models.onnx.export import Wishes, export
+from tessella.models.onnx.export import ExportOptions, export
 from tessella.models.preprocessing.decode import decode
 from tessella.models.registry import load_model
 from tessella.server.engine.model_loader import load_runner
@@ -42,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path
         network = timm_network(name, depth=1, num_classes=5, **arguments)
         sources[name] = str(write_timm(network, folder / name))
     for name, source in sources.items():
-        export(source, folder / f"{name}.onnx", Wishes(opset=23 if "deit" in name else 20))
+        export(source, folder / f"{name}.onnx", ExportOptions(opset=23 if "deit" in name else 20))
     return {name: (source, folder / f"{name}.onnx") for name, source in sources.items()}
 
 
@@ -124,22 +124,22 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(
-    ("wishes", "runs", "lacks"),
+    ("options", "runs", "lacks"),
     [
-        (Wishes(dtype="bfloat16"), "openvino", "onnxruntime"),
-        (Wishes(fusions=True, quantise="int8"), "onnxruntime", "openvino"),
+        (ExportOptions(dtype="bfloat16"), "openvino", "onnxruntime"),
+        (ExportOptions(fusions=True, quantise="int8"), "onnxruntime", "openvino"),
     ],
     ids=["bfloat16", "fusions"],
 )
 def test_what_one_runtime_lacks_the_other_runs(
-    large: bool, wishes: Wishes, runs: str, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    large: bool, options: ExportOptions, runs: str, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the one was asked for: that is an error which names the other."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if large:
         monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
     source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
-    file = str(export(source, tmp_path / "m.onnx", wishes).files[0])
+    file = str(export(source, tmp_path / "m.onnx", options).files[0])
     runner = load_runner(file)
     assert runner.info.backend == runs
     assert (runner.info.preferred_batch is not None) == large

@@ -19,7 +19,7 @@ from PIL import Image
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.explain.explain import Method, attention_maps
-from tessella.models.onnx.export import Wishes, export
+from tessella.models.onnx.export import ExportOptions, export
 from tessella.models.preprocessing.decode import decode
 from tessella.models.registry import load_model, load_network
 from tessella.server.engine.engine import AsyncEngine
@@ -107,7 +107,7 @@ def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(worker
 
 def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_path: Path) -> None:
     file = tmp_path / "digits.onnx"
-    export("digits-vit", file, Wishes())
+    export("digits-vit", file, ExportOptions())
     worker = start_worker(str(file), "digits.onnx", 8)
 
     async def main() -> None:
