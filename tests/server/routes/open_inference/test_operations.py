@@ -47,7 +47,7 @@ def test_statistics_sum_over_front_ends_and_engines() -> None:
     ]
 
 
-def test_build_statistics_an_unused_model_are_zero() -> None:
+def test_statistics_of_an_unused_model_are_zero() -> None:
     (model,) = build_statistics(merge([]), [("a", "1")]).model_stats
     assert (model.inference_count, model.last_inference, model.batch_stats) == (0, 0, [])
     assert model.inference_stats.success == Duration(count=0, ns=0)
