@@ -124,7 +124,7 @@ class ModelRepository:
         base, version = split_version(name)
         model = self._models.get((self.aliases.get(base, base), version or 0))
         if model is None:
-            raise ModelNotFound(f"no model {name!r} is served; there is: {', '.join([*self.models, *self.aliases])}")
+            raise ModelNotFound(f"model {name!r} is not served; available: {', '.join([*self.models, *self.aliases])}")
         return model
 
     def engine(self, name: str | None) -> AsyncEngine:
@@ -138,7 +138,7 @@ class ModelRepository:
         """
         model = self.find(name)
         if model.unloaded:
-            raise ModelNotFound(f"model {model.name!r} is not loaded; there is: {', '.join(self._loaded())}")
+            raise ModelNotFound(f"model {model.name!r} is not loaded; loaded models: {', '.join(self._loaded())}")
         if model.engine is None:
             message = f"model {model.name!r} is {model.state}{': ' if model.reason else ''}{model.reason}"
             remaining = (
@@ -223,7 +223,7 @@ class ModelRepository:
             NotReady: the target is loading, or was unloaded meanwhile.
         """
         if target is None and alias not in self.aliases:
-            raise ModelNotFound(f"there is no alias {alias!r}; there is: {', '.join(self.aliases) or 'none'}")
+            raise ModelNotFound(f"unknown alias {alias!r}; existing aliases: {', '.join(self.aliases) or 'none'}")
         if target is not None:
             validate_name(alias)
             if alias in self.models or split_version(alias)[1]:

@@ -69,7 +69,7 @@ class Admission:
             RequestTooLarge: they are more than ever fit.
         """
         if not self._open:
-            raise NotReady(f"model {self._model!r} takes no more requests: it is shutting down")
+            raise NotReady(f"model {self._model!r} accepts no more requests: it is shutting down")
         self._check_room(count)
         self._held += count
         self._recorder.pending(count)
@@ -91,8 +91,8 @@ class Admission:
     def _check_room(self, count: int) -> None:
         if count > self._limit:
             raise RequestTooLarge(
-                f"{count} images in one request never fit: at most {self._limit} are accepted at once"
+                f"{count} images in one request exceed the limit of {self._limit} images in the queue"
             )
         if self._held + count > self._limit:
-            message = f"{self._held} images are in the queue, at most {self._limit} are accepted"
+            message = f"the queue holds {self._held} of at most {self._limit} images; retry later"
             raise Overloaded(message, self.clears_in)

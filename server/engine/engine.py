@@ -213,7 +213,7 @@ class AsyncEngine:
         if task in self.info.results:
             return
         error = TaskNotSupported(
-            f"model {self.name!r} gives no {task}: with backend {self.info.backend} it gives "
+            f"model {self.name!r} does not support {task}: with backend {self.info.backend} it supports "
             f"{', '.join(map(str, self.info.results))}"
         )
         self._recorder.failed(error)
@@ -237,7 +237,7 @@ class AsyncEngine:
             if whole or all(isinstance(result, NotReady) for result in results):  # its engine has died: ask again
                 raise_first_error(results)
         except TimeoutError as error:
-            late = DeadlineExceeded(f"no answer within {timeout} s")
+            late = DeadlineExceeded(f"the request timed out after {timeout} s")
             self._recorder.failed(late, time.perf_counter() - started)
             raise late from error
         except ServiceError as error:

@@ -47,15 +47,15 @@ _DESCRIPTIONS: dict[int, tuple[str, str, str]] = {
         "forbidden",
         "this route accepts only local requests unless an API key is configured; set --api-key",
     ),
-    404: ("Unknown model", "model_not_found", "no model 'cats' is served; there is: digits-vit, digits-tnt"),
+    404: ("Unknown model", "model_not_found", "model 'cats' is not served; available: digits-vit, digits-tnt"),
     409: ("A benchmark is running", "benchmark_running", "benchmark 5c1b8a0e42d7 is running; one runs at a time"),
     413: ("Too many bytes, pixels or images", "too_large", "the request body exceeds 67,108,864 bytes"),
     415: ("Unsupported content type", "unsupported_media_type", "content type 'text/html' is not supported"),
     422: ("Image cannot be decoded", "invalid_image", "the JPEG image is damaged: image file is truncated"),
-    429: ("Overloaded; see Retry-After", "overloaded", "1024 images are in the queue, at most 1024 are accepted"),
+    429: ("Overloaded; see Retry-After", "overloaded", "the queue holds 1024 of at most 1024 images; retry later"),
     501: ("Unsupported part of the protocol", "unsupported", "sequence requests are not supported; omit 'sequence_id'"),
     503: ("Loading, failed or shutting down; see Retry-After", "not_ready", "model 'digits-vit' is loading"),
-    504: ("Request timed out", "deadline_exceeded", "no answer within 0.5 s"),
+    504: ("Request timed out", "deadline_exceeded", "the request timed out after 0.5 s"),
 }
 """Description of each status, with the type and message of an example."""
 

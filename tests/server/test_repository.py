@@ -75,14 +75,14 @@ def test_name_means_its_newest_version_and_aliases_resolve() -> None:
         assert await answering_source(repository, loader, "dogs:1") == "dogs"
         assert (repository.default, repository.state) == ("cats", "ready")
         assert {name: model.version for name, model in repository.models.items()} == {"dogs": 1, "cats": 3}
-        with pytest.raises(ModelNotFound, match="'cats:2' is served; there is: dogs, cats, default, old"):
+        with pytest.raises(ModelNotFound, match="'cats:2' is not served; available: dogs, cats, default, old"):
             repository.engine("cats:2")
         await repository.load("cats", "c4", version=4)
         assert await answering_source(repository, loader, "default") == "c4"
         assert [model.version for model in await repository.unload("cats:4")] == [4]
         assert await answering_source(repository, loader, "default") == "c3"
         assert [model.version for model in await repository.unload("default")] == [1, 3, 4]
-        with pytest.raises(ModelNotFound, match="'cats' is not loaded; there is: dogs"):
+        with pytest.raises(ModelNotFound, match="'cats' is not loaded; loaded models: dogs"):
             repository.engine(None)
         assert (repository.models["cats"].state, repository.state) == ("unloaded", "ready")
         await repository.load("old")
@@ -158,7 +158,7 @@ def test_source_defaults_to_a_new_name_but_not_for_a_new_version() -> None:
                 await repository.load(name, version=version)
         with pytest.raises(BadRequest, match="1 to 200 printable characters"):
             await repository.load("a\nb", "old")
-        with pytest.raises(ModelNotFound, match="no model 'dogs'"):
+        with pytest.raises(ModelNotFound, match="model 'dogs' is not served"):
             await repository.unload("dogs")
 
     run(scenario, settings_of(models={"cats": "old"}))

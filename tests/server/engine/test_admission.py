@@ -25,7 +25,7 @@ async def make() -> Admission:
 
 
 def refused(held: Admission) -> Overloaded:
-    with pytest.raises(Overloaded, match="10 images are in the queue, at most 10") as caught:
+    with pytest.raises(Overloaded, match="the queue holds 10 of at most 10 images") as caught:
         held.reject_if_full()
     return caught.value
 

@@ -112,7 +112,9 @@ def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_p
 
     async def main() -> None:
         engine = AsyncEngine(worker, name="digits.onnx")
-        with pytest.raises(TaskNotSupported, match=r"'digits.onnx' gives no features: .* onnxruntime it gives logits"):
+        with pytest.raises(
+            TaskNotSupported, match=r"'digits.onnx' does not support features: .* onnxruntime it supports logits"
+        ):
             await engine.run_many([b"no image"], Task.FEATURES)
 
     asyncio.run(main())

@@ -71,4 +71,5 @@ def test_handlers_give_all_errors_of_an_application_the_same_shape() -> None:
 
 
 def test_messages_may_be_of_any_script() -> None:
-    assert json.loads(bytes(error_response(404, "no model 'кот'", "model_not_found").body))["error"] == "no model 'кот'"
+    body = bytes(error_response(404, "model 'кот' is not served", "model_not_found").body)
+    assert json.loads(body)["error"] == "model 'кот' is not served"

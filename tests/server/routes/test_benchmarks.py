@@ -154,7 +154,7 @@ def test_a_failed_model_call_fails_the_run(live: Gated, runner: GatedRunner) -> 
 @pytest.mark.parametrize(
     ("request_", "status", "reason"),
     [
-        ({"model": "other"}, 404, "no model 'other'"),
+        ({"model": "other"}, 404, "model 'other' is not served"),
         ({"batch_sizes": [16]}, 400, "largest, 8"),
         ({"batch_sizes": []}, 400, "batch_sizes"),
         ({"batch_sizes": [2, 2]}, 400, "named twice"),

@@ -228,7 +228,9 @@ def test_invalid_parameters(client: httpx.Client, query: str, status: int, kind:
 
 def test_an_unknown_model_lists_the_served_ones(client: httpx.Client) -> None:
     response = client.post("/classify", json={"inputs": inputs(PNG), "parameters": {"model": "resnet50"}})
-    assert_failure(response, 404, "model_not_found", "no model 'resnet50' is served; there is: digits-vit, digits-tnt")
+    assert_failure(
+        response, 404, "model_not_found", "model 'resnet50' is not served; available: digits-vit, digits-tnt"
+    )
 
 
 def test_the_maximum_number_of_images_is_64(client: httpx.Client) -> None:

@@ -88,5 +88,5 @@ def test_onnx_models_cannot_explain(tmp_path: Path) -> None:
     with served("--model", str(file)) as url:
         response = classify(url, DIGITS[0], explain="rollout")
         assert (response.status_code, response.json()["error_type"]) == (400, "not_supported")
-        assert "gives no rollout" in response.json()["error"]
+        assert "does not support rollout" in response.json()["error"]
         assert classify(url, DIGITS[0]).status_code == 200

@@ -114,7 +114,7 @@ def test_invalid_requests(exact: str, name: str) -> None:
 
 def test_errors_raise_the_exceptions_of_the_client(exact: str) -> None:
     with openai.OpenAI(base_url=f"{exact}/v1", api_key="none", max_retries=0) as client:
-        with pytest.raises(openai.NotFoundError, match="'gpt' is served; there is"):
+        with pytest.raises(openai.NotFoundError, match="'gpt' is not served; available"):
             client.embeddings.create(model="gpt", input=TEXTS[0])
         with pytest.raises(openai.UnprocessableEntityError, match="image 1: not an image"):
             client.embeddings.create(model="digits-vit", input=[TEXTS[0], "AAAA"])

@@ -168,7 +168,7 @@ def request_of(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
-        ({"model": "unknown"}, "NOT_FOUND", "no model 'unknown'"),
+        ({"model": "unknown"}, "NOT_FOUND", "model 'unknown' is not served"),
         ({"raw": [b"\x00"]}, "INVALID_ARGUMENT", "must have 1728 bytes, not 1"),
         ({"raw": [b"\x00", b"\x00"]}, "INVALID_ARGUMENT", "2 raw_input_contents for 1 inputs"),
         ({"raw": []}, "INVALID_ARGUMENT", "has 0 elements, but its shape [1, 24, 24, 3] requires 1728"),
@@ -179,7 +179,7 @@ def request_of(**changes: Any) -> Any:
         ({"datatype": "FP16", "raw": []}, "INVALID_ARGUMENT", "typed contents are not supported for 'FP16'"),
         ({"name": "text"}, "INVALID_ARGUMENT", "unknown input 'text'"),
         ({"parameters": {"priority": -1}}, "INVALID_ARGUMENT", "'priority' must be"),
-        ({"parameters": {"timeout": 1}}, "DEADLINE_EXCEEDED", "no answer within"),
+        ({"parameters": {"timeout": 1}}, "DEADLINE_EXCEEDED", "the request timed out after"),
         (
             {"parameters": {"sequence_id": 1}},
             "UNIMPLEMENTED",

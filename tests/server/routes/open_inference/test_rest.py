@@ -150,7 +150,7 @@ def answer_of(client: Any) -> NDArray[np.float32]:
 
 def test_priority_timeout_and_other_parameters(client: Any) -> None:
     assert logits(client, image(PNG), priority=1, timeout=30_000_000, parameters={"mine": "x"}).shape == (1, 10)
-    with pytest.raises(InferenceServerException, match=r"no answer within 1e-06 s") as late:
+    with pytest.raises(InferenceServerException, match=r"the request timed out after 1e-06 s") as late:
         client.infer("digits-vit", [image(PNG)], timeout=1)
     assert late.value.status() == "504"
     with pytest.raises(InferenceServerException, match=r"'priority' must be an integer from 0 to 100, not 101"):
@@ -212,7 +212,7 @@ def test_repository_load_and_unload(client: Any) -> None:
     assert client.infer("digits-tnt", [image(PNG)]).as_numpy("logits").shape == (1, 10)
     with pytest.raises(InferenceServerException, match=r"\[400\] model unheard-of:1 could not be loaded"):
         client.load_model("unheard-of")
-    with pytest.raises(InferenceServerException, match=r"\[404\].*no model 'unheard-of'"):
+    with pytest.raises(InferenceServerException, match=r"\[404\].*model 'unheard-of' is not served"):
         client.unload_model("unheard-of")
     with pytest.raises(InferenceServerException, match=r"\[501\].*'config'"):
         client.load_model("digits-tnt", config="{}")
@@ -258,7 +258,7 @@ def test_shared_memory_and_sequences_are_unsupported(client: Any) -> None:
 
 
 def test_errors_name_the_cause(client: Any) -> None:
-    with pytest.raises(InferenceServerException, match=r"\[404\] no model 'unknown' is served; there is: digits-vit"):
+    with pytest.raises(InferenceServerException, match=r"\[404\] model 'unknown' is not served; available: digits-vit"):
         client.infer("unknown", [image(PNG)])
     with pytest.raises(
         InferenceServerException, match=r"\[404\] model 'digits-vit' has no version '2'; available versions: 1"
@@ -292,5 +292,5 @@ async def use_the_async_client(server: Server) -> None:
             InferenceServerException, match="this extension is not supported; supported: binary_tensor_data"
         ):
             await client.get_log_settings()
-        with pytest.raises(InferenceServerException, match="no model 'unknown'"):
+        with pytest.raises(InferenceServerException, match="model 'unknown' is not served"):
             await client.infer("unknown", [sent])

@@ -30,7 +30,7 @@ def test_a_full_queue_is_rejected_with_retry_after() -> None:
         assert runner.begun.acquire(timeout=30)
         refused = post(full, BODY)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-        assert "images are in the queue" in refused.json()["error"]
+        assert "the queue holds 1 of at most 1 images" in refused.json()["error"]
         runner.gate.set()
         assert first.result().status_code == 200
         failed = httpx.get(f"{full.url}/v2/models/stats").json()["model_stats"][0]["inference_stats"]["fail"]
