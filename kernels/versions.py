@@ -4,7 +4,7 @@ import importlib.metadata
 
 
 def installed_version(distribution: str) -> str | None:
-    """None where it is not installed."""
+    """Version of a distribution, or None where it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

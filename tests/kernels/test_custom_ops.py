@@ -1,4 +1,4 @@
-"""The operators as torch.library sees them: compiled graphs and exports hold them, shapes are known without running."""
+"""Custom operators: exported graphs contain them, fake tensors have their shapes, schemas are valid."""
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,7 +18,7 @@ def weights(columns: int, depth: int) -> LinearWeights:
 
 
 class Block(torch.nn.Module):
-    """An encoder block out of the two composites."""
+    """An encoder block of both sub-blocks."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Block(torch.nn.Module):
         return z.view_as(x)
 
 
-def test_a_graph_holds_the_operators_and_gives_the_same() -> None:
+def test_an_exported_graph_contains_the_operators() -> None:
     torch.manual_seed(0)
     block, x = Block(TRITON), torch.randn(2, 5, 16)
     exported = torch.export.export(block, (x,))
@@ -48,10 +48,10 @@ def test_a_graph_holds_the_operators_and_gives_the_same() -> None:
     torch.testing.assert_close(expected, block(x), atol=1e-4, rtol=1e-4)
 
 
-def test_shapes_without_running() -> None:
+def test_shapes_of_fake_tensors() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
-        found, statistics = ops.linear(torch.empty(7, 16), weights(40, 16), return_statistics=True, options=TRITON)
-        assert found.shape == (7, 40)
+        result, statistics = ops.linear(torch.empty(7, 16), weights(40, 16), return_statistics=True, options=TRITON)
+        assert result.shape == (7, 40)
         assert statistics is not None
         assert statistics.shape == (2, 2, 7)
 

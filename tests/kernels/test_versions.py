@@ -1,4 +1,4 @@
-"""Versions are those of the distributions."""
+"""Versions of installed distributions."""
 
 from tessella.kernels.versions import installed_version
 

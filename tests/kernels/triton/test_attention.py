@@ -9,12 +9,7 @@ from tessella.kernels.tuning import heuristics
 from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.kernels.weights import NormWeights
 
-TRITON, TORCH = Options(implementation="triton"), Options(implementation="torch")
-
-
-def error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return ((found.double() - expected).abs().max() / expected.abs().max()).item()
+from ...support.operators import TORCH, TRITON, error
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 17, 197, 198, 257, 577])
@@ -41,14 +36,14 @@ def test_qk_norm(tokens: int) -> None:
     norms = [NormWeights(torch.rand(24) + 0.5, torch.randn(24), 1e-6) for _ in range(2)]
     wide = [NormWeights(norm.weight.double(), norm.bias.double(), norm.eps) for norm in norms]
     qkv = torch.randn(2, tokens, 3 * 2 * 24) + 1
-    found = ops.attention(qkv, 2, *norms, options=TRITON)
-    assert error(found, ops.attention(qkv.double(), 2, *wide, options=TORCH)) < 4e-6
+    result = ops.attention(qkv, 2, *norms, options=TRITON)
+    assert error(result, ops.attention(qkv.double(), 2, *wide, options=TORCH)) < 4e-6
 
 
 def test_scores_of_any_size_do_not_overflow() -> None:
     qkv = torch.randn(1, 40, 3 * 16) * 100
-    found = ops.attention(qkv, 1, options=TRITON)
-    assert error(found, ops.attention(qkv.double(), 1, options=TORCH)) < 1e-5
+    result = ops.attention(qkv, 1, options=TRITON)
+    assert error(result, ops.attention(qkv.double(), 1, options=TORCH)) < 1e-5
 
 
 def test_every_element_is_written() -> None:
@@ -56,10 +51,3 @@ def test_every_element_is_written() -> None:
     workspace.get("attention", (1, 33, 24), torch.float32, torch.device("cpu")).fill_(float("nan"))
     options = Options(implementation="triton", workspace=workspace)
     assert ops.attention(torch.randn(1, 33, 72), 2, options=options).isfinite().all()
-
-
-def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"3 · heads \(21\) must be positive and divide the channels of qkv \(48\)"):
-        ops.attention(torch.randn(1, 4, 48), 7)
-    with pytest.raises(ValueError, match="come together"):
-        ops.attention(torch.randn(1, 4, 48), 2, NormWeights(torch.ones(8), torch.zeros(8), 1e-6))

@@ -10,9 +10,10 @@ from tessella.kernels.device import Gpu, assume_gpu
 from tessella.kernels.options import Options, Workspace
 from tessella.kernels.tuning import heuristics
 from tessella.kernels.tuning.heuristics import LaunchConfig
-from tessella.kernels.weights import LinearWeights, NormWeights
+from tessella.kernels.weights import LinearWeights
 
-TRITON = Options(implementation="triton")
+from ...support.operators import TRITON, error
+
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 1.5e-3}
 
 
@@ -40,11 +41,6 @@ def exact(x: torch.Tensor, weights: LinearWeights, activation: str, residual: to
     return ops.linear(x.double(), wide, activation=activation, residual=residual, options=Options("torch"))[0]
 
 
-def error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    assert found.shape == expected.shape
-    return ((found.double() - expected).abs().max() / expected.abs().max()).item()
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("activation", ["none", "gelu", "quick_gelu", "swiglu"])
 @pytest.mark.parametrize("folded", [True, False], ids=["LayerNorm folded", "plain"])
@@ -52,14 +48,14 @@ def test_every_epilogue(dtype: torch.dtype, activation: str, folded: bool) -> No
     x = torch.randn(37, 40).to(dtype) + 2
     weights = weights_for(40, 48, dtype, folded=folded)
     residual = torch.randn(37, 24 if activation == "swiglu" else 48).to(dtype)
-    found, statistics = ops.linear(
+    result, statistics = ops.linear(
         x, weights, activation=activation, residual=residual, return_statistics=True, options=TRITON
     )
-    assert error(found, exact(x, weights, activation, residual)) < TOLERANCE[dtype]
+    assert error(result, exact(x, weights, activation, residual)) < TOLERANCE[dtype]
     assert statistics is not None
-    mean, rstd = reference.mean_and_rstd(statistics, found.shape[1], 1e-6)
-    torch.testing.assert_close(mean, found.float().mean(dim=1), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(rstd, (found.float().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=1e-5, rtol=1e-5)
+    mean, rstd = reference.mean_and_rstd(statistics, result.shape[1], 1e-6)
+    torch.testing.assert_close(mean, result.float().mean(dim=1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(rstd, (result.float().var(dim=1, correction=0) + 1e-6).rsqrt(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +78,10 @@ def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
     residual = torch.randn(5, 40)
     expected = exact(x, weights, "gelu", residual)
     for _ in range(2):
-        found, statistics = ops.linear(
+        result, statistics = ops.linear(
             x, weights, activation="gelu", residual=residual, return_statistics=True, options=options
         )
-        assert error(found, expected) < 2e-6
+        assert error(result, expected) < 2e-6
     assert statistics is not None
     assert statistics.shape == (2, 2, 5)
     assert workspace.get("linear.counters", (2,), torch.int32, x.device).tolist() == [0, 0]
@@ -95,10 +91,10 @@ def test_rows_of_any_stride_with_their_statistics() -> None:
     tokens = torch.randn(3, 7, 32) * 2 + 5
     statistics = reference.row_statistics(tokens.flatten(0, 1))
     weights = weights_for(32, 16, torch.float32)
-    found, _ = ops.linear(
+    result, _ = ops.linear(
         tokens[:, 0], weights, row_statistics=statistics[..., ::7], residual=tokens[:, 1, :16], options=TRITON
     )
-    assert error(found, exact(tokens[:, 0], weights, "none", tokens[:, 1, :16])) < 2e-6
+    assert error(result, exact(tokens[:, 0], weights, "none", tokens[:, 1, :16])) < 2e-6
 
 
 def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
@@ -106,8 +102,8 @@ def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
     x, statistics = ops.linear(torch.randn(9, 16), first, return_statistics=True, options=TRITON)
     assert statistics is not None
     assert len(statistics) == 3
-    found, _ = ops.linear(x, second, row_statistics=statistics, options=TRITON)
-    assert error(found, exact(x, second, "none", None)) < 2e-6
+    result, _ = ops.linear(x, second, row_statistics=statistics, options=TRITON)
+    assert error(result, exact(x, second, "none", None)) < 2e-6
 
 
 @pytest.mark.parametrize("offset", [0.0, 10.0, 300.0])
@@ -127,38 +123,17 @@ def test_every_element_is_written() -> None:
     x, weights = torch.randn(33, 24), weights_for(24, 40, torch.float32)
     for name, shape in (("linear", (33, 40)), ("linear.statistics", (2, 2, 33))):
         workspace.get(name, shape, torch.float32, x.device).fill_(float("nan"))
-    found, statistics = ops.linear(x, weights, return_statistics=True, options=options)
-    assert found.isfinite().all()
+    result, statistics = ops.linear(x, weights, return_statistics=True, options=options)
+    assert result.isfinite().all()
     assert statistics is not None
     assert statistics.isfinite().all()
-
-
-def test_a_layer_norm_and_a_scale_left_beside_the_product() -> None:
-    x = torch.randn(6, 16)
-    norm = NormWeights(torch.rand(16) + 0.5, torch.randn(16), 1e-5)
-    weights = LinearWeights(torch.randn(8, 16), torch.randn(8), norm=norm, scale=torch.randn(8))
-    residual = torch.randn(6, 8)
-    results = [ops.linear(x, weights, residual=residual, options=Options(kind))[0] for kind in ("triton", "torch")]
-    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
-
-
-def test_what_the_kernel_cannot_take_is_said() -> None:
-    x = torch.randn(4, 10)
-    with pytest.raises(ValueError, match=r"width must be divisible by 4; use the torch implementation"):
-        ops.linear(x, weights_for(10, 8, torch.float32, folded=False), options=TRITON)
-    with pytest.raises(ValueError, match="float64"):
-        ops.linear(torch.randn(4, 8).double(), weights_for(8, 8, torch.float64, folded=False), options=TRITON)
-    with pytest.raises(ValueError, match=r"weight must be \(O × 8\), not \(8 × 12\)"):
-        ops.linear(torch.randn(4, 8), weights_for(12, 8, torch.float32))
-    with pytest.raises(ValueError, match="tanh_gelu"):
-        ops.linear(torch.randn(4, 8), weights_for(8, 8, torch.float32), activation="tanh_gelu")
 
 
 def test_without_bulk_copies_tiles_come_by_pointers() -> None:
     """As below sm_90: no descriptors, every load masked."""
     x, weights = torch.randn(70, 72)[:, :40], weights_for(40, 24, torch.float32)
     with assume_gpu(Gpu("NVIDIA A100", 80, 108)):
-        found, _ = ops.linear(x, weights, activation="gelu", options=TRITON)
+        result, _ = ops.linear(x, weights, activation="gelu", options=TRITON)
         few, _ = ops.linear(x[:3], weights, activation="gelu", options=TRITON)
-    assert error(found, exact(x, weights, "gelu", None)) < 2e-6
-    torch.testing.assert_close(few, found[:3], atol=1e-5, rtol=1e-5)
+    assert error(result, exact(x, weights, "gelu", None)) < 2e-6
+    torch.testing.assert_close(few, result[:3], atol=1e-5, rtol=1e-5)
