@@ -1,4 +1,4 @@
-"""How many images one engine has at once: the rest is refused before any work is done for it. Knows no HTTP."""
+"""Admission control: limit of images in one engine at once; more are rejected before any work is done. No HTTP."""
 
 import asyncio
 import time
@@ -9,90 +9,90 @@ from contextlib import contextmanager
 from ..errors import NotReady, Overloaded, RequestTooLarge
 from .request_metrics import RequestRecorder
 
-_REMEMBERED = 64
-_RECENT_SECONDS = 30.0
+_MAX_COMPLETIONS = 64
+_WINDOW_SECONDS = 30.0
 
 
 class Admission:
-    """Belongs to one event loop.
+    """Admission control of one engine. Belongs to one event loop.
 
     Args:
-        model: for messages.
-        limit: most images at once.
+        model: name of the model, for messages.
+        limit: maximum images at once.
     """
 
     def __init__(self, model: str, limit: int, recorder: RequestRecorder) -> None:
         self._model = model
         self._limit = limit
         self._recorder = recorder
-        self._held = 0
-        self._left = deque[tuple[float, int]](maxlen=_REMEMBERED)
-        """When images have left, and how many."""
+        self._in_flight = 0
+        self._completions = deque[tuple[float, int]](maxlen=_MAX_COMPLETIONS)
+        """Time and number of images of the last completions."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = True
 
     @property
     def full(self) -> bool:
-        """Whether not one more image could be accepted now."""
-        return self._held >= self._limit
+        """True if not a single image more can be accepted."""
+        return self._in_flight >= self._limit
 
     @property
-    def clears_in(self) -> float | None:
-        """Seconds in which all that is held will have left, at the rate of late; None while that is not known."""
+    def estimated_drain_seconds(self) -> float | None:
+        """Estimated seconds until all images in flight complete, at the recent rate; None if there is no rate yet."""
         now = time.monotonic()
-        recent = [(at, count) for at, count in self._left if now - at < _RECENT_SECONDS]
+        recent = [(at, count) for at, count in self._completions if now - at < _WINDOW_SECONDS]
         if not recent:
             return None
         rate = sum(count for _, count in recent) / max(now - recent[0][0], 1e-3)
-        return self._held / rate
+        return self._in_flight / rate
 
     def reject_if_full(self) -> None:
-        """Before the images are even read.
+        """Reject a request whose images are not read yet.
 
         Raises:
-            Overloaded: not one more image could be accepted now.
+            Overloaded: not a single image more can be accepted.
         """
         try:
-            self._check_room(1)
+            self._check_capacity(1)
         except Overloaded as error:
-            self._recorder.failed(error)
+            self._recorder.record_failure(error)
             raise
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
-        """So many images are in the engine inside.
+        """Context manager: reserve capacity for `count` images.
 
         Raises:
-            NotReady: nothing is accepted any more.
-            Overloaded: they are too many now.
-            RequestTooLarge: they are more than ever fit.
+            NotReady: the engine is shutting down.
+            Overloaded: there is no capacity for them now.
+            RequestTooLarge: they exceed the limit by themselves.
         """
         if not self._open:
             raise NotReady(f"model {self._model!r} accepts no more requests: it is shutting down")
-        self._check_room(count)
-        self._held += count
-        self._recorder.pending(count)
+        self._check_capacity(count)
+        self._in_flight += count
+        self._recorder.add_pending(count)
         self._idle.clear()
         try:
             yield
         finally:
-            self._held -= count
-            self._left.append((time.monotonic(), count))
-            self._recorder.pending(-count)
-            if not self._held:
+            self._in_flight -= count
+            self._completions.append((time.monotonic(), count))
+            self._recorder.add_pending(-count)
+            if not self._in_flight:
                 self._idle.set()
 
     async def close(self) -> None:
-        """Accepts nothing more; returns when everything that was is answered."""
+        """Accept no more images, and wait until none is in flight."""
         self._open = False
         await self._idle.wait()
 
-    def _check_room(self, count: int) -> None:
+    def _check_capacity(self, count: int) -> None:
         if count > self._limit:
             raise RequestTooLarge(
                 f"{count} images in one request exceed the limit of {self._limit} images in the queue"
             )
-        if self._held + count > self._limit:
-            message = f"the queue holds {self._held} of at most {self._limit} images; retry later"
-            raise Overloaded(message, self.clears_in)
+        if self._in_flight + count > self._limit:
+            message = f"the queue holds {self._in_flight} of at most {self._limit} images; retry later"
+            raise Overloaded(message, self.estimated_drain_seconds)

@@ -1,4 +1,4 @@
-"""Threads that make of encoded images what the model takes, and draw: decoding releases the interpreter's lock."""
+"""Decode pool: threads that decode and preprocess images, and render overlays. Decoding releases the GIL."""
 
 import asyncio
 import time
@@ -12,86 +12,91 @@ from PIL import Image
 from ...models.cpu import usable_cores
 from ...models.errors import ImageDecodeError
 from ...models.preprocessing.decode import decode, decode_pixels
-from ...models.preprocessing.images import InputImage, resizable_on_device
+from ...models.preprocessing.images import InputImage, Pixels, resizable_on_device
 from ...models.preprocessing.preprocess import Preprocessing
 from ..errors import RequestTooLarge, image_error
 from .results import Explanation
 from .tasks import Task
 
 
-class Decoded(NamedTuple):
-    """An image as the model takes it. Seconds of decoding, and of resizing and cropping here."""
+class DecodedImage(NamedTuple):
+    """Input image of the model, with the seconds spent on decoding, and on resizing and cropping on the host."""
 
-    frame: InputImage
+    image: InputImage
     decode_seconds: float = 0.0
     input_seconds: float = 0.0
 
 
 class DecodePool:
-    """The decoding threads of one model.
+    """Decoding threads of one model.
 
     Args:
-        recipe: the model's own preprocessing.
-        threads: default: one per core this process may use.
-        max_pixels: largest image, in pixels, that is decoded.
-        scaled: large JPEGs are decoded at a fraction of their size, which is quicker and changes pixels a little.
-        left: largest image, in pixels, that is left to the model to resize and crop; 0 for a model that does not.
+        preprocessing: the model's own.
+        name: of the model, for the threads' names.
+        threads: number of threads; default: one per core this process may use.
+        max_pixels: maximum size of an image, in pixels.
+        scaled_decode: decode large JPEGs at a fraction of their size: faster, changes pixel values slightly.
+        max_device_resize_pixels: maximum size of an image that the model resizes and crops itself; 0: none.
     """
 
     def __init__(
         self,
-        recipe: Preprocessing,
+        preprocessing: Preprocessing,
         name: str,
         threads: int | None,
         max_pixels: int,
         *,
-        scaled: bool = False,
-        left: int = 0,
+        scaled_decode: bool = False,
+        max_device_resize_pixels: int = 0,
     ) -> None:
-        self._recipe = recipe
+        self._preprocessing = preprocessing
         self._max_pixels = max_pixels
-        self._enough = recipe.resize if scaled else None
-        self._left = left
+        self._min_side = preprocessing.resize if scaled_decode else None
+        self._max_device_resize_pixels = max_device_resize_pixels
         self._threads = ThreadPoolExecutor(threads or usable_cores(), f"decode-{name}")
 
-    async def frame(self, image: bytes | NDArray[np.uint8], *, ready: bool = False) -> Decoded:
-        """The image and what it took; pixels, (H, W, 3), are what the network sees already.
+    async def decode(self, image: bytes | Pixels, *, preprocess: bool = False) -> DecodedImage:
+        """Decode an encoded image; pixels, (H, W, 3), pass through as already preprocessed.
 
         Args:
-            ready: leave nothing to the model.
+            preprocess: resize and crop on the host, whatever the size.
 
         Raises:
-            ImageError, RequestTooLarge: it cannot be decoded, or has too many pixels.
+            ImageError, RequestTooLarge: the image cannot be decoded, or has too many pixels.
         """
         if not isinstance(image, bytes):
-            return Decoded(InputImage(image))
-        left = 0 if ready else self._left
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image, left)
+            return DecodedImage(InputImage(image))
+        limit = 0 if preprocess else self._max_device_resize_pixels
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, image, limit)
 
-    async def draw(self, task: Task, pixels: NDArray[np.uint8], values: NDArray[np.float32]) -> Explanation:
-        """What a task gave for an image, with a picture of it."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, Explanation.of, task, pixels, values)
+    async def render(self, task: Task, pixels: Pixels, values: NDArray[np.float32]) -> Explanation:
+        """Render an explanation of a preprocessed image from the result of ATTENTION or ROLLOUT."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, Explanation.render, task, pixels, values)
 
     def close(self) -> None:
-        """Ends the threads once they have done what they have."""
+        """Finish the submitted images and end the threads. Blocks until then."""
         self._threads.shutdown()
 
-    def _decode(self, image: bytes, left: int) -> Decoded:
+    def _decode(self, image: bytes, max_device_resize_pixels: int) -> DecodedImage:
         started = time.perf_counter()
+        decoder = decode_pixels if max_device_resize_pixels else decode
         try:
-            upright = (decode_pixels if left else decode)(image, max_pixels=self._max_pixels, min_side=self._enough)
+            upright = decoder(image, max_pixels=self._max_pixels, min_side=self._min_side)
         except ImageDecodeError as error:
             raise image_error(error) from error
         decoded = time.perf_counter()
         try:
-            frame = self._leave(upright, left) if isinstance(upright, np.ndarray) else InputImage(self._recipe(upright))
+            result = self._preprocess(upright, max_device_resize_pixels)
         except ValueError as error:  # too large after the resize
             raise RequestTooLarge(str(error)) from error
-        return Decoded(frame, decoded - started, time.perf_counter() - decoded)
+        return DecodedImage(result, decoded - started, time.perf_counter() - decoded)
 
-    def _leave(self, pixels: NDArray[np.uint8], left: int) -> InputImage:
-        height, width, _ = pixels.shape
-        if width * height > left or not resizable_on_device(width, height):
-            return InputImage(self._recipe(Image.fromarray(pixels)))
-        self._recipe.placement(width, height)
-        return InputImage(pixels, preprocessed=False)
+    def _preprocess(self, image: Pixels | Image.Image, max_device_resize_pixels: int) -> InputImage:
+        if not isinstance(image, np.ndarray):
+            return InputImage(self._preprocessing(image))
+        height, width, _ = image.shape
+        if width * height > max_device_resize_pixels or not resizable_on_device(width, height):
+            return InputImage(self._preprocessing(Image.fromarray(image)))
+        self._preprocessing.placement(width, height)  # raises if it is too large after the resize
+        return InputImage(image, preprocessed=False)

@@ -1,4 +1,4 @@
-"""Images in, answers out: admission, decoding in threads, one batched model. Knows no HTTP; embed it."""
+"""Async engine: admission, decoding in threads and dynamic batching of one model. No HTTP, so it can be embedded."""
 
 import asyncio
 import time
@@ -25,17 +25,17 @@ E = TypeVar("E")
 
 
 class AsyncEngine:
-    """One model behind a batching queue, for use from one event loop.
+    """Engine of one model with a batching queue, for use from one event loop.
 
     Args:
-        instance: where pixels are handed in; `start`ed.
-        name: what clients call the model; `version` tells it from others of that name.
-        max_queue: most images in the engine at once; more are refused with Overloaded before any work is done.
+        instance: model instance that runs the images, already started.
+        name, version: of the model, for messages, metrics and traces.
+        max_queue: maximum images in the engine at once; more are rejected with Overloaded before any work is done.
         decode_threads: threads that decode and preprocess; default: one per core this process may use.
-        max_pixels: largest image, in pixels, that is decoded.
-        scaled_decode: large JPEGs are decoded at a fraction of their size: quicker, and pixels differ a little.
-        max_gpu_resize_pixels: largest image, in pixels, that the model resizes itself, if it can; 0: none.
-        metrics: where requests are counted; default: nowhere that anybody sees.
+        max_pixels: maximum size of an image, in pixels.
+        scaled_decode: decode large JPEGs at a fraction of their size: faster, changes pixel values slightly.
+        max_gpu_resize_pixels: maximum size of an image, in pixels, that the model resizes itself, if it can; 0: none.
+        metrics: destination of request metrics; default: discarded.
     """
 
     def __init__(
@@ -58,9 +58,13 @@ class AsyncEngine:
         self.max_queue = max_queue
         self._instance = instance
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
-        left = max_gpu_resize_pixels if instance.info.resizes else 0
-        self._decoders = DecodePool(
-            instance.info.preprocessing, name, decode_threads, max_pixels, scaled=scaled_decode, left=left
+        self._decode_pool = DecodePool(
+            instance.info.preprocessing,
+            name,
+            decode_threads,
+            max_pixels,
+            scaled_decode=scaled_decode,
+            max_device_resize_pixels=max_gpu_resize_pixels if instance.info.resizes else 0,
         )
         self.admission = Admission(name, max_queue, self._recorder)
 
@@ -81,12 +85,18 @@ class AsyncEngine:
         max_delay: float = 0.0,
         **limits: Unpack[EngineLimits],
     ) -> Self:
-        """Loads a checkpoint without blocking the event loop and starts: `await AsyncEngine.load("digits-vit")`.
+        """Load a model in a dedicated thread and start its engine: `await AsyncEngine.load("digits-vit")`.
 
-        Cancelled, it goes on in a thread of its own, and what it has loaded in the end is closed.
+        If it is cancelled, the load continues in its thread, and the loaded model is closed.
+
+        Args:
+            source: shipped name, file, folder or hub id.
+            device, dtype, backend, batch_invariant, architecture, image_size, max_batch_size: as in `Settings`.
+            max_delay: maximum time to wait for a fuller batch, in seconds; 0 disables waiting.
+            limits: as in the constructor.
 
         Raises:
-            LookupError, ValueError: the model cannot be found or loaded.
+            LookupError, ValueError: the model was not found or cannot be loaded.
         """
         name = name or source
         load = partial(
@@ -108,10 +118,10 @@ class AsyncEngine:
         return cls(worker, name=name, version=version, **limits)
 
     async def close(self) -> None:
-        """Refuses new images, answers those it has, ends its threads."""
+        """Reject new images, finish those in flight, and end all threads."""
         await self.admission.close()
         await asyncio.to_thread(self._instance.close)
-        self._decoders.close()
+        self._decode_pool.close()
 
     @property
     def available(self) -> bool:
@@ -120,27 +130,27 @@ class AsyncEngine:
 
     @property
     def instance(self) -> ModelInstance:
-        """Where it hands in pixels."""
+        """Model instance that runs the images."""
         return self._instance
 
     @property
     def waiting(self) -> int:
-        """Images that are decoded and wait for the model."""
+        """Number of images that wait for the model."""
         return self._instance.waiting
 
     async def classify(
         self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0
     ) -> Classification:
-        """The most likely classes of one encoded image.
+        """Classify one encoded image.
 
         Args:
-            image: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
-            top_k: how many classes, most likely first; never more than the model has.
-            timeout: seconds after which the answer is no longer wanted.
-            priority: 1 is most urgent, 0 the default.
+            image: content of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+            top_k: number of classes, most likely first; at most as many as the model has.
+            timeout: of the request, in seconds; None: no limit.
+            priority: 1 is most urgent; 0: the default, 50.
 
         Raises:
-            ServiceError: as the class that names the reason (`server/errors.py`).
+            ServiceError: a subclass that names the reason (`server/errors.py`).
         """
         (result,) = await self.classify_many([image], top_k=top_k, timeout=timeout, priority=priority)
         if isinstance(result, ServiceError):
@@ -157,93 +167,97 @@ class AsyncEngine:
         function: ScoreFunction = "softmax",
         explain: Task | None = None,
     ) -> list[Classification | ServiceError]:
-        """As `classify` for several images; results in their order. An image that fails takes no other with it.
+        """Classify several images; one result or error per image, in order. A failed image does not affect the others.
 
         Args:
-            function: makes scores of logits.
-            explain: ATTENTION or ROLLOUT, in a model call of its own after each answer.
+            function: turns logits into scores.
+            explain: ATTENTION or ROLLOUT, to run a second model call for each image.
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
-            TaskNotSupported: the model has no classes, or does not tell what it attends to.
+            TaskNotSupported: the model has no classes, or does not support `explain`.
         """
         deadline = _deadline(timeout)
 
-        async def one(image: bytes) -> Classification | ServiceError:
+        async def classify_image(image: bytes) -> Classification | ServiceError:
             output = await self._run_one(image, Task.LOGITS, priority, deadline, explain)
             if isinstance(output, ServiceError):
                 return output
-            return self._recorded(Classification.of(output, self.info.labels, top_k, function))
+            return self._traced(Classification.from_output(output, self.info.labels, top_k, function))
 
         for task in (Task.LOGITS, *([explain] if explain else [])):
             self.require(task)
-        return await self._answer(images, one, timeout)
+        return await self._run_request(images, classify_image, timeout)
 
     async def run_many(
         self, images: Sequence[bytes], task: Task, *, timeout: float | None = None, priority: int = 0
     ) -> list[Output | ServiceError]:
-        """What the model gives for each image, as it is; otherwise as `classify_many`.
+        """Raw outputs of a task for several images; one output or error per image, as in `classify_many`.
 
         Args:
-            task: one of `info.results`, which also has the shape of each result.
+            task: one of `info.results`, which has the shape of its outputs.
 
         Raises:
             NotReady, Overloaded, DeadlineExceeded: for the request as a whole.
-            TaskNotSupported: the model does not do this.
+            TaskNotSupported: the model does not support the task.
         """
         self.require(task)
-        return await self._answer(images, partial(self._output_of, task, priority, _deadline(timeout)), timeout)
+        return await self._run_request(images, partial(self._run_task, task, priority, _deadline(timeout)), timeout)
 
     async def run_all(
         self, images: Sequence[bytes | Pixels], task: Task, *, timeout: float | None = None, priority: int = 0
     ) -> list[Output]:
-        """As `run_many`, but an image that fails takes the request with it. Pixels: (H, W, 3), what the network sees.
+        """Raw outputs as `run_many`, but all or none.
+
+        Args:
+            images: encoded, or preprocessed pixels, uint8 (H, W, 3).
 
         Raises:
-            ServiceError: of the first image that failed, or as `run_many`.
+            ServiceError: of the first failed image, or as `run_many`.
         """
         self.require(task)
-        results = await self._answer(
-            images, partial(self._output_of, task, priority, _deadline(timeout)), timeout, whole=True
+        results = await self._run_request(
+            images, partial(self._run_task, task, priority, _deadline(timeout)), timeout, all_or_none=True
         )
         return [result for result in results if not isinstance(result, ServiceError)]
 
     def require(self, task: Task) -> None:
-        """Raises TaskNotSupported where the model does not do this."""
+        """Raise TaskNotSupported if the model does not support the task."""
         if task in self.info.results:
             return
         error = TaskNotSupported(
             f"model {self.name!r} does not support {task}: with backend {self.info.backend} it supports "
             f"{', '.join(map(str, self.info.results))}"
         )
-        self._recorder.failed(error)
+        self._recorder.record_failure(error)
         raise error
 
-    async def _answer(
+    async def _run_request(
         self,
         images: Sequence[E],
-        one: Callable[[E], Awaitable[A | ServiceError]],
+        run_image: Callable[[E], Awaitable[A | ServiceError]],
         timeout: float | None,
         *,
-        whole: bool = False,
+        all_or_none: bool = False,
     ) -> list[A | ServiceError]:
+        """Admit a request, run its images concurrently, and record its metrics."""
         started = time.perf_counter()
         try:
             with self.admission.reserve(len(images)):
                 async with asyncio.timeout(timeout):
-                    results = await asyncio.gather(*map(one, images))
+                    results = await asyncio.gather(*map(run_image, images))
                 if any(isinstance(result, DeadlineExceeded) for result in results):
                     raise TimeoutError
-            if whole or all(isinstance(result, NotReady) for result in results):  # its engine has died: ask again
+            if all_or_none or all(isinstance(result, NotReady) for result in results):  # a retry may succeed
                 raise_first_error(results)
         except TimeoutError as error:
             late = DeadlineExceeded(f"the request timed out after {timeout} s")
-            self._recorder.failed(late, time.perf_counter() - started)
+            self._recorder.record_failure(late, time.perf_counter() - started)
             raise late from error
         except ServiceError as error:
-            self._recorder.failed(error, time.perf_counter() - started)
+            self._recorder.record_failure(error, time.perf_counter() - started)
             raise
-        self._recorder.answered(results, time.perf_counter() - started)
+        self._recorder.record_results(results, time.perf_counter() - started)
         return results
 
     async def _run_one(
@@ -251,11 +265,11 @@ class AsyncEngine:
     ) -> Output | ServiceError:
         explanation: Explanation | None = None
         try:
-            decoded = await self._decoders.frame(image, ready=explain is not None)
-            inference = await self._infer(decoded.frame, task, priority, deadline)
-            if explain is not None:  # after the answer: an image takes one place at a time
-                attended = await self._infer(decoded.frame, explain, priority, deadline)
-                explanation = await self._decoders.draw(explain, decoded.frame.pixels, attended.values)
+            decoded = await self._decode_pool.decode(image, preprocess=explain is not None)
+            inference = await self._infer(decoded.image, task, priority, deadline)
+            if explain is not None:  # not concurrently: an image takes one slot at a time
+                attention = await self._infer(decoded.image, explain, priority, deadline)
+                explanation = await self._decode_pool.render(explain, decoded.image.pixels, attention.values)
         except ServiceError as error:
             return error
         return Output(
@@ -268,20 +282,20 @@ class AsyncEngine:
             explanation=explanation,
         )
 
-    async def _infer(self, frame: InputImage, task: Task, priority: int, deadline: float | None) -> Inference:
-        return await asyncio.wrap_future(self._instance.submit(frame, priority=priority, task=task, deadline=deadline))
+    async def _infer(self, image: InputImage, task: Task, priority: int, deadline: float | None) -> Inference:
+        return await asyncio.wrap_future(self._instance.submit(image, priority=priority, task=task, deadline=deadline))
 
-    async def _output_of(
+    async def _run_task(
         self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels
     ) -> Output | ServiceError:
         output = await self._run_one(image, task, priority, deadline)
-        return output if isinstance(output, ServiceError) else self._recorded(output)
+        return output if isinstance(output, ServiceError) else self._traced(output)
 
-    def _recorded(self, answer: A) -> A:
-        record_stages(answer.stages, model=self.name, batch_size=answer.batch_size)
-        return answer
+    def _traced(self, result: A) -> A:
+        record_stages(result.stages, model=self.name, batch_size=result.batch_size)
+        return result
 
 
 def _deadline(timeout: float | None) -> float | None:
-    """Of `time.monotonic`."""
+    """Deadline on the clock of `time.monotonic`."""
     return None if timeout is None else time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""A model's source -> the runner that serves it: the backend that was asked for, or the one measured fastest here."""
+"""Model loader: the runner of a source, on the requested backend or the fastest one measured here, and its worker."""
 
 import logging
 from collections.abc import Callable
@@ -29,9 +29,12 @@ from .tasks import result_shapes
 from .torch_runner import TorchRunner
 from .worker import Worker
 
+DEFAULT_MAX_BATCH_SIZE = 32
+_log = logging.getLogger(__name__)
+
 
 class EngineLimits(TypedDict, total=False):
-    """What an engine may take on; see AsyncEngine."""
+    """Limits of an engine, as in `AsyncEngine`."""
 
     max_queue: int
     decode_threads: int | None
@@ -41,8 +44,19 @@ class EngineLimits(TypedDict, total=False):
     metrics: Metrics | None
 
 
+class ModelOptions(TypedDict, total=False):
+    """Options of running a model, as in `Settings`."""
+
+    device: str
+    dtype: str
+    backend: str
+    batch_invariant: bool
+    architecture: str | None
+    image_size: int | None
+
+
 def engine_limits(settings: Settings, metrics: Metrics, max_queue: int) -> EngineLimits:
-    """What the service's settings say of it, wherever an engine's model runs."""
+    """Engine limits from the settings."""
     return {
         "max_queue": max_queue,
         "decode_threads": settings.decode_threads,
@@ -53,23 +67,8 @@ def engine_limits(settings: Settings, metrics: Metrics, max_queue: int) -> Engin
     }
 
 
-DEFAULT_MAX_BATCH_SIZE = 32
-_log = logging.getLogger(__name__)
-
-
-class ModelOptions(TypedDict, total=False):
-    """What a user may choose of how a model runs; as in `tessella serve`."""
-
-    device: str
-    dtype: str
-    backend: str
-    batch_invariant: bool
-    architecture: str | None
-    image_size: int | None
-
-
 def model_options(settings: Settings) -> ModelOptions:
-    """What the service's settings say of it, the same wherever a model is loaded."""
+    """Model options from the settings."""
     return {
         "device": settings.device,
         "dtype": settings.dtype,
@@ -91,25 +90,25 @@ def load_runner(
     architecture: str | None = None,
     image_size: int | None = None,
 ) -> Runner:
-    """Loads a model.
+    """Load a model.
 
     Args:
-        source: a shipped name, a file (`.onnx` too), a folder or a hub id.
-        max_batch_size: without one it is measured, once, whether batches gain on a CPU.
-        device, dtype, backend, batch_invariant, architecture, image_size: as in `tessella serve`.
+        source: shipped name, file (`.onnx` too), folder or hub id.
+        max_batch_size: None: on a CPU the best batch size is measured once.
+        device, dtype, backend, batch_invariant, architecture, image_size: as in `Settings`.
 
     Raises:
-        LookupError, ValueError: the model cannot be found or loaded, or not by this backend.
+        LookupError, ValueError: the model was not found, cannot be loaded, or the backend does not support it.
     """
     file = onnx_file(source)
     if batch_invariant and (file is not None or backend in BACKENDS):
-        runs = f"{source} is run by an ONNX runtime" if file is not None else f"backend {backend!r} was asked for"
-        raise ValueError(f"batch invariance needs a checkpoint and backend 'triton', and {runs}")
+        reason = f"{source} is an ONNX file" if file is not None else f"the backend is {backend!r}"
+        raise ValueError(f"batch invariance needs a checkpoint and backend 'triton', but {reason}")
     overrides = _overrides(architecture, image_size)
     if file is not None:
         if overrides:
-            raise ValueError(f"{source} is an ONNX file: --architecture and --image-size are for checkpoints")
-        return _from_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
+            raise ValueError(f"{source} is an ONNX file: --architecture and --image-size apply to checkpoints only")
+        return _load_onnx_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
     if not installed("torch"):
         raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
     choice = BackendChoice(backend, "")
@@ -117,7 +116,7 @@ def load_runner(
         choice = choose_checkpoint_backend(source, device=device, dtype=dtype, **overrides)
     runner: OnnxRunner | TorchRunner | None = None
     if choice.backend in BACKENDS:
-        runner, choice = _exported(
+        runner, choice = _load_exported(
             source, choice, backend, device=device, dtype=dtype, limit=max_batch_size, **overrides
         )
     if runner is None:
@@ -125,11 +124,11 @@ def load_runner(
             source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant, **overrides
         )
     measure = partial(choose_checkpoint_batch_size, source, backend=runner.info.backend, dtype=dtype, **overrides)
-    return _told(runner, choice, measure, max_batch_size)
+    return _with_choice(runner, choice, measure, max_batch_size)
 
 
 def _overrides(architecture: str | None, image_size: int | None) -> Overrides:
-    """What was given of the two."""
+    """Overrides that are set."""
     overrides = Overrides()
     if architecture is not None:
         overrides["architecture"] = architecture
@@ -138,17 +137,21 @@ def _overrides(architecture: str | None, image_size: int | None) -> Overrides:
     return overrides
 
 
-def _exported(
+def _load_exported(
     source: str,
     choice: BackendChoice,
-    asked: str,
+    requested: str,
     *,
     device: str,
     dtype: str,
     limit: int | None,
     **overrides: Unpack[Overrides],
 ) -> tuple[OnnxRunner | None, BackendChoice]:
-    """A checkpoint in a runtime for ONNX; None, and torch, where that was not asked for and its file cannot be had."""
+    """Export and load a checkpoint in an ONNX runtime.
+
+    Returns:
+        The runner, or None and the choice of torch if `requested` is "auto" and the export fails.
+    """
     load = partial(
         open_onnx, backend=choice.backend, device=device, dtype=dtype, max_batch_size=limit or DEFAULT_MAX_BATCH_SIZE
     )
@@ -157,17 +160,19 @@ def _exported(
             source, load, dtype=dtype if choice.backend != "openvino" else "float32", **overrides
         )
     except (CheckpointError, CacheError) as error:
-        if asked != "auto":
+        if requested != "auto":
             raise
-        _log.warning("%s runs on torch, not on %s, which was fastest here: %s", source, choice.backend, error)
-        return None, BackendChoice("torch", f"{choice.backend}, which was fastest here, could not be had")
-    plain = partial(
+        _log.warning("%s runs on torch instead of the faster %s: %s", source, choice.backend, error)
+        return None, BackendChoice("torch", f"the faster {choice.backend} failed to load")
+    load_checkpoint = partial(
         TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **overrides
     )
-    return OnnxRunner(model, plain=plain, results=result_shapes(describe(source, **overrides).config)), choice
+    return OnnxRunner(
+        model, load_checkpoint=load_checkpoint, results=result_shapes(describe(source, **overrides).config)
+    ), choice
 
 
-def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
+def _load_onnx_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
     choice = BackendChoice(backend, "")
     if backend == "auto":
         choice = choose_onnx_backend(file, device=device, dtype=dtype)
@@ -175,34 +180,34 @@ def _from_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_s
     try:
         model = load(choice.backend)
     except OperatorError:
-        other = _in_openvino(load) if backend == "auto" and device in ("auto", "cpu") else None
-        if other is None:
+        fallback = _load_in_openvino(load) if backend == "auto" and device in ("auto", "cpu") else None
+        if fallback is None:
             raise
-        model = other
+        model = fallback
     measure = partial(choose_onnx_batch_size, file, backend=model.backend, dtype=dtype)
-    return _told(OnnxRunner(model), choice, measure, max_batch_size)
+    return _with_choice(OnnxRunner(model), choice, measure, max_batch_size)
 
 
-def _in_openvino(load: Callable[[str], OnnxModel]) -> OnnxModel | None:
-    """A file with operators that onnxruntime lacks, as in bfloat16; None where OpenVINO does not load it either."""
+def _load_in_openvino(load: Callable[[str], OnnxModel]) -> OnnxModel | None:
+    """Load a file with operators that onnxruntime lacks, as in bfloat16; None if OpenVINO cannot load it either."""
     try:
         return load("openvino")
     except ValueError:
         return None
 
 
-def _told(
+def _with_choice(
     runner: OnnxRunner | TorchRunner,
     choice: BackendChoice,
     measure: Callable[..., BackendChoice],
     max_batch_size: int | None,
 ) -> Runner:
-    """The runner, whose information has what was measured of it; `measure` is called where that is still open."""
+    """Add the choice of backend and batch size to a runner's description; `measure` runs if no timing is known yet."""
     measurable = runner.info.device == "cpu" and runner.info.backend in RUNTIMES
     if measurable and max_batch_size is None and not choice.reason:
         choice = measure(runner.run, size=runner.info.preprocessing.size)
-    told = "; ".join(filter(None, (runner.info.choice.rstrip("."), choice.reason)))
-    runner.info = replace(runner.info, choice=told, preferred_batch=choice.preferred_batch)
+    explanation = "; ".join(filter(None, (runner.info.choice.rstrip("."), choice.reason)))
+    runner.info = replace(runner.info, choice=explanation, preferred_batch=choice.preferred_batch)
     return runner
 
 
@@ -214,18 +219,18 @@ def start_worker(
     version: int = 1,
     max_delay: float = 0.0,
     metrics: Metrics | None = None,
-    **choices: Unpack[ModelOptions],
+    **options: Unpack[ModelOptions],
 ) -> Worker:
-    """Loads a checkpoint, warms it up, and starts the thread that runs it. Blocks until then.
+    """Load a model, warm it up and start its worker. Blocks until then.
 
     Args:
-        max_batch_size: by default what was measured to pay, on a CPU, else DEFAULT_MAX_BATCH_SIZE.
+        max_batch_size: default: on a CPU the measured best, else DEFAULT_MAX_BATCH_SIZE.
 
     Raises:
-        LookupError, ValueError: the model cannot be found or loaded.
+        LookupError, ValueError: the model was not found or cannot be loaded.
     """
-    runner = load_runner(source, max_batch_size=max_batch_size, **choices)
-    largest = max_batch_size or runner.info.preferred_batch or DEFAULT_MAX_BATCH_SIZE
-    worker = Worker(runner, name=name, version=version, max_batch_size=largest, max_delay=max_delay, metrics=metrics)
+    runner = load_runner(source, max_batch_size=max_batch_size, **options)
+    batch_size = max_batch_size or runner.info.preferred_batch or DEFAULT_MAX_BATCH_SIZE
+    worker = Worker(runner, name=name, version=version, max_batch_size=batch_size, max_delay=max_delay, metrics=metrics)
     worker.start()
     return worker

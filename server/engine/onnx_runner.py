@@ -1,4 +1,4 @@
-"""An .onnx file behind the engine, in onnxruntime or OpenVINO. Needs no torch."""
+"""ONNX runner: an .onnx file in onnxruntime or OpenVINO. No torch."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -16,22 +16,22 @@ BACKENDS = ("onnxruntime", "tensorrt", "openvino")
 
 
 class OnnxRunner:
-    """A loaded file.
+    """Runner of a loaded ONNX model.
 
     Args:
-        plain: loads the checkpoint that was exported, when something other than logits is first asked for.
-        results: what it then gives.
+        load_checkpoint: loads the exported checkpoint on PyTorch, when a task other than logits is first requested.
+        results: tasks and shapes of that checkpoint.
     """
 
     def __init__(
         self,
         model: OnnxModel,
         *,
-        plain: Callable[[], Runner] | None = None,
+        load_checkpoint: Callable[[], Runner] | None = None,
         results: dict[Task, Shape] | None = None,
     ) -> None:
         self._model = model
-        self._load_plain = plain
+        self._load_checkpoint = load_checkpoint
         metadata = model.metadata
         self.info = RunnerInfo(
             family=metadata.family,
@@ -47,30 +47,33 @@ class OnnxRunner:
             buckets={Task.LOGITS: model.buckets} if model.buckets else {},
         )
 
-    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        return self._model.logits(stack_images(frames)) if task == Task.LOGITS else self._plain.run(frames, task)
+    def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """As `Runner.run`."""
+        if task == Task.LOGITS:
+            return self._model.logits(stack_images(images))
+        return self._checkpoint.run(images, task)
 
     @cached_property
-    def _plain(self) -> Runner:
-        assert self._load_plain is not None, "a file announces logits only"
-        return self._load_plain()
+    def _checkpoint(self) -> Runner:
+        assert self._load_checkpoint is not None, "an ONNX file announces logits only"
+        return self._load_checkpoint()
 
 
 def open_onnx(path: Path, backend: str, *, device: str, dtype: str, max_batch_size: int) -> OnnxModel:
-    """A file in the runtime that `backend` names; `auto` is onnxruntime.
+    """Open an ONNX file in the runtime of `backend`; `auto` is onnxruntime.
 
     Raises:
-        CheckpointError: the file cannot be loaded, or is no image classifier.
-        ValueError: the backend is not installed, has no such device, or does not compute in that dtype.
+        CheckpointError: the file cannot be loaded, or is not an image classifier.
+        ValueError: the backend is not installed, or does not support the device or the dtype.
     """
     if backend == "openvino":
         from ...models.onnx.openvino_model import OpenVINOModel
 
         if device not in ("auto", "cpu"):
-            raise ValueError(f"the backend 'openvino' runs on the CPU, not on {device!r}: choose --device cpu")
+            raise ValueError(f"backend 'openvino' runs on the CPU, not on {device!r}: set --device cpu")
         return OpenVINOModel(path, dtype=dtype)
     if backend not in ("auto", "onnxruntime", "tensorrt"):
-        raise ValueError(f"{path} is an ONNX file, which backend {backend!r} does not run: {', '.join(BACKENDS)} do")
+        raise ValueError(f"{path} is an ONNX file, which backend {backend!r} cannot run; choose {', '.join(BACKENDS)}")
     from ...models.onnx.onnxruntime_model import OnnxRuntimeModel
 
     model = OnnxRuntimeModel(path, device=device, tensorrt=backend == "tensorrt", max_batch_size=max_batch_size)

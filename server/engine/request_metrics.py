@@ -1,4 +1,4 @@
-"""What is counted of requests and of model calls, under which names."""
+"""Recorders of request and batch metrics."""
 
 import os
 import time
@@ -8,38 +8,39 @@ from ..errors import DeadlineExceeded, InferenceFailed, Overloaded, ServiceError
 from ..observability.metrics import Metrics
 from .results import ImageResult
 
-_REASONS: dict[type[ServiceError], str] = {
+_FAILURE_REASONS: dict[type[ServiceError], str] = {
     Overloaded: "REJECTED",
     DeadlineExceeded: "CANCELED",
     InferenceFailed: "BACKEND",
 }
+"""Triton's failure reasons; any other error is OTHER."""
 
 
 class RequestRecorder:
-    """Counts the requests to one model, where they are accepted."""
+    """Request metrics of one model, recorded by the process that accepts the requests."""
 
     def __init__(self, metrics: Metrics, model: str, version: int = 1) -> None:
         self._metrics = metrics
         self._labels = {"model": model, "version": str(version)}
 
-    def pending(self, more: int) -> None:
-        """So many images more, or fewer, are accepted and not yet answered: an engine and its successor add up."""
-        self._metrics.count("nv_inference_pending_request_count", more, **self._labels)
+    def add_pending(self, count: int) -> None:
+        """Add to the pending images (negative: subtract); an engine and the one that replaces it share the gauge."""
+        self._metrics.count("nv_inference_pending_request_count", count, **self._labels)
 
-    def failed(self, error: ServiceError, seconds: float = 0.0) -> None:
-        """A request that got an error as a whole, after so many seconds."""
-        reason = _REASONS.get(type(error), "OTHER")
+    def record_failure(self, error: ServiceError, seconds: float = 0.0) -> None:
+        """Record a request that failed as a whole after `seconds`."""
+        reason = _FAILURE_REASONS.get(type(error), "OTHER")
         self._metrics.count("nv_inference_request_failure", reason=reason, **self._labels)
         self._metrics.count("tessella_request_failure_seconds_total", seconds, **self._labels)
 
-    def answered(self, results: Sequence[ImageResult | ServiceError], seconds: float) -> None:
-        """A request whose images each have their result. One without any answer counts as failed."""
+    def record_results(self, results: Sequence[ImageResult | ServiceError], seconds: float) -> None:
+        """Record a request with one result per image; it counts as failed if all images failed."""
         done = [result for result in results if isinstance(result, ImageResult)]
         errors = [result for result in results if isinstance(result, ServiceError)]
         for error in errors:
             self._metrics.count("tessella_images_failed_total", error_type=error.error_type, **self._labels)
         if not done:
-            self.failed(errors[0], seconds)
+            self.record_failure(errors[0], seconds)
             return
         self._metrics.count("nv_inference_request_success", **self._labels)
         for name, value in {
@@ -57,13 +58,14 @@ class RequestRecorder:
 
 
 class BatchRecorder:
-    """Counts the calls of one model, where they are made."""
+    """Batch metrics of one model, recorded by the process that runs it."""
 
     def __init__(self, metrics: Metrics, model: str, version: int = 1) -> None:
         self._metrics = metrics
         self._labels = {"model": model, "version": str(version)}
 
-    def ran(self, batch_size: int, seconds: float, reason: str) -> None:
+    def record_batch(self, batch_size: int, seconds: float, reason: str) -> None:
+        """Record a model call and the reason of its dispatch."""
         self._metrics.count("nv_inference_exec_count", **self._labels)
         self._metrics.count("nv_inference_count", batch_size, **self._labels)
         self._metrics.count("tessella_batches_total", reason=reason, **self._labels)
@@ -76,9 +78,10 @@ class BatchRecorder:
             "tessella_last_inference_timestamp_seconds", time.time(), **self._labels, process=str(os.getpid())
         )
 
-    def compiled(self, times: int) -> None:
-        self._metrics.count("tessella_jit_compiles_total", times, **self._labels)
+    def record_compiles(self, count: int) -> None:
+        """Record compilations after the warm-up; 0 creates the time series."""
+        self._metrics.count("tessella_jit_compiles_total", count, **self._labels)
 
-    def dropped(self, reason: str) -> None:
-        """An image that reached no batch."""
+    def record_dropped(self, reason: str) -> None:
+        """Record an image dropped before it was in a batch."""
         self._metrics.count("tessella_images_dropped_total", reason=reason, **self._labels)

@@ -1,4 +1,4 @@
-"""Logits -> the most likely classes with their probabilities."""
+"""Results of one image: classification, raw output and explanation, with the duration of each stage."""
 
 import io
 import time
@@ -13,52 +13,32 @@ from PIL import Image
 from .tasks import Task
 
 MIN_SIDE = 224
-"""Pixels: smaller images are enlarged by a whole factor before they are drawn over."""
+"""Minimum side of an overlay in pixels: smaller images are enlarged by an integer factor."""
 OPACITY = 0.65
 _VIRIDIS = "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725"
 _COLOURS = np.array([[int(colour[i : i + 2], 16) for i in (0, 2, 4)] for colour in _VIRIDIS.split()], np.float32)
 
+ScoreFunction = Literal["softmax", "sigmoid", "none"]
+"""Function that turns logits into scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Of one image. `values`: float32 (layers, h, w). `overlay`: a PNG file, the last layer over the grey image."""
+    """Attention maps of one image, float32 (layers, h, w), and a PNG of the last layer over the grey image."""
 
     task: Task
     values: NDArray[np.float32]
     overlay: bytes
 
     @classmethod
-    def of(cls, task: Task, pixels: NDArray[np.uint8], values: NDArray[np.float32]) -> "Explanation":
-        """`pixels`: uint8 (S, S, 3), as the network saw them."""
+    def render(cls, task: Task, pixels: NDArray[np.uint8], values: NDArray[np.float32]) -> Self:
+        """Explanation of the maps `values`; `pixels`: preprocessed image, uint8 (S, S, 3)."""
         return cls(task, values, overlay(pixels, values[-1]))
-
-
-def overlay(pixels: NDArray[np.uint8], shares: NDArray[np.float32]) -> bytes:
-    """A PNG file of a map (h, w) over the image (S, S, 3), from its least (dark) to its greatest value (bright)."""
-    side = len(pixels) * -(-MIN_SIDE // len(pixels)) if len(pixels) < MIN_SIDE else len(pixels)
-    grey = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.NEAREST).convert("RGB")
-    colours = Image.fromarray(colour(shares)).resize((side, side), Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    Image.blend(grey, colours, OPACITY).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def colour(shares: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(h, w) -> uint8 (h, w, 3): colours of growing lightness, which colour-blind people tell apart too."""
-    low, high = float(shares.min()), float(shares.max())
-    place = (shares - low) / (high - low) * (len(_COLOURS) - 1) if high > low else np.zeros_like(shares)
-    below = np.minimum(place.astype(np.intp), len(_COLOURS) - 2)
-    mixed = _COLOURS[below] + (place - below)[..., None] * (_COLOURS[below + 1] - _COLOURS[below])
-    return mixed.round().astype(np.uint8)
-
-
-ScoreFunction = Literal["softmax", "sigmoid", "none"]
-"""What makes scores of logits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class and its score: the softmax probability, unless another function was asked for."""
+    """Class and its score: its softmax probability by default."""
 
     label: str
     index: int
@@ -67,12 +47,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
-    """What one image's way through the model took. Times in seconds."""
+    """Result of one image: batch size and durations of the stages, in seconds."""
 
     batch_size: int
     decode_seconds: float
     input_seconds: float = 0.0
-    """Resizing and cropping."""
+    """Resizing and cropping on the host."""
     queue_seconds: float
     inference_seconds: float
     output_seconds: float = 0.0
@@ -80,7 +60,7 @@ class ImageResult:
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds of each stage, in their order."""
+        """Duration of each stage in seconds, in order."""
         return {
             "decode": self.decode_seconds,
             "input": self.input_seconds,
@@ -92,13 +72,13 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification(ImageResult):
-    """An image's classes; `predictions` most likely first."""
+    """Classes of an image, most likely first."""
 
     predictions: tuple[Prediction, ...]
 
     @classmethod
-    def of(cls, output: "Output", labels: Sequence[str], top_k: int, function: ScoreFunction) -> Self:
-        """From logits."""
+    def from_output(cls, output: "Output", labels: Sequence[str], top_k: int, function: ScoreFunction) -> Self:
+        """Classification from an output of the task LOGITS."""
         started = time.perf_counter()
         predictions = top_predictions(output.values, labels, top_k, function)
         return cls(
@@ -115,13 +95,13 @@ class Classification(ImageResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output(ImageResult):
-    """What the model gave for an image, as it is: of the shape that `RunnerInfo.results` has for the task."""
+    """Raw output of the model for an image; its shape is the one in `RunnerInfo.results`."""
 
     values: NDArray[np.float32]
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(…, classes) logits -> their softmax over the last axis."""
+    """Softmax of logits (…, classes) over the last axis."""
     scores = np.exp(logits - logits.max(-1, keepdims=True), dtype=np.float64)
     scores /= scores.sum(-1, keepdims=True)
     return scores
@@ -130,7 +110,7 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def top_predictions(
     logits: NDArray[np.float32], labels: Sequence[str], top_k: int, function: ScoreFunction = "softmax"
 ) -> tuple[Prediction, ...]:
-    """(classes,) logits -> the `top_k` most likely classes (all, where there are fewer), most likely first."""
+    """Predictions from logits (classes,): the `top_k` most likely classes or all of them, most likely first."""
     scores = _scores(logits, function)
     best = np.argsort(-scores, kind="stable")[:top_k]
     return tuple(Prediction(labels[index], int(index), float(scores[index])) for index in best)
@@ -142,3 +122,22 @@ def _scores(logits: NDArray[np.float32], function: ScoreFunction) -> NDArray[np.
     if function == "sigmoid":
         return (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
     return probabilities(logits)
+
+
+def overlay(pixels: NDArray[np.uint8], weights: NDArray[np.float32]) -> bytes:
+    """PNG of a map (h, w) over an image, uint8 (S, S, 3), with colours from its minimum (dark) to its maximum."""
+    side = len(pixels) * -(-MIN_SIDE // len(pixels)) if len(pixels) < MIN_SIDE else len(pixels)
+    grey = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+    colours = Image.fromarray(apply_colormap(weights)).resize((side, side), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    Image.blend(grey, colours, OPACITY).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def apply_colormap(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours of a map (h, w) in viridis: uint8 (h, w, 3), scaled from the map's minimum to its maximum."""
+    low, high = float(values.min()), float(values.max())
+    position = (values - low) / (high - low) * (len(_COLOURS) - 1) if high > low else np.zeros_like(values)
+    lower = np.minimum(position.astype(np.intp), len(_COLOURS) - 2)
+    mixed = _COLOURS[lower] + (position - lower)[..., None] * (_COLOURS[lower + 1] - _COLOURS[lower])
+    return mixed.round().astype(np.uint8)

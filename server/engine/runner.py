@@ -1,4 +1,4 @@
-"""What runs a model, seen from the engine: images in, results out. The only place of the service that knows torch."""
+"""Runner protocols: a loaded model that maps a batch of images to results, and its description. No torch."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
@@ -13,7 +13,7 @@ from .tasks import Shape, Task, max_result_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerInfo:
-    """What a client may know of a loaded model."""
+    """Description of a loaded model."""
 
     family: str
     parameters: int
@@ -24,34 +24,34 @@ class RunnerInfo:
     device: str
     dtype: str
     choice: str = ""
-    """A sentence on how backend and dtype were chosen, for people."""
+    """Explanation of how backend and dtype were chosen."""
     results: dict[Task, Shape] = field(default_factory=dict)
-    """What it can be asked for, each with the shape of one image's result. By default: logits, one for each label."""
+    """Supported tasks, each with the shape of one image's result. Default: logits, (labels,)."""
 
     preferred_batch: int | None = None
-    """Largest batch that was measured to pay on this CPU; None where that was not measured."""
+    """Largest batch size measured to increase throughput on this CPU; None if not measured."""
 
     buckets: dict[Task, tuple[int, ...]] = field(default_factory=dict)
-    """Sizes of batch that a task is compiled for, ascending; without them any size runs as it comes."""
+    """Batch sizes that a task is compiled for, ascending; a task without any accepts all sizes."""
 
     resizes: bool = False
-    """Images of any size may be handed in: it resizes and crops them itself."""
+    """True if the runner resizes and crops images itself, so that they may have any size."""
 
     def __post_init__(self) -> None:
         if not self.results:
             object.__setattr__(self, "results", {Task.LOGITS: (len(self.labels),)})
 
-    def slot_bytes(self, largest: int) -> int:
-        """What an image, and the largest of its results after it, need in shared memory.
+    def slot_bytes(self, max_resize_pixels: int) -> int:
+        """Size in bytes of a shared-memory slot, which holds an image, then its result.
 
         Args:
-            largest: image, in pixels, that is left to the runner to resize, if it does.
+            max_resize_pixels: maximum size of an image, in pixels, that the runner resizes, if it does.
         """
-        pixels = max(self.preprocessing.size**2, largest if self.resizes else 0)
+        pixels = max(self.preprocessing.size**2, max_resize_pixels if self.resizes else 0)
         return max(pixels * 3, max_result_bytes(self.results))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Description as JSON values, for `from_dict`."""
         named = {
             "results": {task.name: shape for task, shape in self.results.items()},
             "buckets": {task.name: sizes for task, sizes in self.buckets.items()},
@@ -60,8 +60,9 @@ class RunnerInfo:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        recipe = document["preprocessing"]
-        preprocessing = Preprocessing(**recipe | {"mean": tuple(recipe["mean"]), "std": tuple(recipe["std"])})
+        """Description from the JSON values of `to_dict`."""
+        fields = document["preprocessing"]
+        preprocessing = Preprocessing(**fields | {"mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
         results = {Task[name]: tuple(shape) for name, shape in document["results"].items()}
         typed = {
             "labels": tuple(document["labels"]),
@@ -73,49 +74,51 @@ class RunnerInfo:
 
 
 class Runner(Protocol):
-    """A loaded model. `run` is called from one thread at a time."""
+    """Runner of a loaded model. `run` is called from one thread at a time."""
 
     @property
     def info(self) -> RunnerInfo: ...
 
-    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        """B images -> (B, …), one result of the announced shape for each. `task` is announced too.
+    def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """Run a batch of B images; returns float32 (B, …), where the rest of the shape is `info.results[task]`.
 
-        All of them are `ready`, unless it has announced that it resizes.
+        Args:
+            images: preprocessed, unless `info.resizes`.
+            task: one of `info.results`.
         """
         ...
 
 
 @runtime_checkable
 class PipelinedRunner(Runner, Protocol):
-    """A runner that can have several batches under way: what is copied for one overlaps with what another computes.
+    """Runner with several batches in flight: transfers of one overlap with the computation of another.
 
-    `start` and `finish` are called from one thread, in the same order, with at most `depth` starts unfinished. Either
-    may raise; that concerns its own batch only.
+    `start` and `finish` are called from one thread, in the same order, with at most `depth` batches in flight. An
+    exception of either concerns its own batch only.
     """
 
     @property
     def depth(self) -> int: ...
 
-    def start(self, frames: ImageBatch, task: Task) -> Any:
-        """As `run`, but returns before it is done, with what `finish` takes."""
+    def start(self, images: ImageBatch, task: Task) -> Any:
+        """Start a batch, as `run`; returns a handle for `finish` without waiting."""
         ...
 
     def finish(self, call: Any) -> NDArray[np.float32]:
-        """Waits for the result."""
+        """Wait for a batch and return its result."""
         ...
 
 
 class SynchronousRunner:
-    """Any runner as one that has a batch under way at a time: it is done when `start` returns."""
+    """Adapter of a plain runner to `PipelinedRunner`: `start` blocks until the batch is done."""
 
     depth = 1
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    def start(self, frames: ImageBatch, task: Task) -> NDArray[np.float32]:
-        return self._runner.run(frames, task)
+    def start(self, images: ImageBatch, task: Task) -> NDArray[np.float32]:
+        return self._runner.run(images, task)
 
     def finish(self, call: NDArray[np.float32]) -> NDArray[np.float32]:
         return call

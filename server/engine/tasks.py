@@ -1,4 +1,4 @@
-"""What a model can be asked for: scores of classes, features, or what it attended to. Knows no torch."""
+"""Tasks of a model: logits, features or attention maps, and the shapes of their results. No torch."""
 
 from enum import IntEnum
 from math import prod
@@ -9,34 +9,34 @@ Shape = tuple[int, ...]
 
 
 class Task(IntEnum):
-    """The value is the byte that crosses the socket. Every result is float32; a model announces its shapes."""
+    """Output to compute. The value is the byte of the wire protocol; results are float32, in announced shapes."""
 
     LOGITS = 0
     FEATURES = 1
-    """What the head reads: as the checkpoint pools."""
+    """Input of the head, pooled as in the checkpoint."""
     CLS_FEATURES = 2
-    """The class token after the last block, normalised."""
+    """Class token after the final norm."""
     MEAN_FEATURES = 3
-    """The mean of the patch tokens after the last block, normalised."""
+    """Mean of the patch tokens after the final norm."""
     ATTENTION = 4
-    """What the class token, or the mean that the head reads, gives to each patch; per layer, heads averaged."""
+    """Attention from the class token, or the mean that the head reads, to each patch: per layer, mean of heads."""
     ROLLOUT = 5
-    """The same, rolled out through all layers up to each."""
+    """Attention rollout: the same, accumulated over all layers up to each."""
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", " ")
 
 
 def result_shapes(config: Config) -> dict[Task, Shape]:
-    """The tasks of a network of this form on PyTorch, each with the shape of one image's result."""
-    results: dict[Task, Shape] = {Task.LOGITS: (config.num_classes,)} if config.num_classes else {}
-    results[Task.FEATURES] = (config.feature_dim,)
+    """Tasks of a network on PyTorch, each with the shape of one image's result."""
+    shapes: dict[Task, Shape] = {Task.LOGITS: (config.num_classes,)} if config.num_classes else {}
+    shapes[Task.FEATURES] = (config.feature_dim,)
     if not isinstance(config, ViTConfig) or config.class_token:
-        results[Task.CLS_FEATURES] = (config.dim,)
-    results[Task.MEAN_FEATURES] = (config.dim,)
-    return results | dict.fromkeys((Task.ATTENTION, Task.ROLLOUT), (config.depth, config.grid, config.grid))
+        shapes[Task.CLS_FEATURES] = (config.dim,)
+    shapes[Task.MEAN_FEATURES] = (config.dim,)
+    return shapes | dict.fromkeys((Task.ATTENTION, Task.ROLLOUT), (config.depth, config.grid, config.grid))
 
 
-def max_result_bytes(results: dict[Task, Shape]) -> int:
-    """Size of the largest result of one image."""
-    return max((4 * prod(shape) for shape in results.values()), default=0)
+def max_result_bytes(shapes: dict[Task, Shape]) -> int:
+    """Size in bytes of the largest result of one image."""
+    return max((4 * prod(shape) for shape in shapes.values()), default=0)

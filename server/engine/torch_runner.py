@@ -1,4 +1,4 @@
-"""Torch runner."""
+"""PyTorch runner: a checkpoint on a device."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,11 +17,12 @@ from .tasks import Task, result_shapes
 
 
 class TorchRunner:
-    """A checkpoint on PyTorch.
+    """Runner of a checkpoint on PyTorch, a `PipelinedRunner`.
 
     Args:
-        source: a shipped name, a file, a folder or a hub id.
-        device, dtype, backend, batch_invariant, overrides: as in `tessella serve`; `auto` lets `models` choose.
+        source: shipped name, file, folder or hub id.
+        device, dtype, backend, batch_invariant: as in `Settings`.
+        overrides: architecture and image size, for checkpoints that do not contain them.
     """
 
     def __init__(
@@ -66,28 +67,30 @@ class TorchRunner:
             Task.ROLLOUT: partial(self._model.attention_maps, method="rollout"),
         }
 
-        resize = self._model.device_resize  # its kernels are compiled now
-        self._staging = None
+        resize = self._model.device_resize  # compiles its kernels
+        self._transfers = None
         if self._model.device.type == "cuda":
             from ...models.execution.pinned_transfers import PinnedTransfers
 
-            self._staging = PinnedTransfers(self._model.device, resize)
+            self._transfers = PinnedTransfers(self._model.device, resize)
 
-    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        """As Runner; frames need not be ready where the model resizes."""
-        result: NDArray[np.float32] = self._functions[task](self._model.preprocess_batch(frames)).numpy(force=True)
+    def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        """As `Runner.run`."""
+        result: NDArray[np.float32] = self._functions[task](self._model.preprocess_batch(images)).numpy(force=True)
         return result
 
     @property
     def depth(self) -> int:
-        """As PipelinedRunner."""
-        return 1 if self._staging is None else self._staging.depth
+        """As `PipelinedRunner`."""
+        return 1 if self._transfers is None else self._transfers.depth
 
-    def start(self, frames: ImageBatch, task: Task) -> Any:
-        """As PipelinedRunner and `run`; on a CPU it is done then."""
-        return self.run(frames, task) if self._staging is None else self._staging.start(self._functions[task], frames)
+    def start(self, images: ImageBatch, task: Task) -> Any:
+        """As `PipelinedRunner`; on a CPU it blocks until the batch is done."""
+        if self._transfers is None:
+            return self.run(images, task)
+        return self._transfers.start(self._functions[task], images)
 
     def finish(self, call: Any) -> NDArray[np.float32]:
-        """As PipelinedRunner."""
-        result: NDArray[np.float32] = call if self._staging is None else self._staging.finish(call)
+        """As `PipelinedRunner`."""
+        result: NDArray[np.float32] = call if self._transfers is None else self._transfers.finish(call)
         return result

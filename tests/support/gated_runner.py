@@ -1,4 +1,4 @@
-"""A runner whose model call waits for a gate: what happens while the model runs can be tested without timing."""
+"""Gated runner: its model call waits for a gate, so that tests of concurrency need no timing."""
 
 import threading
 
@@ -16,7 +16,7 @@ SIDE = 8
 
 
 class GatedRunner:
-    """Classifies an image by the red value of its first pixel. `gate` holds every call; `batches` are those begun."""
+    """Classifier by the red value of an image's first pixel. `gate` blocks calls; `batches`: their sizes."""
 
     info = RunnerInfo(
         family="gated",
@@ -37,7 +37,7 @@ class GatedRunner:
         self.fails = False
 
     def worker(self, max_batch_size: int, metrics: Metrics | None = None) -> Worker:
-        """A started worker around it that has seen no batch yet."""
+        """Started worker of this runner, with the warm-up's batches removed."""
         worker = Worker(self, name="gated", max_batch_size=max_batch_size, metrics=metrics)
         worker.start()
         self.batches.clear()
@@ -45,11 +45,11 @@ class GatedRunner:
             pass
         return worker
 
-    def run(self, frames: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        pixels = stack_images(frames)
+    def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
+        pixels = stack_images(images)
         self.batches.append(len(pixels))
         self.begun.release()
         assert self.gate.wait(30)
         if self.fails:
-            raise RuntimeError("out of memory, say")
+            raise RuntimeError("out of memory")
         return np.eye(256, dtype=np.float32)[pixels[:, 0, 0, 0]] * 20

@@ -1,4 +1,4 @@
-"""The queue: order, batch size, groups, cancellation, closing; under threads it neither loses nor doubles."""
+"""Batcher: order, batch size, groups, delay, cancellation, deadlines, closing and thread safety."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ def batcher(dropped: list[str]) -> "Batcher[int, int]":
     return Batcher(dropped.append)
 
 
-def test_what_waits_is_taken_together_in_order(batcher: "Batcher[int, int]") -> None:
+def test_queued_payloads_are_taken_in_order(batcher: "Batcher[int, int]") -> None:
     for payload in range(10):
         batcher.submit(payload)
     assert payloads(batcher) == [0, 1, 2, 3, 4, 5, 6, 7]
@@ -43,13 +43,13 @@ def test_take_waits_for_the_first_payload(batcher: "Batcher[int, int]") -> None:
     assert taken == [[7]]
 
 
-def test_urgent_payloads_go_first_and_zero_is_the_middle(batcher: "Batcher[int, int]") -> None:
+def test_urgent_payloads_come_first_and_zero_is_the_default(batcher: "Batcher[int, int]") -> None:
     for payload, priority in [(1, 0), (2, 99), (3, 1), (4, 0), (5, 50)]:
         batcher.submit(payload, priority=priority)
     assert payloads(batcher) == [3, 1, 4, 5, 2]
 
 
-def test_cancelled_payloads_cost_no_batch(batcher: "Batcher[int, int]", dropped: list[str]) -> None:
+def test_cancelled_payloads_are_dropped(batcher: "Batcher[int, int]", dropped: list[str]) -> None:
     futures = [batcher.submit(payload) for payload in range(4)]
     futures[0].cancel()
     futures[2].cancel()
@@ -66,38 +66,38 @@ def test_only_a_full_batch_is_taken_without_waiting(batcher: "Batcher[int, int]"
     batch = batcher.take_if_full(2)
     assert ([entry.payload for entry in batch.entries], batch.reason) == ([0, 1], "full")
     assert not first.cancel()
-    batcher.submit(3, alone=True, priority=1)
+    batcher.submit(3, exclusive=True, priority=1)
     batcher.submit(4)
     assert batcher.take_if_full(1).entries == []
     assert [payloads(batcher) for _ in range(2)] == [[3], [2, 4]]
 
 
-def test_expired_payloads_cost_no_batch_and_are_told(batcher: "Batcher[int, int]", dropped: list[str]) -> None:
+def test_expired_payloads_are_dropped_with_an_error(batcher: "Batcher[int, int]", dropped: list[str]) -> None:
     past, future = time.monotonic() - 1, time.monotonic() + 3600
     futures = [batcher.submit(payload, deadline=deadline) for payload, deadline in enumerate((past, future, past))]
     batcher.submit(3, deadline=past, group=1)
     assert payloads(batcher) == [1]
     for late in (futures[0], futures[2]):
-        with pytest.raises(DeadlineExceeded, match="before its turn"):
+        with pytest.raises(DeadlineExceeded, match="the deadline passed in the queue"):
             late.result(0)
     batcher.submit(4)
     assert payloads(batcher) == [4]
     assert dropped == ["expired"] * 3
 
 
-def test_a_batch_of_cancelled_payloads_only_is_not_handed_out(batcher: "Batcher[int, int]") -> None:
+def test_batch_of_cancelled_payloads_only_is_skipped(batcher: "Batcher[int, int]") -> None:
     batcher.submit(1).cancel()
     batcher.submit(2)
     assert payloads(batcher, max_batch_size=1) == [2]
 
 
-def test_taken_payloads_can_no_longer_be_cancelled(batcher: "Batcher[int, int]") -> None:
+def test_taken_payloads_cannot_be_cancelled(batcher: "Batcher[int, int]") -> None:
     future = batcher.submit(1)
     batcher.take(1)
     assert not future.cancel()
 
 
-def test_closing_hands_out_the_rest_then_nothing(batcher: "Batcher[int, int]") -> None:
+def test_closed_batcher_is_drained(batcher: "Batcher[int, int]") -> None:
     batcher.submit(1)
     batcher.close()
     assert payloads(batcher) == [1]
@@ -106,7 +106,7 @@ def test_closing_hands_out_the_rest_then_nothing(batcher: "Batcher[int, int]") -
         batcher.submit(2)
 
 
-def test_closing_wakes_a_waiting_worker(batcher: "Batcher[int, int]") -> None:
+def test_close_wakes_a_waiting_worker(batcher: "Batcher[int, int]") -> None:
     taken: list[list[int]] = []
     thread = threading.Thread(target=lambda: taken.append(payloads(batcher)))
     thread.start()
@@ -115,7 +115,7 @@ def test_closing_wakes_a_waiting_worker(batcher: "Batcher[int, int]") -> None:
     assert taken == [[]]
 
 
-def test_a_delay_lets_a_batch_grow_until_it_is_full(batcher: "Batcher[int, int]") -> None:
+def test_delay_ends_when_the_batch_is_full(batcher: "Batcher[int, int]") -> None:
     batcher.submit(0)
     feeder = threading.Timer(0.05, lambda: [batcher.submit(payload) for payload in (1, 2, 3)])
     feeder.start()
@@ -124,13 +124,13 @@ def test_a_delay_lets_a_batch_grow_until_it_is_full(batcher: "Batcher[int, int]"
     assert batch.reason == "full"
 
 
-def test_a_delay_is_an_upper_bound(batcher: "Batcher[int, int]") -> None:
+def test_delay_is_an_upper_bound(batcher: "Batcher[int, int]") -> None:
     batcher.submit(0)
     batch = batcher.take(4, max_delay=0.01)
     assert ([entry.payload for entry in batch.entries], batch.reason) == ([0], "delay")
 
 
-def test_what_dispatched_a_batch_is_told(batcher: "Batcher[int, int]") -> None:
+def test_batch_has_the_reason_of_its_dispatch(batcher: "Batcher[int, int]") -> None:
     for payload in range(3):
         batcher.submit(payload)
     assert batcher.take(2).reason == "full"
@@ -140,7 +140,7 @@ def test_what_dispatched_a_batch_is_told(batcher: "Batcher[int, int]") -> None:
     assert batcher.take(2, max_delay=60).reason == "drain"
 
 
-def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> None:
+def test_concurrent_submits_are_each_dispatched_once(batcher: "Batcher[int, int]") -> None:
     def work() -> None:
         while batch := batcher.take(7).entries:
             assert len(batch) <= 7
@@ -165,33 +165,33 @@ def test_many_threads_lose_and_double_nothing(batcher: "Batcher[int, int]") -> N
     assert {payload: future.result(0) for payload, future in futures.items()} == {n: 2 * n for n in range(2000)}
 
 
-def test_a_batch_holds_one_group_and_the_others_stay(batcher: "Batcher[int, int]") -> None:
+def test_batch_holds_a_single_group(batcher: "Batcher[int, int]") -> None:
     for payload, group in enumerate([1, 0, 1, 0, 1]):
         batcher.submit(payload, group=group)
     assert [payloads(batcher), payloads(batcher)] == [[0, 2, 4], [1, 3]]
 
 
-def test_a_group_whose_most_urgent_is_no_longer_wanted_waits_for_its_turn(batcher: "Batcher[int, int]") -> None:
-    gone = batcher.submit(0, group=0, priority=1)
+def test_cancelled_payload_gives_its_group_no_precedence(batcher: "Batcher[int, int]") -> None:
+    cancelled = batcher.submit(0, group=0, priority=1)
     batcher.submit(1, group=1)
     batcher.submit(2, group=0)
-    gone.cancel()
+    cancelled.cancel()
     assert [payloads(batcher), payloads(batcher)] == [[1], [2]]
 
 
-def test_a_delay_ends_when_one_group_fills_a_batch(batcher: "Batcher[int, int]") -> None:
+def test_delay_ends_when_any_group_fills_a_batch(batcher: "Batcher[int, int]") -> None:
     for payload, group in enumerate([0, 1, 1]):
         batcher.submit(payload, group=group)
     batches = [batcher.take(2, max_delay=60), batcher.take(2, max_delay=60)]
     assert [[entry.payload for entry in batch.entries] for batch in batches] == [[0], [1, 2]]
 
 
-ALONE = 2
+EXCLUSIVE = 2
 Step = tuple[int, int] | None
 
 
 @given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=60), st.integers(1, 5))
-def test_groups_never_mix_and_the_most_urgent_entry_is_always_in_the_next_batch(steps: list[Step], size: int) -> None:
+def test_next_batch_is_the_group_of_the_most_urgent_entry(steps: list[Step], size: int) -> None:
     batcher: Batcher[int, int] = Batcher()
     waiting: dict[int, tuple[int, int, int]] = {}
 
@@ -200,9 +200,9 @@ def test_groups_never_mix_and_the_most_urgent_entry_is_always_in_the_next_batch(
         rows = [waiting.pop(payload) for payload in taken]
         (group,) = {group for _, _, group in rows}
         assert min([*rows, *waiting.values()])[:2] == rows[0][:2]
-        barrier = min([row for row in waiting.values() if row[2] == ALONE], default=(101, 0, 0))
-        alike = sorted(rows + [row for row in waiting.values() if row[2] == group and row < barrier])
-        assert rows == alike[: 1 if group == ALONE else size]
+        barrier = min([row for row in waiting.values() if row[2] == EXCLUSIVE], default=(101, 0, 0))
+        same_group = sorted(rows + [row for row in waiting.values() if row[2] == group and row < barrier])
+        assert rows == same_group[: 1 if group == EXCLUSIVE else size]
 
     for number, step in enumerate(steps):
         if step is None:
@@ -210,16 +210,16 @@ def test_groups_never_mix_and_the_most_urgent_entry_is_always_in_the_next_batch(
                 take()
             continue
         priority, group = step
-        batcher.submit(number, priority=priority, group=group, alone=group == ALONE)
+        batcher.submit(number, priority=priority, group=group, exclusive=group == EXCLUSIVE)
         waiting[number] = (priority or 50, number, group)
     while waiting:
         take()
     assert len(batcher) == 0
 
 
-def test_what_is_to_be_alone_is_a_batch_of_its_own_in_its_turn(batcher: "Batcher[int, int]") -> None:
-    for payload, alone in [(1, False), (2, False), (3, True), (4, True), (5, False)]:
-        batcher.submit(payload, alone=alone)
+def test_exclusive_payload_is_a_batch_of_its_own(batcher: "Batcher[int, int]") -> None:
+    for payload, exclusive in [(1, False), (2, False), (3, True), (4, True), (5, False)]:
+        batcher.submit(payload, exclusive=exclusive)
     assert [payloads(batcher) for _ in range(4)] == [[1, 2], [3], [4], [5]]
-    batcher.submit(6, alone=True)
+    batcher.submit(6, exclusive=True)
     assert batcher.take(8, max_delay=60).reason == "idle"

@@ -1,4 +1,4 @@
-"""What a user says of a checkpoint reaches what loads it, through the engine too."""
+"""Model loader: overrides, measured batch sizes, and fallbacks of the backend choice."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tessella.server.settings import Settings
 from ...support.exports import write_foreign
 
 
-def test_another_image_size_is_served() -> None:
+def test_image_size_can_be_overridden() -> None:
     native = describe("digits-vit").preprocessing.size
     runner = load_runner("digits-vit", device="cpu", image_size=2 * native)
     assert runner.info.preprocessing.size == 2 * native
@@ -28,7 +28,7 @@ def test_another_image_size_is_served() -> None:
     assert runner.run(pixels).shape == (1, 10)
 
 
-def test_the_engine_passes_it_on() -> None:
+def test_engine_passes_overrides_to_the_loader() -> None:
     with pytest.raises(ValueError, match="25"):
         asyncio.run(AsyncEngine.load("digits-vit", device="cpu", image_size=25))
     settings = Settings(architecture="vit_tiny_patch16_224", image_size=96)
@@ -37,15 +37,15 @@ def test_the_engine_passes_it_on() -> None:
 
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small networks are measured as large ones are. Returns the cache."""
+    """Cache folder, with small networks measured as large ones are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(backend_choice, "SMALL_MACS", 0)
     monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
     return tmp_path / "cache" / "tessella"
 
 
-def remember(cache: Path, backend: str, preferred_batch: int) -> None:
-    """What was measured is not what a test can wait for to come out so."""
+def store_choice(cache: Path, backend: str, preferred_batch: int) -> None:
+    """Overwrite the cached choice: a measurement cannot be forced to have a certain result."""
     (file,) = (cache / "choices").iterdir()
     document = json.loads(file.read_text())
     rates = {backend: [1.0, 2.0]}
@@ -53,8 +53,8 @@ def remember(cache: Path, backend: str, preferred_batch: int) -> None:
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
-def test_the_largest_batch_is_the_one_that_gains(backend: str, measured: Path) -> None:
-    """Unless it was given; and a network that is small is not asked."""
+def test_max_batch_size_is_the_measured_best(backend: str, measured: Path) -> None:
+    """An explicit size overrides it."""
     arguments: dict[str, Any] = {"device": "cpu", "dtype": "float32", "backend": backend}
     worker = start_worker("digits-vit", "d", **arguments)
     try:
@@ -63,7 +63,7 @@ def test_the_largest_batch_is_the_one_that_gains(backend: str, measured: Path) -
         assert "in batches of 8" in worker.info.choice
     finally:
         worker.close()
-    remember(measured, worker.info.backend, 7)
+    store_choice(measured, worker.info.backend, 7)
     for given, largest in ((None, 7), (5, 5)):
         worker = start_worker("digits-vit", "d", given, **arguments)
         worker.close()
@@ -71,28 +71,28 @@ def test_the_largest_batch_is_the_one_that_gains(backend: str, measured: Path) -
     assert len(list((measured / "choices").iterdir())) == 1, "measured once"
 
 
-def test_what_is_small_is_not_asked() -> None:
+def test_small_network_is_not_measured() -> None:
     worker = start_worker("digits-vit", "d", device="cpu", dtype="float32")
     worker.close()
     assert (worker.max_batch_size, worker.info.preferred_batch) == (32, None)
 
 
-def test_a_given_batch_leaves_nothing_to_measure(measured: Path) -> None:
+def test_explicit_batch_size_is_not_measured(measured: Path) -> None:
     start_worker("digits-vit", "d", 4, device="cpu", dtype="float32", backend="torch").close()
     assert not measured.exists()
 
 
 @pytest.mark.parametrize("loss", ["unwritable", "damaged"])
-def test_a_remembered_runtime_whose_file_is_lost_is_torch(
+def test_cached_choice_whose_export_is_lost_falls_back_to_torch(
     loss: str, measured: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cache that was filled once and is read-only since; where the runtime was asked for it is an error."""
+    """With a cache that is read-only meanwhile; requesting the backend explicitly is an error."""
     arguments: dict[str, Any] = {"device": "cpu", "dtype": "float32"}
     start_worker("digits-vit", "d", **arguments).close()
-    remember(measured, "openvino", 8)
-    (kept,) = (measured / "onnx").glob("*/model.onnx")
+    store_choice(measured, "openvino", 8)
+    (export,) = (measured / "onnx").glob("*/model.onnx")
     if loss == "damaged":
-        kept.write_bytes(b"onnx")
+        export.write_bytes(b"onnx")
     else:
         shutil.rmtree(measured / "onnx")
 
@@ -104,13 +104,13 @@ def test_a_remembered_runtime_whose_file_is_lost_is_torch(
     worker = start_worker("digits-vit", "d", **arguments)
     worker.close()
     assert worker.info.backend == "torch"
-    assert "openvino, which was fastest here, could not be had" in worker.info.choice
-    assert "digits-vit runs on torch, not on openvino" in caplog.text
+    assert "the faster openvino failed to load" in worker.info.choice
+    assert "digits-vit runs on torch instead of the faster openvino" in caplog.text
     assert "Read-only file system" in caplog.text
     with pytest.raises(CacheError, match="Read-only"):
         start_worker("digits-vit", "d", backend="openvino", **arguments)
 
 
-def test_an_onnx_file_says_itself_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="are for checkpoints"):
+def test_onnx_file_takes_no_overrides(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="apply to checkpoints only"):
         load_runner(str(write_foreign(tmp_path / "m.onnx")), image_size=8)

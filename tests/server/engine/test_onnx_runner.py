@@ -1,4 +1,4 @@
-"""Export, serve, classify: the answers of the service on .onnx files are PyTorch's, in processes that have no torch."""
+"""ONNX runner: exported files give PyTorch's results, in processes without torch, and errors name the alternative."""
 
 import json
 import os
@@ -35,7 +35,7 @@ PICTURE = pictures.encode(pictures.gradient())
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path]]:
-    """Checkpoint and .onnx file by served name: timm's families, one block each, and what ships."""
+    """Checkpoint and .onnx file by served name: timm's families with one block each, and the shipped checkpoints."""
     folder = tmp_path_factory.mktemp("exports")
     sources = {name: name for name in shipped()}
     for name, arguments in FAMILIES.items():
@@ -48,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path
 
 @pytest.fixture
 def without_torch(tmp_path: Path) -> dict[str, str]:
-    """Variables under which a Python process cannot import torch, nor what writes ONNX."""
+    """Environment in which a Python process cannot import torch, onnx and onnxscript."""
     blocked = ("torch", "onnx", "onnxscript")
     lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in blocked)]
     (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
@@ -56,14 +56,14 @@ def without_torch(tmp_path: Path) -> dict[str, str]:
 
 
 def probabilities(source: str) -> "dict[str, float]":
-    """PyTorch's, by label."""
+    """Probabilities from PyTorch, by label."""
     model = load_model(source, device="cpu", dtype="float32")
     logits = model.logits(model.preprocess(decode(PICTURE))[None]).numpy()[0].astype(np.float64)
     scores = np.exp(logits - logits.max())
     return dict(zip(model.labels, (scores / scores.sum()).tolist(), strict=True))
 
 
-def assert_answers(predictions: list[dict[str, Any]], source: str) -> None:
+def assert_predictions(predictions: list[dict[str, Any]], source: str) -> None:
     expected = probabilities(source)
     assert predictions[0]["label"] == max(expected, key=lambda label: expected[label])
     for prediction in predictions:
@@ -77,7 +77,7 @@ def test_exported_files_are_served_without_torch(
     with served(*models, "--backend", "onnxruntime", **without_torch) as url:
         for name, (source, _) in files.items():
             answer = httpx.post(f"{url}/classify?model={name}&top_k=3", content=PICTURE, timeout=60).json()
-            assert_answers(answer["results"][0]["predictions"], source)
+            assert_predictions(answer["results"][0]["predictions"], source)
             described = httpx.get(f"{url}/models/{name}").json()
             assert described["backend"] == "onnxruntime"
             assert described["family"] == ("tnt" if "tnt" in name else "vit")
@@ -86,7 +86,7 @@ def test_exported_files_are_served_without_torch(
 
 
 @pytest.mark.parametrize("backend", ["auto", "openvino"])
-def test_a_file_is_classified_without_torch(
+def test_exported_file_is_classified_without_torch(
     backend: str, files: dict[str, tuple[str, Path]], without_torch: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "picture.png").write_bytes(PICTURE)
@@ -101,16 +101,16 @@ def test_a_file_is_classified_without_torch(
     )
     assert process.returncode == 0, process.stderr
     (answer,) = json.loads(process.stdout)
-    assert_answers(answer["predictions"], source)
+    assert_predictions(answer["predictions"], source)
 
 
-def test_a_checkpoint_without_torch_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_without_torch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ValueError, match=r"digits-vit is a checkpoint, which needs torch .*\.onnx does not"):
         load_runner("digits-vit")
 
 
-def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_on_an_onnx_runtime_is_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     source = str(write_checkpoint(tmp_path / "t.safetensors", TNT))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -131,10 +131,10 @@ def test_a_checkpoint_on_a_runtime_is_exported_once(tmp_path: Path, monkeypatch:
     ],
     ids=["bfloat16", "fusions"],
 )
-def test_what_one_runtime_lacks_the_other_runs(
+def test_operators_that_one_runtime_lacks_run_on_the_other(
     large: bool, options: ExportOptions, runs: str, lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless the one was asked for: that is an error which names the other."""
+    """Requesting the runtime that lacks them is an error, which names the other one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if large:
         monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
@@ -147,24 +147,24 @@ def test_what_one_runtime_lacks_the_other_runs(
         load_runner(file, backend=lacks)
 
 
-def test_what_cannot_be_served_is_an_error(tmp_path: Path, files: dict[str, tuple[str, Path]]) -> None:
+def test_unsupported_combinations_are_errors(tmp_path: Path, files: dict[str, tuple[str, Path]]) -> None:
     file = str(files["tnt_s_patch16_224"][1])
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({"backend": "torch"}, "ONNX file, which backend 'torch' does not run: onnxruntime"),
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"backend": "torch"}, "ONNX file, which backend 'torch' cannot run; choose onnxruntime"),
         ({"backend": "onnxruntime", "device": "cuda:0"}, "no CUDAExecutionProvider"),
         ({"backend": "tensorrt"}, "no TensorrtExecutionProvider"),
         ({"backend": "openvino", "device": "cuda:0"}, "runs on the CPU"),
         ({"backend": "onnxruntime", "dtype": "bfloat16"}, "float32, not in bfloat16: export it with --dtype"),
         ({"backend": "openvino", "dtype": "int3"}, "'int3'"),
     ]
-    for arguments, message in wrong:
+    for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             load_runner(file, **arguments)
     with pytest.raises(LookupError, match=r"no file .*missing\.onnx"):
         load_runner(str(tmp_path / "missing.onnx"))
 
 
-def test_a_broken_file_ends_the_service_before_it_is_ready(tmp_path: Path) -> None:
+def test_damaged_file_ends_the_service_before_it_is_ready(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"not a model")
     process = subprocess.run(
         [sys.executable, "-m", "tessella.cli", "serve", "--port", "0", "--model", str(tmp_path / "m.onnx")],

@@ -1,11 +1,9 @@
-"""Tasks other than logits: what a model announces, what it gives, in this process and across the socket."""
+"""Tasks: shapes of their results, and their outputs in this process and from another one."""
 
 import asyncio
-import json
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -41,7 +39,7 @@ POOLINGS: dict[Task, Literal["cls", "mean"] | None] = {
     Task.CLS_FEATURES: "cls",
     Task.MEAN_FEATURES: "mean",
 }
-ATTENDED: dict[Task, Method] = {Task.ATTENTION: "attention", Task.ROLLOUT: "rollout"}
+ATTENTION_METHODS: dict[Task, Method] = {Task.ATTENTION: "attention", Task.ROLLOUT: "rollout"}
 IMAGES = [pictures.encode(pictures.gradient()), pictures.encode(Image.new("RGB", (40, 30), "red"))]
 SLOTS = 64
 
@@ -54,11 +52,11 @@ def workers() -> list[Worker]:
 def expected(name: str, task: Task) -> NDArray[np.float32]:
     model = load_model(name, dtype="float32")
     pixels = np.stack([model.preprocess(decode(image)) for image in IMAGES])
-    if task in ATTENDED:
+    if task in ATTENTION_METHODS:
         network = load_network(name)
         mean, std = torch.tensor(model.preprocessing.mean), torch.tensor(model.preprocessing.std)
         images = normalise(torch.from_numpy(pixels), mean, std, torch.float32)
-        return attention_maps(network, images, ATTENDED[task]).numpy()
+        return attention_maps(network, images, ATTENTION_METHODS[task]).numpy()
     values: NDArray[np.float32] = (
         model.logits(pixels) if task == Task.LOGITS else model.embeddings(pixels, POOLINGS[task])
     ).numpy()
@@ -74,38 +72,38 @@ def values(results: Sequence[object]) -> NDArray[np.float32]:
     return np.stack([result.values for result in results if isinstance(result, Output)])
 
 
-@pytest.mark.parametrize("task", [Task.LOGITS, *POOLINGS, *ATTENDED])
+@pytest.mark.parametrize("task", [Task.LOGITS, *POOLINGS, *ATTENTION_METHODS])
 @pytest.mark.parametrize("index", range(len(MODELS)))
-def test_an_engine_gives_what_the_model_gives(workers: list[Worker], index: int, task: Task) -> None:
-    found = run(AsyncEngine(workers[index], name=MODELS[index]), task)
-    np.testing.assert_allclose(found, expected(MODELS[index], task), atol=1e-5)
+def test_engine_outputs_equal_the_models(workers: list[Worker], index: int, task: Task) -> None:
+    output = run(AsyncEngine(workers[index], name=MODELS[index]), task)
+    np.testing.assert_allclose(output, expected(MODELS[index], task), atol=1e-5)
 
 
-def test_all_tasks_cross_the_socket_at_once_and_come_back_in_their_shapes(workers: list[Worker]) -> None:
+def test_all_tasks_run_concurrently_across_a_socket(workers: list[Worker]) -> None:
     slot_bytes = max(worker.info.slot_bytes(0) for worker in workers)
     memory = create_memory_file(SLOTS * slot_bytes)
-    rings = [SlotMemory(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
+    memories = [SlotMemory(descriptor, SLOTS, slot_bytes) for descriptor in (os.dup(memory), memory)]
 
     async def main() -> None:
-        near, far = socket.socketpair()
+        local, remote = socket.socketpair()
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], dict(enumerate(workers))), far)
-        transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
-        wanted, runs = [], []
+        await loop.connect_accepted_socket(partial(EngineEndpoint, memories[0], dict(enumerate(workers))), remote)
+        transport, connection = await loop.connect_accepted_socket(partial(EngineConnection, memories[1]), local)
+        requests, runs = [], []
         for index, worker in enumerate(workers):
-            port = RemoteModel(MODELS[index], RunnerInfo.from_dict(worker.info.to_dict()), 8)
-            port.attach(0, connection, index)
-            engine = AsyncEngine(port, name=MODELS[index])
-            wanted += [(MODELS[index], task) for task in engine.info.results]
+            model = RemoteModel(MODELS[index], RunnerInfo.from_dict(worker.info.to_dict()), 8)
+            model.attach(0, connection, index)
+            engine = AsyncEngine(model, name=MODELS[index])
+            requests += [(MODELS[index], task) for task in engine.info.results]
             runs += [engine.run_many(IMAGES, task) for task in engine.info.results]
-        for (name, task), results in zip(wanted, await asyncio.gather(*runs), strict=True):
+        for (name, task), results in zip(requests, await asyncio.gather(*runs), strict=True):
             np.testing.assert_allclose(values(results), expected(name, task), atol=1e-5)
         transport.close()
 
     asyncio.run(main())
 
 
-def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_path: Path) -> None:
+def test_onnx_file_supports_logits_only(tmp_path: Path) -> None:
     file = tmp_path / "digits.onnx"
     export("digits-vit", file, ExportOptions())
     worker = start_worker(str(file), "digits.onnx", 8)
@@ -120,14 +118,14 @@ def test_a_file_gives_logits_only_and_says_so_before_it_looks_at_the_image(tmp_p
     asyncio.run(main())
 
 
-def test_a_checkpoint_that_runs_as_a_file_still_gives_features() -> None:
+def test_exported_checkpoint_still_supports_features() -> None:
     worker = start_worker("digits-tnt", "digits-tnt", 8, backend="onnxruntime", dtype="float32")
-    assert "_plain" not in vars(worker._runner)
-    found = run(AsyncEngine(worker, name="digits-tnt"), Task.MEAN_FEATURES)
-    np.testing.assert_allclose(found, expected("digits-tnt", Task.MEAN_FEATURES), atol=1e-5)
+    assert "_checkpoint" not in vars(worker._runner)
+    output = run(AsyncEngine(worker, name="digits-tnt"), Task.MEAN_FEATURES)
+    np.testing.assert_allclose(output, expected("digits-tnt", Task.MEAN_FEATURES), atol=1e-5)
 
 
-def test_a_network_announces_what_it_has() -> None:
+def test_shapes_of_results_follow_the_configuration() -> None:
     plain = result_shapes(ViTConfig())
     assert plain[Task.LOGITS] == (1000,)
     assert {plain[task] for task in POOLINGS} == {(768,)}
@@ -135,14 +133,3 @@ def test_a_network_announces_what_it_has() -> None:
     assert Task.LOGITS not in result_shapes(ViTConfig(num_classes=0))
     assert result_shapes(ViTConfig(pooling="token_mean"))[Task.FEATURES] == (1536,)
     assert result_shapes(TNTConfig())[Task.MEAN_FEATURES] == (384,)
-
-
-def test_what_is_announced_crosses_a_socket_whole(workers: list[Worker]) -> None:
-    info = replace(workers[0].info, resizes=True)
-    assert RunnerInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
-
-
-def test_a_slot_fits_the_largest_result(workers: list[Worker]) -> None:
-    info = RunnerInfo.from_dict(workers[0].info.to_dict() | {"results": {"ATTENTION": (12, 64, 64)}})
-    assert info.slot_bytes(0) == 12 * 64 * 64 * 4
-    assert workers[0].info.slot_bytes(0) == info.preprocessing.size**2 * 3

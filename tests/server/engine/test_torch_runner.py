@@ -1,4 +1,4 @@
-"""A checkpoint on our kernels, here in Triton's interpreter, resizes what the service leaves to it."""
+"""PyTorch runner with the Triton backend, in Triton's interpreter: resizing on the device."""
 
 import asyncio
 
@@ -22,32 +22,32 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_checkpoint(tmp_path_factory.mktemp("own") / "own.safetensors", VIT))
 
 
-def test_frames_of_any_size_have_the_answers_of_prepared_ones(checkpoint: str) -> None:
+def test_images_of_any_size_give_the_results_of_preprocessed_ones(checkpoint: str) -> None:
     runner, plain = TorchRunner(checkpoint, backend="triton", dtype="float32"), TorchRunner(checkpoint, backend="torch")
     assert (runner.info.resizes, plain.info.resizes) == (True, False)
     images = [pictures.gradient(width, height) for width, height in ((60, 41), (33, 90))]
-    ready = [InputImage(runner.info.preprocessing(image)) for image in images]
-    mixed = [ready[0], InputImage(np.asarray(images[1]), preprocessed=False)]
+    preprocessed = [InputImage(runner.info.preprocessing(image)) for image in images]
+    mixed = [preprocessed[0], InputImage(np.asarray(images[1]), preprocessed=False)]
     for task in (Task.LOGITS, Task.ATTENTION):
-        expected = runner.run(np.stack([frame.pixels for frame in ready]), task)
-        for frames in (mixed, ready):
-            assert np.array_equal(runner.finish(runner.start(frames, task)), expected)
+        expected = runner.run(np.stack([image.pixels for image in preprocessed]), task)
+        for batch in (mixed, preprocessed):
+            assert np.array_equal(runner.finish(runner.start(batch, task)), expected)
     with pytest.raises(ValueError, match="does not resize"):
         plain.run(mixed)
 
 
-def test_an_upload_is_resized_by_the_kernels(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploaded_image_is_resized_by_the_kernels(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = TorchRunner(checkpoint, backend="triton", dtype="float32")
     image = pictures.gradient(70, 50)
     expected = runner.run(runner.info.preprocessing(image)[None])[0]
     worker = Worker(runner, name="own", max_batch_size=2)
     worker.start()
 
-    async def ask() -> NDArray[np.float32]:
+    async def main() -> NDArray[np.float32]:
         engine = AsyncEngine(worker, name="own")
         (output,) = await engine.run_all([pictures.encode(image)], Task.LOGITS)
         await engine.close()
         return output.values
 
     monkeypatch.setattr(Image.Image, "resize", lambda *_: pytest.fail("resized in a decoding thread"))
-    assert np.array_equal(asyncio.run(ask()), expected)
+    assert np.array_equal(asyncio.run(main()), expected)

@@ -1,4 +1,4 @@
-"""A runner that can have two batches under way: order, one answer each, and an error stays in its own batch."""
+"""Worker with a pipelined runner of depth 2: order, results, and errors of single batches."""
 
 from collections.abc import Iterator
 
@@ -17,44 +17,44 @@ from ...support.gated_runner import SIDE, GatedRunner
 BAD_AT_START, BAD_AT_FINISH = 254, 255
 
 
-class TwoDeep(GatedRunner):
-    """Begins at once; `gate` holds every finish. `history`: what was begun and finished, by the first pixel."""
+class TwoDeepRunner(GatedRunner):
+    """Pipelined runner whose `finish` waits for `gate`. `history`: starts (+) and finishes (-), by the first pixel."""
 
     depth = 2
 
     def __init__(self) -> None:
         super().__init__()
         self.history: list[str] = []
-        self.most = self.under_way = 0
+        self.max_in_flight = self.in_flight = 0
 
-    def start(self, frames: ImageBatch, task: Task) -> NDArray[np.uint8]:
-        pixels = stack_images(frames)
+    def start(self, images: ImageBatch, task: Task) -> NDArray[np.uint8]:
+        pixels = stack_images(images)
         first = int(pixels[0, 0, 0, 0])
         self.history.append(f"+{first}")
         if first == BAD_AT_START:
             raise RuntimeError("no memory to start with")
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.begun.release()
         return pixels
 
     def finish(self, call: NDArray[np.uint8]) -> NDArray[np.float32]:
         assert self.gate.wait(30)
-        self.under_way -= 1
+        self.in_flight -= 1
         first = int(call[0, 0, 0, 0])
         self.history.append(f"-{first}")
         if first == BAD_AT_FINISH:
-            raise RuntimeError("lost on the way")
+            raise RuntimeError("the transfer failed")
         return np.eye(256, dtype=np.float32)[call[:, 0, 0, 0]]
 
 
 @pytest.fixture
-def runner() -> TwoDeep:
-    return TwoDeep()
+def runner() -> TwoDeepRunner:
+    return TwoDeepRunner()
 
 
 @pytest.fixture
-def worker(runner: TwoDeep) -> Iterator[Worker]:
+def worker(runner: TwoDeepRunner) -> Iterator[Worker]:
     worker = runner.worker(2)
     runner.history.clear()
     yield worker
@@ -66,8 +66,8 @@ def image(value: int) -> NDArray[np.uint8]:
     return np.full((SIDE, SIDE, 3), value, np.uint8)
 
 
-def answers(worker: Worker, runner: TwoDeep, values: list[int]) -> list[Inference | Exception]:
-    """Holds one image under way while these come, then lets all go."""
+def results(worker: Worker, runner: TwoDeepRunner, values: list[int]) -> list[Inference | Exception]:
+    """Results of images that are queued while one image is in flight."""
     runner.gate.clear()
     first = worker.submit(InputImage(image(0)))
     assert runner.begun.acquire(timeout=30)
@@ -77,31 +77,31 @@ def answers(worker: Worker, runner: TwoDeep, values: list[int]) -> list[Inferenc
     return [future.exception(30) or future.result() for future in futures]  # type: ignore[misc]
 
 
-def test_a_full_batch_begins_while_another_is_under_way(worker: Worker, runner: TwoDeep) -> None:
+def test_full_batch_starts_while_another_is_in_flight(worker: Worker, runner: TwoDeepRunner) -> None:
     assert isinstance(runner, PipelinedRunner)
-    found = answers(worker, runner, [1, 2, 3, 4, 5, 6, 7])
-    assert [int(one.values.argmax()) for one in found if isinstance(one, Inference)] == [1, 2, 3, 4, 5, 6, 7]
-    assert [one.batch_size for one in found if isinstance(one, Inference)] == [2, 2, 2, 2, 2, 2, 1]
+    outputs = results(worker, runner, [1, 2, 3, 4, 5, 6, 7])
+    assert [int(one.values.argmax()) for one in outputs if isinstance(one, Inference)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [one.batch_size for one in outputs if isinstance(one, Inference)] == [2, 2, 2, 2, 2, 2, 1]
     begun = [event[1:] for event in runner.history if event[0] == "+"]
     assert begun == [event[1:] for event in runner.history if event[0] == "-"] == ["0", "1", "3", "5", "7"]
-    assert (runner.most, runner.under_way) == (2, 0)
+    assert (runner.max_in_flight, runner.in_flight) == (2, 0)
     assert runner.history.index("+3") < runner.history.index("-1")
 
 
 @pytest.mark.parametrize("bad", [BAD_AT_START, BAD_AT_FINISH])
-def test_an_error_in_one_batch_does_not_touch_its_neighbours(worker: Worker, runner: TwoDeep, bad: int) -> None:
-    found = answers(worker, runner, [1, 2, bad, 3, 4, 5])
-    assert [isinstance(one, InferenceFailed) for one in found] == [False, False, True, True, False, False]
-    assert [int(one.values.argmax()) for one in found if isinstance(one, Inference)] == [1, 2, 4, 5]
+def test_failed_batch_does_not_affect_its_neighbours(worker: Worker, runner: TwoDeepRunner, bad: int) -> None:
+    outputs = results(worker, runner, [1, 2, bad, 3, 4, 5])
+    assert [isinstance(one, InferenceFailed) for one in outputs] == [False, False, True, True, False, False]
+    assert [int(one.values.argmax()) for one in outputs if isinstance(one, Inference)] == [1, 2, 4, 5]
 
 
-def test_what_is_not_full_waits_for_its_turn_and_an_errand_for_all_before_it(worker: Worker, runner: TwoDeep) -> None:
+def test_partial_batches_and_exclusive_work_do_not_overlap(worker: Worker, runner: TwoDeepRunner) -> None:
     runner.gate.clear()
     first = worker.submit(InputImage(image(0)))
     assert runner.begun.acquire(timeout=30)
     second = worker.submit(InputImage(image(1)))
-    errand = worker.run_exclusive(lambda _: list(runner.history))
+    work = worker.run_exclusive(lambda _: list(runner.history))
     after = [worker.submit(InputImage(image(value))) for value in (2, 3)]
     runner.gate.set()
-    assert errand.result(30) == ["+0", "-0", "+1", "-1"]
+    assert work.result(30) == ["+0", "-0", "+1", "-1"]
     assert [future.result(30).batch_size for future in (first, second, *after)] == [1, 1, 2, 2]

@@ -23,13 +23,13 @@ def test_statistics_sum_over_front_ends_and_engines() -> None:
     front_ends, engine = (Metrics(), Metrics()), Metrics()
     slow = answered(decode=0.002, queue=0.003, inference=0.004, output=0.001)
     for metrics in front_ends:
-        RequestRecorder(metrics, "a", 2).answered([answered(), slow], 0.01)
-    RequestRecorder(front_ends[0], "a", 2).failed(DeadlineExceeded("late"), 0.5)
-    RequestRecorder(front_ends[1], "a", 2).answered([ServiceError("no image")], 0.25)
-    RequestRecorder(front_ends[1], "a", 1).answered([slow], 9.0)
+        RequestRecorder(metrics, "a", 2).record_results([answered(), slow], 0.01)
+    RequestRecorder(front_ends[0], "a", 2).record_failure(DeadlineExceeded("late"), 0.5)
+    RequestRecorder(front_ends[1], "a", 2).record_results([ServiceError("no image")], 0.25)
+    RequestRecorder(front_ends[1], "a", 1).record_results([slow], 9.0)
     for size, seconds in ((3, 0.006), (3, 0.004), (1, 0.002)):
-        BatchRecorder(engine, "a", 2).ran(size, seconds, "idle")
-    BatchRecorder(engine, "b", 2).ran(8, 1.0, "full")
+        BatchRecorder(engine, "a", 2).record_batch(size, seconds, "idle")
+    BatchRecorder(engine, "b", 2).record_batch(8, 1.0, "full")
 
     (model,) = build_statistics(merge(m.snapshot() for m in (*front_ends, engine)), [("a", "2")]).model_stats
     assert (model.name, model.version, model.inference_count, model.execution_count) == ("a", "2", 7, 3)
