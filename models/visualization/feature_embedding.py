@@ -1,4 +1,4 @@
-"""Features of many images in two dimensions, coloured by class: PCA and t-SNE. Needs scikit-learn."""
+"""Feature embedding of many images in two dimensions, coloured by class: PCA and t-SNE. Needs scikit-learn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ from .figure import MARKERS, OKABE_ITO, figure, save, styled
 from .panels import Floats
 from .subject import Subject
 
-BATCH = 32
-LEAST = 4  # images, for t-SNE to have neighbours
+BATCH_SIZE = 32
+MIN_IMAGES = 4
+"""Lower limit for the neighbourhoods of t-SNE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """`pca`, `tsne`: float32 (N, 2). `explained`: the shares of the variance along the two axes of PCA."""
+    """Embedding of N images. `pca`, `tsne`: float32 (N, 2). `explained`: share of variance of each PCA component."""
 
     model: str
     pca: Floats
@@ -30,7 +31,7 @@ class Embedding:
 
 
 def embed(subject: Subject, images: Sequence[Image.Image], layer: int | None = None) -> Embedding:
-    """What the head reads of each image, or the mean over all tokens after one layer, in two dimensions.
+    """Embed the head's input of each image, or the mean over all tokens after one layer, in two dimensions.
 
     Raises:
         ValueError: too few images, or no such layer.
@@ -38,8 +39,8 @@ def embed(subject: Subject, images: Sequence[Image.Image], layer: int | None = N
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if len(images) < LEAST:
-        raise ValueError(f"an embedding needs {LEAST} images or more, not {len(images)}")
+    if len(images) < MIN_IMAGES:
+        raise ValueError(f"an embedding needs {MIN_IMAGES} images or more, not {len(images)}")
     features = _features(subject, images, layer)
     axes = PCA(2, random_state=0)
     pca = axes.fit_transform(features)
@@ -50,27 +51,28 @@ def embed(subject: Subject, images: Sequence[Image.Image], layer: int | None = N
 
 
 def draw(embeddings: Sequence[Embedding], classes: Sequence[str], path: Path) -> None:
-    """A row per network; a point is an image, its colour and shape its class."""
+    """Draw one row per network; a point is an image, its colour and marker are its class."""
     with styled():
-        drawn = figure(10.0, 4.6 * len(embeddings))
-        axes = drawn.subplots(len(embeddings), 2, squeeze=False)
-        for one, (left, right) in zip(embeddings, axes, strict=True):
-            _scatter(left, one.pca, classes, f"{one.model}: PCA")
-            left.set(xlabel=_share(1, one), ylabel=_share(2, one))
-            _scatter(right, one.tsne, classes, f"{one.model}: t-SNE")
+        page = figure(10.0, 4.6 * len(embeddings))
+        axes = page.subplots(len(embeddings), 2, squeeze=False)
+        for embedding, (left, right) in zip(embeddings, axes, strict=True):
+            _scatter(left, embedding.pca, classes, f"{embedding.model}: PCA")
+            left.set(xlabel=_component_label(1, embedding), ylabel=_component_label(2, embedding))
+            _scatter(right, embedding.tsne, classes, f"{embedding.model}: t-SNE")
             right.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside right upper", title="class", frameon=False)
-        save(drawn, path)
+        page.legend(handles, labels, loc="outside right upper", title="class", frameon=False)
+        save(page, path)
 
 
 def numbers(embeddings: Sequence[Embedding], classes: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
+    """JSON document of the embeddings."""
     return {
         "files": list(files),
         "classes": list(classes),
         "models": [
-            {"model": one.model, "pca": one.pca.tolist(), "pca_explained": one.explained, "tsne": one.tsne.tolist()}
-            for one in embeddings
+            {"model": each.model, "pca": each.pca.tolist(), "pca_explained": each.explained, "tsne": each.tsne.tolist()}
+            for each in embeddings
         ],
     }
 
@@ -78,20 +80,22 @@ def numbers(embeddings: Sequence[Embedding], classes: Sequence[str], files: Sequ
 @torch.inference_mode()
 def _features(subject: Subject, images: Sequence[Image.Image], layer: int | None) -> NDArray[np.float64]:
     parts = []
-    for start in range(0, len(images), BATCH):
-        pixels = np.stack([subject.preprocessing(image) for image in images[start : start + BATCH]])
+    for start in range(0, len(images), BATCH_SIZE):
+        pixels = np.stack([subject.preprocessing(image) for image in images[start : start + BATCH_SIZE]])
         parts.append(subject.features(pixels, layer))
     return torch.cat(parts).double().numpy()
 
 
 def _scatter(axes: Axes, points: Floats, classes: Sequence[str], title: str) -> None:
-    owner = np.array(classes)
-    for place, name in enumerate(sorted(set(classes))):
-        chosen = points[owner == name]
-        colour, marker = OKABE_ITO[place % len(OKABE_ITO)], MARKERS[place % len(MARKERS)]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=18, color=colour, marker=marker, label=name, alpha=0.8, linewidths=0)
+    class_of = np.array(classes)
+    for index, name in enumerate(sorted(set(classes))):
+        members = points[class_of == name]
+        colour, marker = OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)]
+        axes.scatter(
+            members[:, 0], members[:, 1], s=18, color=colour, marker=marker, label=name, alpha=0.8, linewidths=0
+        )
     axes.set_title(title)
 
 
-def _share(axis: int, one: Embedding) -> str:
-    return f"component {axis} ({one.explained[axis - 1]:.0%} of the variance)"
+def _component_label(component: int, embedding: Embedding) -> str:
+    return f"component {component} ({embedding.explained[component - 1]:.0%} of the variance)"

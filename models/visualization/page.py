@@ -1,4 +1,4 @@
-"""Views through a method become one file: every view its rows, one below the other."""
+"""Page of all views of a method, one below the other, written to one file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,18 +21,20 @@ METHODS: dict[str, Callable[[View, int | None], list[Row]]] = {
     "patches": rows.patches,
 }
 
-_MAPS = "Each map runs from its least (dark) to its greatest value (bright). ×: in units of the average patch."
+_HEATMAP_NOTE = (
+    "Each map is scaled from its minimum (dark) to its maximum (bright). ×: relative to the mean over patches."
+)
 NOTES = {
-    **dict.fromkeys(("sheet", "attention", "rollout"), _MAPS),
-    "features": "The channels that vary most over the image, each from its least (dark) to its greatest (bright).",
+    **dict.fromkeys(("sheet", "attention", "rollout"), _HEATMAP_NOTE),
+    "features": "The channels with the largest variance, each scaled from its minimum (dark) to its maximum (bright).",
 }
 
 
 def draw(views: Sequence[View], method: str, layer: int | None, path: Path) -> None:
-    """One picture of all views.
+    """Draw all views with a method and save the figure.
 
     Args:
-        layer: from 1; all where None, as far as the method tells layers apart.
+        layer: counted from 1; None draws all. Ignored by methods without layers.
 
     Raises:
         ValueError: a view has no such layer.
@@ -40,22 +42,22 @@ def draw(views: Sequence[View], method: str, layer: int | None, path: Path) -> N
     for view in views:
         view.subject.check_layer(layer)
     with styled():
-        content = [METHODS[method](view, layer) for view in views]
-        heights = [HEADING + NOTE * (method in NOTES) + sum(row.height for row in some) for some in content]
-        drawn = figure(WIDTH, sum(heights))
-        parts = drawn.subfigures(len(views), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for view, some, part in zip(views, content, parts, strict=True):
-            _fill(part, view.heading, some, NOTES.get(method, ""))
-        save(drawn, path)
+        sections = [METHODS[method](view, layer) for view in views]
+        heights = [HEADING + NOTE * (method in NOTES) + sum(row.height for row in section) for section in sections]
+        page = figure(WIDTH, sum(heights))
+        subfigures = page.subfigures(len(views), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for view, section, subfigure in zip(views, sections, subfigures, strict=True):
+            _draw_section(subfigure, view.heading, section, NOTES.get(method, ""))
+        save(page, path)
 
 
-def _fill(part: SubFigure | Figure, heading: str, some: Sequence[Row], note: str) -> None:
-    part.suptitle(heading, fontsize=11, fontweight="bold")
-    heights = [row.height for row in some]
+def _draw_section(section: SubFigure | Figure, heading: str, section_rows: Sequence[Row], note: str) -> None:
+    section.suptitle(heading, fontsize=11, fontweight="bold")
+    heights = [row.height for row in section_rows]
     heights[-1] += NOTE * bool(note)
-    strips = part.subfigures(len(some), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for row, strip in zip(some, strips, strict=True):
+    strips = section.subfigures(len(section_rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, strip in zip(section_rows, strips, strict=True):
         axes = strip.subplots(1, len(row.panels), width_ratios=row.widths[: len(row.panels)], squeeze=False)[0]
-        for panel, one in zip(row.panels, axes, strict=True):
-            panel(one)
+        for panel, panel_axes in zip(row.panels, axes, strict=True):
+            panel(panel_axes)
     strips[-1].supxlabel(note, fontsize=8, color=GREY)

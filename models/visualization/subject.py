@@ -1,4 +1,4 @@
-"""Whose pictures are drawn: a network, what prepares images for it, and one image as it sees it."""
+"""Subject of the figures: a network with its preprocessing, and the view of one image through it."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,14 +22,14 @@ from ..variants import find_variant
 
 
 def random_network(architecture: str, seed: int = 0) -> tuple[ViT | TNT, Preprocessing]:
-    """As training starts it: evaluation mode, float32, on the CPU; and how timm would prepare images for it.
+    """Network with initial weights, in evaluation mode, float32, on the CPU, and timm's usual preprocessing for it.
 
     Raises:
-        ValueError: no such architecture.
+        ValueError: an unknown architecture.
     """
     config = find_variant(architecture)
     if config is None:
-        raise ValueError(f"{architecture!r} is no architecture; `tessella models` lists them")
+        raise ValueError(f"{architecture!r} is not a known architecture; `tessella models` lists them")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = build(config)
@@ -39,7 +39,7 @@ def random_network(architecture: str, seed: int = 0) -> tuple[ViT | TNT, Preproc
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network in float32 on the CPU. `labels`: one per class, or none."""
+    """A network in float32 on the CPU. `labels`: class labels by index; empty if unknown."""
 
     name: str
     network: ViT | TNT
@@ -48,39 +48,42 @@ class Subject:
 
     @classmethod
     def load(cls, source: str, *, random_weights: bool = False, architecture: str | None = None) -> Self:
-        """A model as `load_network` takes it, or with `random_weights` the name of an architecture.
+        """Load a model as `load_network` does or, with `random_weights`, initialise an architecture by its name.
 
         Raises:
-            ValueError, LookupError: there is none, or it is an ONNX file, whose insides are not told apart.
+            ValueError, LookupError: an unknown model, or an ONNX file, whose layers are not accessible.
         """
         if random_weights:
             return cls(f"{source}, random weights", *random_network(source))
         if onnx_file(source) is not None:
-            raise ValueError(f"{source} is an ONNX file; pictures need the checkpoint that it was exported from")
+            raise ValueError(f"{source} is an ONNX file; figures need the checkpoint that it was exported from")
         description = describe(source, architecture=architecture)
         network = load_network(source, architecture)
         return cls(served_name(source), network, description.preprocessing, description.labels)
 
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """uint8 (B, S, S, 3) -> normalised float32 (B, 3, S, S)."""
+        """Normalised images: uint8 (B, S, S, 3) -> float32 (B, 3, S, S)."""
         normalized = NormalizedNetwork(self.network, self.preprocessing.mean, self.preprocessing.std)
         return normalized.images(torch.from_numpy(pixels))
 
     @torch.inference_mode()
     def features(self, pixels: NDArray[np.uint8], layer: int | None = None) -> Tensor:
-        """uint8 (B, S, S, 3) -> (B, D): what the head reads, or after a layer, from 1, the mean over all tokens.
+        """Features of images: uint8 (B, S, S, 3) -> float32 (B, D).
+
+        Args:
+            layer: the mean over all tokens after this layer, counted from 1; None is the head's input.
 
         Raises:
             ValueError: no such layer.
         """
         self.check_layer(layer)
-        seen: list[Tensor] = []
-        with layer_hooks(self.network, tokens=lambda tokens: seen.append(tokens.mean(dim=1))):
+        means: list[Tensor] = []
+        with layer_hooks(self.network, tokens=lambda tokens: means.append(tokens.mean(dim=1))):
             features = self.network.features(self.images(pixels))
-        return features if layer is None else seen[layer - 1]
+        return features if layer is None else means[layer - 1]
 
     def check_layer(self, layer: int | None) -> None:
-        """Raises ValueError where the network has no such layer, counted from 1."""
+        """Raises ValueError if the network has no such layer, counted from 1."""
         depth = self.network.config.depth
         if layer is not None and not 1 <= layer <= depth:
             raise ValueError(f"{self.name} has layers 1 to {depth}, not {layer}")
@@ -88,7 +91,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One image through one network. `pixels`: uint8 (S, S, 3), as the network sees it."""
+    """View of one image through one network. `pixels`: preprocessed, uint8 (S, S, 3)."""
 
     subject: Subject
     title: str
@@ -97,23 +100,24 @@ class View:
 
     @classmethod
     def of(cls, subject: Subject, title: str, image: Image.Image) -> Self:
+        """Preprocess and explain an RGB image."""
         pixels = subject.preprocessing(image)
         return cls(subject, title, pixels, explain(subject.network, subject.images(pixels[None])[0]))
 
     @property
     def depth(self) -> int:
+        """Number of layers."""
         return len(self.explanation.distance)
 
     @property
     def heading(self) -> str:
-        found = self.prediction
-        return f"{self.subject.name}: {self.title}" + (
-            f", read as {found['label']} ({found['score']:.0%})" if found else ""
-        )
+        """Model, image and predicted class as text."""
+        heading, prediction = f"{self.subject.name}: {self.title}", self.prediction
+        return f"{heading}, read as {prediction['label']} ({prediction['score']:.0%})" if prediction else heading
 
     @property
     def prediction(self) -> dict[str, Any] | None:
-        """The likeliest class and its score, where classes have names."""
+        """Top-1 class and its score; None without labels."""
         if not self.subject.labels:
             return None
         scores = self.explanation.logits.softmax(dim=0)

@@ -1,4 +1,4 @@
-"""What the pictures show, as numbers for JSON. Layers and heads are counted from 1, and listed in order."""
+"""Values behind the figures, as a JSON document. Layers and heads are listed in order and counted from 1."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from ..explain.attention_maps import uniform_distance
 from ..explain.receptive_field import receptive_fields, resnet_blocks
-from .rows import array, strongest
+from .rows import array, top_channels
 from .subject import View
 
-DIGITS = 7
+DECIMALS = 7
 
 
 def numbers(view: View, method: str, layer: int | None) -> dict[str, Any]:
-    """A document: `model`, `image`, `prediction`, `patch_px`, and under the method's name what it draws."""
+    """JSON document of a view: model, image, prediction and sizes, and the method's values under its name."""
     config = view.subject.network.config
     document = {
         "model": view.subject.name,
@@ -24,40 +24,40 @@ def numbers(view: View, method: str, layer: int | None) -> dict[str, Any]:
         "patch_px": config.patch_size,
         "grid": [config.grid, config.grid],
     }
-    wanted = ("attention", "rollout", "distance") if method == "sheet" else (method,)
-    return document | {name: _PARTS[name](view, layer) for name in wanted if name in _PARTS}
+    methods = ("attention", "rollout", "distance") if method == "sheet" else (method,)
+    return document | {name: _VALUES[name](view, layer) for name in methods if name in _VALUES}
 
 
 def _attention(view: View, layer: int | None) -> dict[str, Any]:
-    """(layers, heads, rows, columns)"""
+    """Attention maps (layers, heads, rows, columns); of a TNT, those of its inner tokens too."""
     inner = view.explanation.inner
-    words = {"words": _listed(_layers(inner.attention, layer))} if inner else {}
-    return {"layers": _numbered(view, layer), "values": _listed(_layers(view.explanation.attention, layer)), **words}
+    values = {"layers": _numbers(view, layer), "values": _listed(_layers(view.explanation.attention, layer))}
+    return values | ({"inner_tokens": _listed(_layers(inner.attention, layer))} if inner else {})
 
 
 def _rollout(view: View, layer: int | None) -> dict[str, Any]:
-    """(layers, rows, columns)"""
-    return {"layers": _numbered(view, layer), "values": _listed(_layers(view.explanation.rollout, layer))}
+    """Attention rollout (layers, rows, columns)."""
+    return {"layers": _numbers(view, layer), "values": _listed(_layers(view.explanation.rollout, layer))}
 
 
 def _distance(view: View, layer: int | None) -> dict[str, Any]:
-    """(layers, heads), in pixels; and what it is drawn beside."""
+    """Mean attention distance (layers, heads) and its references, in pixels."""
     config, inner = view.subject.network.config, view.explanation.inner
     return {
         "mean_px": _listed(view.explanation.distance),
-        "uniform_px": round(uniform_distance(config.grid, config.patch_size), DIGITS),
+        "uniform_px": round(uniform_distance(config.grid, config.patch_size), DECIMALS),
         "resnet50_receptive_field_px": receptive_fields(resnet_blocks())[: view.depth],
-    } | ({"words_mean_px": _listed(inner.distance)} if inner else {})
+    } | ({"inner_mean_px": _listed(inner.distance)} if inner else {})
 
 
 def _features(view: View, layer: int | None) -> dict[str, Any]:
-    """The channels that vary most, by layer: which, and their maps."""
-    explanation = view.explanation
-    kinds = {"patches": explanation.features} | ({"words": explanation.inner.features} if explanation.inner else {})
-    document: dict[str, Any] = {"layers": _numbered(view, layer)}
+    """Feature maps of the channels with the largest variance, by layer, with the channels' numbers."""
+    explanation, inner = view.explanation, view.explanation.inner
+    kinds = {"patches": explanation.features} | ({"inner_tokens": inner.features} if inner else {})
+    document: dict[str, Any] = {"layers": _numbers(view, layer)}
     for kind, maps in kinds.items():
-        chosen = [(one, strongest(array(one))) for one in _layers(maps, layer)]
-        document[kind] = [{"channels": [c + 1 for c in top], "values": _listed(one[top])} for one, top in chosen]
+        layers = [(features, top_channels(array(features))) for features in _layers(maps, layer)]
+        document[kind] = [{"channels": [c + 1 for c in top], "values": _listed(maps[top])} for maps, top in layers]
     return document
 
 
@@ -65,12 +65,12 @@ def _layers(values: Tensor, layer: int | None) -> Tensor:
     return values if layer is None else values[layer - 1 : layer]
 
 
-def _numbered(view: View, layer: int | None) -> list[int]:
+def _numbers(view: View, layer: int | None) -> list[int]:
     return [layer] if layer else list(range(1, view.depth + 1))
 
 
 def _listed(values: Tensor) -> Any:
-    return torch.round(values.double(), decimals=DIGITS).tolist()
+    return torch.round(values.double(), decimals=DECIMALS).tolist()
 
 
-_PARTS = {"attention": _attention, "rollout": _rollout, "distance": _distance, "features": _features}
+_VALUES = {"attention": _attention, "rollout": _rollout, "distance": _distance, "features": _features}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...networks.tnt import TNT
 from ...networks.vit import ViT
-from ...visualization.figure import DIVERGING, figure, save, styled
+from ...visualization.figure import DIVERGING_COLORMAP, figure, save, styled
 
 
 def cosines(table: Tensor) -> Tensor:
@@ -56,7 +56,9 @@ def draw(tables: Mapping[str, Sequence[Sequence[float]]], path: Path) -> None:
             one.set_axis_off()
         shown = None
         for one, (title, table) in zip(axes, tables.items(), strict=False):
-            shown = one.imshow(tiled(np.array(table)), cmap=DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
+            shown = one.imshow(
+                tiled(np.array(table)), cmap=DIVERGING_COLORMAP, vmin=-1, vmax=1, interpolation="nearest"
+            )
             one.set_title(textwrap.fill(title, 36), fontsize=8)
         if shown is not None:
             drawn.colorbar(shown, ax=axes.tolist(), label="cosine similarity of positions", shrink=0.6)

@@ -1,4 +1,4 @@
-"""`tessella explain` as a user types it: pictures, numbers, and what is wrong in one line."""
+"""Command `tessella explain`: figures, JSON documents, and errors in one line."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ from ...test_cli import assert_refused, run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few test digits, in a folder for each."""
-    place, test = tmp_path_factory.mktemp("digits"), load_split().test
+    """A few test digits, one subfolder per class."""
+    root, test = tmp_path_factory.mktemp("digits"), load_split().test
     for number, (image, label) in enumerate(zip(test.images[:24], test.labels, strict=False)):
-        (place / str(label)).mkdir(exist_ok=True)
-        (place / str(label) / f"{number}.png").write_bytes(png(image))
-    return place
+        (root / str(label)).mkdir(exist_ok=True)
+        (root / str(label) / f"{number}.png").write_bytes(png(image))
+    return root
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def digit(folder: Path) -> Path:
     return next((folder / "7").glob("*.png"))
 
 
-def test_a_digit_is_drawn_and_told_in_numbers(digit: Path, tmp_path: Path) -> None:
+def test_a_digit_is_drawn_and_printed_as_json(digit: Path, tmp_path: Path) -> None:
     file = tmp_path / "seven.png"
     models = ("-m", "digits-vit", "--model", "digits-tnt")
     process = run("explain", str(digit), *models, "--method", "rollout", "-o", str(file), "--json")
@@ -48,19 +48,19 @@ def test_a_folder_of_classes_is_embedded(folder: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     document = json.loads(process.stdout)
     assert len(document["files"]) == 24
-    assert set(document["classes"]) == {place.name for place in folder.iterdir()}
+    assert set(document["classes"]) == {subfolder.name for subfolder in folder.iterdir()}
     assert "t-SNE" in file.read_text()
 
 
 def refusal(*arguments: str) -> str:
-    """What the command says of these arguments; in this process, as each new one imports torch."""
+    """Error message for these arguments; in this process, as a new one would import torch."""
     result = CliRunner().invoke(app, ["explain", *arguments])
     assert result.exit_code != 0
     assert isinstance(result.exception, ValueError | LookupError | SystemExit), result.exception
     return result.output if isinstance(result.exception, SystemExit) else str(result.exception)
 
 
-def test_an_architecture_takes_random_weights_only_when_told(digit: Path, tmp_path: Path) -> None:
+def test_an_architecture_takes_random_weights_only_with_the_option(digit: Path, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     options = (str(digit), "-m", "vit_tiny_patch16_224", "--method", "patches", "-o", str(file))
     assert "is an architecture, not a checkpoint" in refusal(*options)
@@ -69,15 +69,15 @@ def test_an_architecture_takes_random_weights_only_when_told(digit: Path, tmp_pa
     assert file.exists()
 
 
-def test_what_is_wrong_is_said_in_one_line(digit: Path, folder: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(digit: Path, folder: Path, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
     text.write_text("meow")
     picture = ("-o", str(tmp_path / "picture.png"))
     assert_refused(run("explain", str(text), *picture), "cat.jpg", "not an image")
     assert "layers 1 to 4, not 9" in refusal(str(digit), *picture, "--layer", "9")
-    assert "picture.bmp: pictures are written as .png" in refusal(str(digit), "-o", "picture.bmp")
-    assert "is a folder; --method embedding takes one" in refusal(str(folder), *picture)
-    assert "no folders of images" in refusal(str(tmp_path), *picture, "--method", "embedding")
+    assert "picture.bmp: figures are written as .png" in refusal(str(digit), "-o", "picture.bmp")
+    assert "is a folder; only --method embedding takes one" in refusal(str(folder), *picture)
+    assert "no subfolders with images" in refusal(str(tmp_path), *picture, "--method", "embedding")
     assert "'dream' is not one of 'sheet'" in refusal(str(digit), "--method", "dream")
     assert "is an ONNX file" in refusal(str(digit), *picture, "-m", str(onnx_file(tmp_path)))
     assert not list(tmp_path.glob("*.png"))

@@ -1,4 +1,4 @@
-"""Two dimensions for many images: what belongs together lies together, and every class has a mark of its own."""
+"""Feature embedding: images of one class lie together, and every class is in the legend."""
 
 from pathlib import Path
 
