@@ -209,7 +209,7 @@ def test_an_engine_crash_during_a_load_fails_only_the_load() -> None:
             os.kill(victim, signal.SIGSTOP)
             answer = httpx.post(f"{url}/models/cats/load", json={"source": "digits-tnt"}, timeout=60)
             assert (answer.status_code, answer.json()["error_type"]) == (422, "load_failed")
-            assert "engine 0 ended" in answer.json()["error"]
+            assert "engine 0 exited" in answer.json()["error"]
             failed.set()
 
         client = threading.Thread(target=load)
