@@ -25,7 +25,7 @@ SMALL_MACS = 100_000_000
 """Multiply-accumulates below which a network is not measured, as any backend runs it in a few milliseconds."""
 SMALL_BYTES = 8 * 2**20
 """Size of an .onnx file below which it is not measured, as its arithmetic is not known before it is loaded."""
-_EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_EXPORT_PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
 _log = logging.getLogger(__name__)
 
 

@@ -9,7 +9,7 @@ from .cpu import has_bfloat16, usable_cores
 from .packages import installed, version
 from .registry import load_model
 
-PACKAGES = ("torch", "triton", "onnx", "onnxscript", "onnxruntime", "openvino", "timm")
+PACKAGES = ("torch", "triton", "onnx", "onnxruntime", "openvino", "timm")
 
 
 def diagnose() -> list[tuple[str, str]]:

@@ -43,6 +43,7 @@ class Steps:
 
 
 ALL_STEPS = Steps()
+NO_STEPS = Steps(pixels=False, layer_scale=False, last_block=False, layer_norm=False, key_bias=False)
 CPU_STEPS = Steps(layer_norm=False, inner_attention=True)
 """Steps for CPUs, where a separate LayerNorm is faster than a folded one, and few large products than many small."""
 
@@ -65,8 +66,10 @@ def fold_vit(
         dtype: of the matrices in the result; vectors are float32 (float64 for float64).
 
     Raises:
-        ValueError: the network has pooling `token_mean`.
+        ValueError: LayerNorm is to be folded for pooling `token_mean`.
     """
+    if network.config.pooling == "token_mean" and steps.layer_norm:
+        raise ValueError("LayerNorm is not folded for pooling 'token_mean', which reads the normalised tokens twice")
     with torch.no_grad():
         return Lowering(dtype, torch.device(device)).graph(apply_steps(steps, vit_graph(network, mean, std)))
 
@@ -86,8 +89,6 @@ def apply_steps(steps: Steps, graph: FoldedViT) -> FoldedViT:
 def vit_graph(network: ViT, mean: Sequence[float], std: Sequence[float]) -> FoldedViT:
     """Graph of a published network before any step, in float64 on the CPU; prefix, positions and bias are a table."""
     config = network.config
-    if config.pooling == "token_mean":
-        raise ValueError("a network with pooling 'token_mean' cannot be folded; it runs in plain PyTorch")
     table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
     if config.position != "none":
         table += as_float64(network.position_embedding.table())

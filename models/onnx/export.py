@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import costs
 from ..checkpoints.description import Description
@@ -19,10 +19,12 @@ from ..packages import version
 from ..registry import describe, load_network
 from .metadata import ModelMetadata
 from .onnxruntime_model import require_onnxruntime
-from .trace import ATTENTION_OPSET, ClassifierOutputs, Form, trace, traceable_module
 from .verify import ExportError, ParityReport, PreprocessingParityReport, verify, verify_preprocessing
 
-OPSETS = (20, ATTENTION_OPSET)
+if TYPE_CHECKING:  # needs onnx_ir, which `require_onnx` reports if it is missing
+    from .classifier_graph import Form
+
+OPSETS = (20, 23)
 """Supported opsets: 20 is widely read; 23 has an Attention operator, which ONNX Runtime runs on GPUs from 1.25."""
 INLINE_LIMIT = 2**31 - 2**20
 """Limit of weights inside the file, in bytes (protobuf's is 2 GiB); larger ones go to `<name>.onnx.data`."""
@@ -32,17 +34,17 @@ INLINE_LIMIT = 2**31 - 2**20
 class ExportOptions:
     """Options of an export.
 
-    `form`: `folded`, or `plain` as published. `dtype`: of weights and arithmetic; LayerNorms stay float32. `quantise`:
-    `int8` quantises weights and activations (lossy). `softmax`, `top_k`: further outputs beside the logits. `fusions`:
-    ONNX Runtime's own operators, which other runtimes lack. `preprocess`: the graph takes images of any size, and
-    resizes and crops them.
+    `form`: `folded`, or `plain` as published (the inner blocks of a TNT stay folded). `dtype`: of weights and
+    arithmetic; LayerNorms stay float32. `quantise`: `int8` quantises weights and activations (lossy). `softmax`,
+    `top_k`: further outputs beside the logits. `fusions`: ONNX Runtime's own attention operator, which other runtimes
+    lack. `preprocess`: the graph takes images of any size, and resizes and crops them.
 
     Raises:
         ValueError: an unknown value, or options that exclude each other.
     """
 
     opset: int = 20
-    form: Form = "folded"
+    form: "Form" = "folded"
     dtype: str = "float32"
     quantise: str | None = None
     softmax: bool = False
@@ -71,11 +73,14 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Files of an export, the .onnx file first, then its external data if any; their size; the parity reports."""
+    """Files of an export, the .onnx file first, then its external data if any; their size; the parity reports.
+
+    A report is None if it was not asked for.
+    """
 
     files: tuple[Path, ...]
     bytes: int
-    parity: ParityReport
+    parity: ParityReport | None
     preprocessing_parity: PreprocessingParityReport | None
 
 
@@ -86,6 +91,7 @@ def export(
     *,
     architecture: str | None = None,
     image_size: int | None = None,
+    check: bool = True,
     progress: Callable[[str], object] = lambda _: None,
 ) -> ExportResult:
     """Export a checkpoint to ONNX; if a check fails, no file is left behind.
@@ -93,6 +99,7 @@ def export(
     Args:
         source, architecture, image_size: as `load_model`.
         output: path ending in `.onnx`, in an existing folder.
+        check: compare the file with PyTorch before it appears.
         progress: called with the name of each step when it begins.
 
     Raises:
@@ -115,14 +122,15 @@ def export(
         check_preprocessing(description.preprocessing)
     with _draft_folder(output) as folder:
         draft = folder / output.name
-        progress("tracing the network")
+        progress("writing the graph")
         write(draft, network, description, options, _facts(files, options))
-        progress("verifying the file")
-        dtype = options.quantise or options.dtype
-        _check_format(draft)
-        checked = (draft, network, description.preprocessing, dtype)
-        parity = verify(*checked)
-        preprocessing_parity = verify_preprocessing(*checked) if options.preprocess else None
+        parity, preprocessing_parity = None, None
+        if check:
+            progress("verifying the file")
+            _check_format(draft)
+            checked = (draft, network, description.preprocessing, options.quantise or options.dtype)
+            parity = verify(*checked)
+            preprocessing_parity = verify_preprocessing(*checked) if options.preprocess else None
         written = _publish(folder, output)
     return ExportResult(written, sum(file.stat().st_size for file in written), parity, preprocessing_parity)
 
@@ -132,7 +140,7 @@ def require_onnx() -> None:
     require_onnxruntime()
     try:
         import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnx_ir  # noqa: F401
     except ImportError as error:
         raise ValueError(f"exporting needs {error.name}: pip install 'tessella[onnx]'") from error
 
@@ -143,25 +151,28 @@ def write(
     """Write the file with its metadata, not yet verified; large weights go to external data beside it."""
     import onnx_ir as ir
 
-    from . import rewrite
+    from .classifier_graph import classifier_model
     from .preprocess_graph import prepend_preprocessing
+    from .quantise import quantise, weight_bytes
 
     preprocessing = description.preprocessing
-    mean, std = preprocessing.mean, preprocessing.std
-    module = traceable_module(network, mean, std, form=options.form, dtype=DTYPES[options.dtype])
-    names = ["logits"]
-    if options.softmax or options.top_k:
-        outputs = ClassifierOutputs(module, softmax=options.softmax, top_k=options.top_k)
-        module, names = outputs.eval(), outputs.names
-    model = trace(module, names, description.config.image_size, options.opset).model
-    if options.fusions:
-        rewrite.fuse_for_onnxruntime(model)
+    model = classifier_model(
+        network,
+        preprocessing.mean,
+        preprocessing.std,
+        opset=options.opset,
+        form=options.form,
+        dtype=options.dtype,
+        fusions=options.fusions,
+        softmax=options.softmax,
+        top_k=options.top_k,
+    )
     if options.preprocess:
         prepend_preprocessing(model, preprocessing)
-    rewrite.finish(model, _metadata(description, options, facts).to_props())
-    size = rewrite.weight_bytes(model)
+    model.metadata_props.update(_metadata(description, options, facts).to_props())
+    size = weight_bytes(model)
     if options.quantise:
-        rewrite.quantise(model, path, wide_external=size > INLINE_LIMIT, external=size / 2 > INLINE_LIMIT)
+        quantise(model, path, wide_external=size > INLINE_LIMIT, external=size / 2 > INLINE_LIMIT)
     else:
         ir.save(model, path, external_data=f"{path.name}.data" if size > INLINE_LIMIT else None)
 
@@ -205,7 +216,7 @@ def _facts(source: Source, options: ExportOptions) -> dict[str, Any]:
         "source": source.name,
         "source_sha256": digest.hexdigest(),
         "export": asdict(options),
-        "versions": {name: version(name) for name in ("tessella", "torch", "onnx", "onnxscript")},
+        "versions": {name: version(name) for name in ("tessella", "torch", "onnx", "onnx_ir")},
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -13,6 +13,8 @@ from tessella.benchmarks import timm_import  # noqa: F401
 BIG = 1024
 """Minimum width in channels of a big network."""
 
+N = TypeVar("N", bound=nn.Module)
+
 
 def timm_network(name: str, **arguments: Any) -> nn.Module:
     """Network of timm with random parameters, in evaluation mode."""
@@ -22,7 +24,7 @@ def timm_network(name: str, **arguments: Any) -> nn.Module:
     return randomise(network.to_empty(device="cpu"))
 
 
-def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
+def randomise(network: N, seed: int = 0) -> N:
     """Randomise all parameters: weights scaled to keep activations near one, others far from their initial values."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

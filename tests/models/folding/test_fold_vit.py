@@ -119,7 +119,7 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
     assert folded_error <= plain_error
 
 
-def test_token_mean_pooling_is_rejected() -> None:
+def test_layer_norm_is_not_folded_for_token_mean_pooling() -> None:
     network = ViT(ViTConfig(image_size=32, patch_size=8, dim=24, depth=1, heads=3, mlp_dim=64, pooling="token_mean"))
-    with pytest.raises(ValueError, match="pooling 'token_mean' cannot be folded"):
+    with pytest.raises(ValueError, match="LayerNorm is not folded for pooling 'token_mean'"):
         fold_vit(network, MEAN, STD)

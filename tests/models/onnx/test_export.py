@@ -53,6 +53,7 @@ def test_the_file_computes_what_pytorch_computes(
 ) -> None:
     made = export(checkpoints[name], tmp_path / "m.onnx", options)
     assert made.files == (tmp_path / "m.onnx",)
+    assert made.parity is not None
     assert made.parity.largest <= tolerance
     assert made.parity.count == 12
     assert_equal(tmp_path / "m.onnx", checkpoints[name], tolerance)
@@ -133,6 +134,7 @@ def test_norms_stay_float32_in_a_float16_file(checkpoints: dict[str, str], tmp_p
 
 def test_bfloat16_is_verified_in_openvino(checkpoints: dict[str, str], tmp_path: Path) -> None:
     made = export(checkpoints["distilled"], tmp_path / "m.onnx", ExportOptions(dtype="bfloat16"))
+    assert made.parity is not None
     assert made.parity.runtime == "openvino"
     assert 1e-5 < made.parity.largest < 0.1 * made.parity.scale
 

@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def quick(whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports are copies of one file."""
-    monkeypatch.setattr(exports, "export", lambda source, path, *_: path.write_bytes(whole))
+    monkeypatch.setattr(exports, "export", lambda source, path, *_, **__: path.write_bytes(whole))
 
 
 @pytest.mark.usefixtures("quick")

@@ -48,8 +48,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path
 
 @pytest.fixture
 def without_torch(tmp_path: Path) -> dict[str, str]:
-    """Environment in which a Python process cannot import torch, onnx and onnxscript."""
-    blocked = ("torch", "onnx", "onnxscript")
+    """Environment in which a Python process cannot import torch, onnx and onnx_ir."""
+    blocked = ("torch", "onnx", "onnx_ir")
     lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in blocked)]
     (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
     return {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
