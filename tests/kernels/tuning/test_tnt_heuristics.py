@@ -37,11 +37,10 @@ def test_measured_configurations_are_used_unless_batch_invariant(monkeypatch: py
 
 
 def test_the_grouped_gemm_has_neither_split_k_nor_dependent_launch() -> None:
-    shape = (197, 768, 768)
-    assert any(config.pdl for config in heuristics.candidates("linear", H200, *shape))
-    assert tnt_heuristics.candidates("tnt_project", H200, *shape)
-    for config in tnt_heuristics.candidates("tnt_project", H200, *shape):
-        assert (config.split_k, config.pdl) == (1, False)
+    for shape in ((197, 768, 768), (6304, 768, 768)):
+        assert any(config.pdl for config in heuristics.candidates("linear", H200, *shape))
+        configs = tnt_heuristics.candidates("tnt_project", H200, *shape)
+        assert {(config.split_k, config.pdl) for config in configs} == {(1, False)}
     with assume_gpu(H200):
         assert heuristics.linear(8, 64, 3072, torch.bfloat16, CUDA).split_k > 1
         assert tnt_heuristics.tnt_project(1, 8, 64, 3072, torch.bfloat16, CUDA, False).split_k == 1
