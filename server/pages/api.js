@@ -1,6 +1,6 @@
-/** The service over HTTP: what is served, and what an image is. Knows no DOM. */
+/** HTTP client of the service: served models and classification. No DOM. */
 
-import { key } from "./key.js";
+import { apiKey } from "./api-key.js";
 
 /**
  * @typedef {{label: string, index: number, score: number}} Prediction
@@ -10,32 +10,32 @@ import { key } from "./key.js";
  *   predictions: Prediction[], timings: Timings, batchSize: number, roundTrip: number, explanation?: Explanation,
  * }} Success
  * @typedef {{title: string, message: string, kind: string}} Failure
- * @typedef {Success | Failure} Answer
+ * @typedef {Success | Failure} Result
  * @typedef {{
  *   name: string, state: "loading" | "ready" | "failed" | "unloaded", versions?: number[], choice: string | null, family: string | null, parameters: number | null,
  *   config: {image_size: number, patch_size: number, sub_patch_size?: number} | null, labels: string[] | null,
  *   preprocessing: {size: number, resize: number, mode: "shortest" | "squash"} | null,
  *   backend: string | null, device: string | null, dtype: string | null, max_batch_size: number | null,
  * }} Model
- * @typedef {{name: string, blob: Blob}} Picture
+ * @typedef {{name: string, blob: Blob}} InputImage
  */
 
 const ROOT = new URL("..", import.meta.url);
-const LARGE_BODY = 16 * 2 ** 20;
+const LARGE_BODY_BYTES = 16 * 2 ** 20;
 
-/** What went wrong, in a few words above the server's own message. @type {Record<number, string>} */
+/** Error titles by HTTP status, shown above the server's message; 0: no response. @type {Record<number, string>} */
 const TITLES = {
-  0: "The server does not answer",
-  401: "A key is needed",
-  403: "Not from here",
-  404: "Not served here",
+  0: "Server unreachable",
+  401: "API key required",
+  403: "Not allowed",
+  404: "Not found",
   413: "Too large",
-  429: "Too busy right now",
-  503: "Not ready yet",
-  504: "It took too long",
+  429: "Server busy",
+  503: "Not ready",
+  504: "Timed out",
 };
 
-/** An answer that is an error. `status` 0: there was no answer at all. */
+/** Error response; `status` is 0 if there was no response. */
 export class ApiError extends Error {
   /** @param {number} status @param {string} message @param {string} kind */
   constructor(status, message, kind) {
@@ -51,12 +51,12 @@ export class ApiError extends Error {
 }
 
 /**
- * The address of a route, whatever path the service is mounted at.
+ * Absolute URL of a route, relative to the path that the service is mounted at.
  *
  * @param {string} path
  * @param {Record<string, string | number>} [query]
  */
-export function address(path, query = {}) {
+export function routeUrl(path, query = {}) {
   const url = new URL(path, ROOT);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
   return url.href;
@@ -64,22 +64,22 @@ export function address(path, query = {}) {
 
 /** @returns {Promise<{default: string, models: Model[]}>} */
 export async function listModels() {
-  return (await request(address("models"), { cache: "no-store" })).json();
+  return (await request(routeUrl("models"), { cache: "no-store" })).json();
 }
 
 /**
- * One answer per picture, in order; a picture that cannot be read is a Failure in its own place.
+ * Classify images: one result per image, in order; an image that cannot be decoded is a Failure at its index.
  *
  * @param {string} model
- * @param {Picture[]} pictures
+ * @param {InputImage[]} images
  * @param {{topK: number, signal: AbortSignal, explain?: string}} options
- * @returns {Promise<Answer[]>}
- * @throws {ApiError} where the request as a whole has no answer
+ * @returns {Promise<Result[]>}
+ * @throws {ApiError} the request as a whole failed
  */
-export async function classify(model, pictures, { topK, signal, explain = "" }) {
+export async function classify(model, images, { topK, signal, explain = "" }) {
   const started = performance.now();
-  const url = address("classify", { model, top_k: topK, ...(explain && { explain }) });
-  const response = await request(url, { method: "POST", signal, ...body(pictures) });
+  const url = routeUrl("classify", { model, top_k: topK, ...(explain && { explain }) });
+  const response = await request(url, { method: "POST", signal, ...body(images) });
   const { results, batch_sizes: batchSizes, timings_ms: timings } = await response.json();
   const roundTrip = performance.now() - started;
   return results.map((/** @type {any} */ result, /** @type {number} */ index) =>
@@ -91,17 +91,17 @@ export async function classify(model, pictures, { topK, signal, explain = "" }) 
 
 /** @param {string} message @param {string} kind @param {string} [title] @returns {Failure} */
 function failure(message, kind, title) {
-  return { title: title ?? (kind === "too_large" ? TITLES[413] : "No answer for this image"), message, kind };
+  return { title: title ?? (kind === "too_large" ? TITLES[413] : "Classification failed"), message, kind };
 }
 
-/** One picture travels as it is, several as a form. @param {Picture[]} pictures @returns {RequestInit} */
-function body(pictures) {
-  if (pictures.length === 1) {
-    const { blob } = pictures[0];
+/** Request body: the file itself for one image, a multipart form for several. @param {InputImage[]} images @returns {RequestInit} */
+function body(images) {
+  if (images.length === 1) {
+    const { blob } = images[0];
     return { body: blob, headers: { "content-type": blob.type || "application/octet-stream" } };
   }
   const form = new FormData();
-  for (const { name, blob } of pictures) form.append("image", blob, name);
+  for (const { name, blob } of images) form.append("image", blob, name);
   return { body: form };
 }
 
@@ -109,33 +109,33 @@ function body(pictures) {
  * @param {string} url
  * @param {RequestInit} [options]
  * @returns {Promise<Response>}
- * @throws {ApiError} where the answer is an error, or there is none
+ * @throws {ApiError} error response, or none
  */
 export async function request(url, options = {}) {
-  const headers = { ...key.headers, ...options.headers };
-  const response = await fetch(url, { ...options, headers }).catch((error) => unanswered(error, options));
+  const headers = { ...apiKey.headers, ...options.headers };
+  const response = await fetch(url, { ...options, headers }).catch((error) => noResponse(error, options));
   if (response.ok) return response;
-  if (response.status === 401) key.refuse();
+  if (response.status === 401) apiKey.reject();
   const { error, error_type: kind } = await response.json().catch(() => ({}));
-  throw new ApiError(response.status, error ?? `status ${response.status} without a message`, kind ?? "");
+  throw new ApiError(response.status, error ?? `HTTP status ${response.status}`, kind ?? "");
 }
 
 /**
- * A browser says the same of a server that is gone, of one that closed the connection on a large body, and of a file that
- * it cannot read itself: ask whether the server is there.
+ * Find out why there is no response. The browser reports the same error if the server is unreachable, if it closed the
+ * connection while receiving a large body, and if the browser could not read the file.
  *
  * @param {Error} error
  * @param {RequestInit} options
  * @returns {Promise<never>}
  */
-async function unanswered(error, options) {
+async function noResponse(error, options) {
   if (error.name === "AbortError") throw error;
-  if (options.body && (await fetch(address("healthz")).catch(() => null))?.ok) {
+  if (options.body && (await fetch(routeUrl("healthz")).catch(() => null))?.ok) {
     const size = options.body instanceof Blob ? options.body.size : 0;
-    if (size > LARGE_BODY) throw new ApiError(413, `the server did not read all of this file’s ${megabytes(size)}`, "too_large");
+    if (size > LARGE_BODY_BYTES) throw new ApiError(413, `the server rejected the file: ${megabytes(size)} is too much`, "too_large");
     throw new ApiError(400, "the browser could not read or send this file", "unsent");
   }
-  throw new ApiError(0, `nothing answers at ${new URL(ROOT).host}; is “tessella serve” running?`, "unreachable");
+  throw new ApiError(0, `no response from ${new URL(ROOT).host}; is “tessella serve” running?`, "unreachable");
 }
 
 /** @param {number} bytes */

@@ -1,27 +1,27 @@
-/** The page Benchmarks: starts one, follows it, shows the last ones and compares two of them. */
+/** Benchmarks page: starts a run, shows its progress, and shows or compares finished runs. */
 
-import { address, ApiError, request } from "./api.js";
+import { ApiError, request, routeUrl } from "./api.js";
+import { addApiKeyForm } from "./api-key-form.js";
 import { download } from "./download.js";
 import { byId, element } from "./elements.js";
-import { askForKey } from "./keyform.js";
 import { Notice } from "./notice.js";
+import { RunView } from "./run-view.js";
 import { Runs } from "./runs.js";
-import { RunView } from "./runview.js";
-import { Service } from "./service.js";
+import { ServiceStatus } from "./service-status.js";
 
 /** @typedef {import("./runs.js").Run} Run */
 
-const SIZES = [1, 2, 4, 8, 16, 32];
+const BATCH_SIZES = [1, 2, 4, 8, 16, 32];
 
 const page = byId("page", HTMLElement);
-const model = byId("model", HTMLSelectElement);
-const chosen = byId("run", HTMLSelectElement);
-const other = byId("other", HTMLSelectElement);
+const modelSelect = byId("model", HTMLSelectElement);
+const runSelect = byId("run", HTMLSelectElement);
+const otherSelect = byId("other", HTMLSelectElement);
 const sizes = byId("sizes", HTMLInputElement);
-const stage = byId("stage", HTMLParagraphElement);
+const status = byId("status", HTMLParagraphElement);
 const bar = byId("bar", HTMLProgressElement);
 const [start, cancel, csv, json] = ["start", "cancel", "csv", "json"].map((id) => byId(id, HTMLButtonElement));
-const service = new Service();
+const service = new ServiceStatus();
 const runs = new Runs();
 const view = new RunView();
 const notice = new Notice(refresh);
@@ -33,76 +33,81 @@ function refresh() {
 
 function showService() {
   const { state, message, ready } = service;
-  if (state === "gone") notice.show(`The server does not answer: ${message}`, true);
+  if (state === "unreachable") notice.show(`Server unreachable: ${message}`, true);
   else notice.hide();
   if (!ready.length) return;
-  const before = model.disabled ? service.default : model.value;
-  model.replaceChildren(...ready.map(({ name }) => element("option", { value: name }, name)));
-  model.value = ready.some(({ name }) => name === before) ? before : ready[0].name;
-  model.disabled = false;
+  const previous = modelSelect.disabled ? service.default : modelSelect.value;
+  modelSelect.replaceChildren(...ready.map(({ name }) => element("option", { value: name }, name)));
+  modelSelect.value = ready.some(({ name }) => name === previous) ? previous : ready[0].name;
+  modelSelect.disabled = false;
   suggestSizes();
   showRuns();
 }
 
-/** Each doubling that the model takes, unless the visitor has named others. */
+/** Suggest all powers of two up to the model's maximum batch size, unless the user has entered sizes. */
 function suggestSizes() {
-  const largest = service.models.find(({ name }) => name === model.value)?.max_batch_size ?? 1;
+  const maximum = service.models.find(({ name }) => name === modelSelect.value)?.max_batch_size ?? 1;
   if (sizes.value === sizes.defaultValue) {
-    sizes.value = sizes.defaultValue = SIZES.filter((size) => size <= largest).join(", ");
+    sizes.value = sizes.defaultValue = BATCH_SIZES.filter((size) => size <= maximum).join(", ");
   }
 }
 
 function showRuns() {
   const { all, current } = runs;
-  page.dataset.state = current ? "running" : runs.known ? "idle" : "loading";
-  start.disabled = model.disabled || Boolean(current);
+  page.dataset.state = current ? "running" : runs.loaded ? "idle" : "loading";
+  start.disabled = modelSelect.disabled || Boolean(current);
   cancel.disabled = !current;
   bar.value = current?.total ? current.done / current.total : 0;
-  if (current) say(`${current.model}: ${current.stage} (${Math.round(100 * bar.value)} %)`);
-  else if (all.length) say(ending(all[0]));
-  offer(chosen, all, all[0]?.id ?? "");
-  offer(other, all.slice(0, all.length > 1 ? undefined : 0), "", "nothing");
-  showChosen();
+  if (current) showStatus(`${current.model}: ${current.stage} (${Math.round(100 * bar.value)} %)`);
+  else if (all.length) showStatus(outcome(all[0]));
+  setOptions(runSelect, all, all[0]?.id ?? "");
+  setOptions(otherSelect, all.slice(0, all.length > 1 ? undefined : 0), "", "none");
+  showSelected();
 }
 
-function showChosen() {
-  const [run, second] = [chosen, other].map(({ value }) => runs.all.find(({ id }) => id === value));
+function showSelected() {
+  const [run, other] = [runSelect, otherSelect].map(({ value }) => runs.all.find(({ id }) => id === value));
   csv.disabled = json.disabled = !run?.rows.length;
-  view.show(run, second === run ? undefined : second);
+  view.show(run, other === run ? undefined : other);
 }
 
-/** @param {HTMLSelectElement} select @param {Run[]} all @param {string} first @param {string} [none]  what choosing none is called */
-function offer(select, all, first, none) {
-  const kept = all.some(({ id }) => id === select.value) && select.dataset.chosen !== undefined;
-  const value = kept ? select.value : first;
-  const options = all.map((run) => element("option", { value: run.id }, title(run)));
-  if (none !== undefined || !options.length) options.unshift(element("option", { value: "" }, none ?? "none yet"));
+/**
+ * Update the options; keeps what the user has selected.
+ *
+ * @param {HTMLSelectElement} select @param {Run[]} all @param {string} initial  selected unless the user has chosen
+ * @param {string} [none]  text of the option that selects no run
+ */
+function setOptions(select, all, initial, none) {
+  const keep = all.some(({ id }) => id === select.value) && select.dataset.userSelected !== undefined;
+  const value = keep ? select.value : initial;
+  const options = all.map((run) => element("option", { value: run.id }, label(run)));
+  if (none !== undefined || !options.length) options.unshift(element("option", { value: "" }, none ?? "no runs yet"));
   select.replaceChildren(...options);
   select.value = value;
   select.disabled = !all.length;
 }
 
 /** @param {Run} run */
-function title({ model: name, created_at: at, state }) {
-  const time = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  return `${name}, ${time}${state === "done" ? "" : ` (${state})`}`;
+function label({ model, created_at: createdAt, state }) {
+  const time = new Date(createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return `${model}, ${time}${state === "done" ? "" : ` (${state})`}`;
 }
 
 /** @param {Run} run */
-function ending({ model: name, state, error, seconds }) {
-  return state === "failed" ? `${name} failed: ${error}` : `${name}: ${state} after ${seconds.toFixed(1)} s`;
+function outcome({ model, state, error, seconds }) {
+  return state === "failed" ? `${model}: failed: ${error}` : `${model}: ${state} after ${seconds.toFixed(1)} s`;
 }
 
 /** @param {string} text @param {boolean} [failed] */
-function say(text, failed = false) {
-  stage.textContent = text;
-  stage.classList.toggle("failed", failed);
+function showStatus(text, failed = false) {
+  status.textContent = text;
+  status.classList.toggle("failed", failed);
 }
 
-/** What the form says, as the service wants it. */
-function asked() {
+/** Request body from the form. */
+function formOptions() {
   return {
-    model: model.value,
+    model: modelSelect.value,
     batch_sizes: sizes.value.split(/[\s,;]+/).filter(Boolean).map(Number),
     iterations: byId("iterations", HTMLInputElement).valueAsNumber,
     against: byId("eager", HTMLInputElement).checked ? "eager" : null,
@@ -110,44 +115,44 @@ function asked() {
   };
 }
 
-/** @param {() => Promise<unknown>} action */
+/** Run an action and show its error, if any. @param {() => Promise<unknown>} action */
 async function attempt(action) {
   try {
     await action();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    say(`${error.failure.title}: ${error.message}`, true);
+    showStatus(`${error.failure.title}: ${error.message}`, true);
   }
 }
 
-/** @param {string} kind @param {string} type */
-function save(kind, type) {
+/** @param {string} extension @param {string} mediaType */
+function save(extension, mediaType) {
   return attempt(async () => {
-    const answer = await request(address(`benchmarks/${chosen.value}`), { headers: { accept: type } });
-    download(await answer.blob(), `benchmark-${chosen.value}.${kind}`);
+    const response = await request(routeUrl(`benchmarks/${runSelect.value}`), { headers: { accept: mediaType } });
+    download(await response.blob(), `benchmark-${runSelect.value}.${extension}`);
   });
 }
 
 byId("form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
-    delete chosen.dataset.chosen;
-    await runs.start(asked());
+    delete runSelect.dataset.userSelected;
+    await runs.start(formOptions());
   });
 });
-model.addEventListener("change", suggestSizes);
+modelSelect.addEventListener("change", suggestSizes);
 cancel.addEventListener("click", () => attempt(() => runs.cancel()));
 csv.addEventListener("click", () => save("csv", "text/csv"));
 json.addEventListener("click", () => save("json", "application/json"));
-for (const select of [chosen, other]) {
+for (const select of [runSelect, otherSelect]) {
   select.addEventListener("change", () => {
-    select.dataset.chosen = "";
-    showChosen();
+    select.dataset.userSelected = "";
+    showSelected();
   });
 }
 service.addEventListener("change", showService);
 runs.addEventListener("change", showRuns);
-runs.addEventListener("error", (event) => say(/** @type {CustomEvent<string>} */ (event).detail, true));
-askForKey(refresh);
+runs.addEventListener("error", (event) => showStatus(/** @type {CustomEvent<string>} */ (event).detail, true));
+addApiKeyForm(refresh);
 view.show(undefined, undefined);
 refresh();

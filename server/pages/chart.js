@@ -1,11 +1,11 @@
-/** Lines or bars over two axes, as an SVG that keeps its text legible at every width, with a legend beside it. */
+/** Line or bar chart with a legend: an SVG that is redrawn when its width changes, so that svgText keeps its size. */
 
 import { element } from "./elements.js";
-import { short } from "./ticks.js";
+import { shortNumber } from "./scales.js";
 
 /**
- * @typedef {import("./ticks.js").Scale} Scale
- * @typedef {{name: string, look: string, points: [x: number, y: number][]}} Series  `look`: a class of chart.css
+ * @typedef {import("./scales.js").Scale} Scale
+ * @typedef {{name: string, style: string, points: [x: number, y: number][]}} Series  `style`: a class of chart.css
  * @typedef {{x: Scale, y: Scale, series: Series[], xText?: (value: number) => string, bars?: boolean, dots?: boolean}} Content
  */
 
@@ -19,7 +19,7 @@ export class Chart {
   /** @type {Content | null} */
   #content = null;
 
-  /** @param {string} title @param {string} axes  what they are, in words */
+  /** @param {string} title @param {string} axes  description of the axes */
   constructor(title, axes) {
     this.title = title;
     this.element = element(
@@ -36,78 +36,78 @@ export class Chart {
   show(content) {
     this.#content = content;
     this.#legend.hidden = content.series.length < 2;
-    this.#legend.replaceChildren(...content.series.map(({ name, look }) => element("li", { class: look }, name)));
+    this.#legend.replaceChildren(...content.series.map(({ name, style }) => element("li", { class: style }, name)));
     this.#draw();
   }
 
   #draw() {
     const width = this.#box.clientWidth;
     if (!width || !this.#content) return;
-    const { x, y, series, xText = short, bars = false, dots = true } = this.#content;
+    const { x, y, series, xText = shortNumber, bars = false, dots = true } = this.#content;
     const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
-    const left = (/** @type {number} */ value) => MARGIN.left + x.at(value) * inner.width;
-    const top = (/** @type {number} */ value) => MARGIN.top + (1 - y.at(value)) * inner.height;
-    const svg = node("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": this.#inWords() });
+    const left = (/** @type {number} */ value) => MARGIN.left + x.position(value) * inner.width;
+    const top = (/** @type {number} */ value) => MARGIN.top + (1 - y.position(value)) * inner.height;
+    const svg = svgElement("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": this.#description() });
     for (const tick of y.ticks) {
-      svg.append(node("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: top(tick), y2: top(tick) }));
-      svg.append(text(short(tick), { x: MARGIN.left - 8, y: top(tick) + 4, "text-anchor": "end" }));
+      svg.append(svgElement("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: top(tick), y2: top(tick) }));
+      svg.append(svgText(shortNumber(tick), { x: MARGIN.left - 8, y: top(tick) + 4, "svgText-anchor": "end" }));
     }
-    for (const tick of x.ticks) svg.append(text(xText(tick), { x: left(tick), y: HEIGHT - 8, "text-anchor": "middle" }));
-    for (const { look, points } of series) {
-      if (bars) svg.append(...this.#bars(look, points, left, top, inner.width));
-      else svg.append(...this.#line(look, points, left, top, dots, xText));
+    for (const tick of x.ticks) svg.append(svgText(xText(tick), { x: left(tick), y: HEIGHT - 8, "svgText-anchor": "middle" }));
+    for (const { style, points } of series) {
+      if (bars) svg.append(...this.#bars(style, points, left, top, inner.width));
+      else svg.append(...this.#line(style, points, left, top, dots, xText));
     }
     this.#box.replaceChildren(svg);
   }
 
   /**
-   * @param {string} look @param {[number, number][]} points @param {(x: number) => number} left @param {(y: number) => number} top
+   * @param {string} style @param {[number, number][]} points @param {(x: number) => number} left @param {(y: number) => number} top
    * @param {boolean} dots @param {(value: number) => string} xText
    */
-  #line(look, points, left, top, dots, xText) {
+  #line(style, points, left, top, dots, xText) {
     const path = points.map(([x, y], i) => `${i ? "L" : "M"}${left(x).toFixed(1)} ${top(y).toFixed(1)}`).join("");
-    const marks = dots
+    const markers = dots
       ? points.map(([x, y]) => {
-          const mark = node("circle", { class: look, cx: left(x), cy: top(y), r: 4 });
-          const title = node("title", {});
-          title.textContent = `${xText(x)}: ${short(y)}`;
-          mark.append(title);
-          return mark;
+          const marker = svgElement("circle", { class: style, cx: left(x), cy: top(y), r: 4 });
+          const title = svgElement("title", {});
+          title.textContent = `${xText(x)}: ${shortNumber(y)}`;
+          marker.append(title);
+          return marker;
         })
       : [];
-    return [node("path", { class: `line ${look}`, d: path }), ...marks];
+    return [svgElement("path", { class: `line ${style}`, d: path }), ...markers];
   }
 
   /**
-   * @param {string} look @param {[number, number][]} points @param {(x: number) => number} left @param {(y: number) => number} top
-   * @param {number} room
+   * @param {string} style @param {[number, number][]} points @param {(x: number) => number} left @param {(y: number) => number} top
+   * @param {number} plotWidth
    */
-  #bars(look, points, left, top, room) {
-    const width = Math.min(42, (0.7 * room) / Math.max(1, points.length));
+  #bars(style, points, left, top, plotWidth) {
+    const width = Math.min(42, (0.7 * plotWidth) / Math.max(1, points.length));
     return points.map(([x, y]) =>
-      node("rect", { class: look, x: left(x) - width / 2, y: top(y), width, height: Math.max(0, top(0) - top(y)), rx: 2 }),
+      svgElement("rect", { class: style, x: left(x) - width / 2, y: top(y), width, height: Math.max(0, top(0) - top(y)), rx: 2 }),
     );
   }
 
-  #inWords() {
+  #description() {
     const parts = (this.#content?.series ?? []).map(({ name, points }) => {
       const last = points[points.length - 1];
-      return last ? `${name}: ${short(last[1])} at the end` : `${name}: nothing yet`;
+      return last ? `${name}: ${shortNumber(last[1])} (latest)` : `${name}: no data`;
     });
     return `${this.title}. ${parts.join("; ")}`;
   }
 }
 
 /** @param {string} name @param {Record<string, string | number>} attributes */
-function node(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  return made;
+function svgElement(name, attributes) {
+  const result = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) result.setAttribute(key, String(value));
+  return result;
 }
 
 /** @param {string} content @param {Record<string, string | number>} attributes */
-function text(content, attributes) {
-  const made = node("text", attributes);
-  made.textContent = content;
-  return made;
+function svgText(content, attributes) {
+  const result = svgElement("svgText", attributes);
+  result.textContent = content;
+  return result;
 }

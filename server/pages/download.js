@@ -1,6 +1,6 @@
-/** A file for the visitor. */
+/** Save a blob as a file. */
 
-const KEPT_FOR = 1500;
+const REVOKE_AFTER_MS = 1500;
 
 /** @param {Blob} blob @param {string} name */
 export function download(blob, name) {
@@ -8,5 +8,5 @@ export function download(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_FOR);
+  setTimeout(() => URL.revokeObjectURL(link.href), REVOKE_AFTER_MS);
 }

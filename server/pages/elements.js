@@ -1,4 +1,4 @@
-/** Building and finding DOM nodes in one line each. */
+/** DOM helpers: create elements, and find them by id and type. */
 
 /**
  * @param {string} tag
@@ -14,7 +14,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * The element with this id, which the page is known to have.
+ * The element with this id; throws if the page has none of this type.
  *
  * @template {HTMLElement} T
  * @param {string} id
@@ -23,6 +23,6 @@ export function element(tag, attributes = {}, ...children) {
  */
 export function byId(id, kind) {
   const node = document.getElementById(id);
-  if (!(node instanceof kind)) throw new TypeError(`the page has no ${kind.name} with the id "${id}"`);
+  if (!(node instanceof kind)) throw new TypeError(`no ${kind.name} with the id "${id}"`);
   return node;
 }

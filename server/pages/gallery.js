@@ -1,14 +1,14 @@
-/** Several pictures at once: a thumbnail for each, with its own answer or its own error. */
+/** Thumbnails of several images, each with its own result or error. */
 
 import { byId, element } from "./elements.js";
-import { inWords } from "./results.js";
+import { summaryOf } from "./results.js";
 
 /**
- * @typedef {import("./api.js").Answer} Answer
- * @typedef {import("./api.js").Picture} Picture
+ * @typedef {import("./api.js").InputImage} InputImage
+ * @typedef {import("./api.js").Result} Result
  */
 
-/** Fires `select` (detail: index) when a thumbnail is chosen. */
+/** Fires `select` (detail: index) when a thumbnail is clicked. */
 export class Gallery extends EventTarget {
   #root = byId("gallery", HTMLElement);
   /** @type {HTMLElement[]} */
@@ -16,14 +16,14 @@ export class Gallery extends EventTarget {
   /** @type {string[]} */
   #urls = [];
 
-  /** @param {Picture[]} pictures */
-  setPictures(pictures) {
+  /** @param {InputImage[]} images */
+  setImages(images) {
     this.#urls.forEach((url) => URL.revokeObjectURL(url));
-    this.#urls = pictures.map(({ blob }) => URL.createObjectURL(blob));
-    this.#buttons = pictures.map((picture, index) => this.#button(picture, index));
+    this.#urls = images.map(({ blob }) => URL.createObjectURL(blob));
+    this.#buttons = images.map((image, index) => this.#button(image, index));
     const items = this.#buttons.map((button) => element("li", {}, button));
-    this.#root.replaceChildren(element("h2", {}, `${pictures.length} images`), element("ul", {}, ...items));
-    this.#root.hidden = pictures.length < 2;
+    this.#root.replaceChildren(element("h2", {}, `${images.length} images`), element("ul", {}, ...items));
+    this.#root.hidden = images.length < 2;
   }
 
   /** @param {number} selected */
@@ -31,29 +31,29 @@ export class Gallery extends EventTarget {
     this.#buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === selected)));
   }
 
-  /** @param {number} index @param {Map<string, Answer>} answers  by the model's name */
-  show(index, answers) {
-    const lines = [...answers].map(([model, answer]) =>
+  /** @param {number} index @param {Map<string, Result>} results  by model name */
+  show(index, results) {
+    const lines = [...results].map(([model, result]) =>
       element(
         "span",
-        { class: "message" in answer ? "failed" : "answered" },
-        answers.size > 1 ? `${model}: ${inWords(answer)}` : inWords(answer),
+        { class: "message" in result ? "failed" : "done" },
+        results.size > 1 ? `${model}: ${summaryOf(result)}` : summaryOf(result),
       ),
     );
-    this.#buttons[index].querySelector(".answer")?.replaceChildren(...lines);
+    this.#buttons[index].querySelector(".result")?.replaceChildren(...lines);
   }
 
-  /** @param {Picture} picture @param {number} index */
+  /** @param {InputImage} image @param {number} index */
   #button({ name }, index) {
-    const image = element("img", { src: this.#urls[index], alt: "" });
-    image.addEventListener("error", () => image.remove());
+    const thumbnail = element("img", { src: this.#urls[index], alt: "" });
+    thumbnail.addEventListener("error", () => thumbnail.remove());
     const waiting = element("span", {}, "…");
     const button = element(
       "button",
       { type: "button", "aria-pressed": "false" },
-      element("span", { class: "thumb" }, image),
+      element("span", { class: "thumb" }, thumbnail),
       element("span", { class: "file", title: name }, name),
-      element("span", { class: "answer" }, waiting),
+      element("span", { class: "result" }, waiting),
     );
     button.addEventListener("click", () => this.dispatchEvent(new CustomEvent("select", { detail: index })));
     return button;

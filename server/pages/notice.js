@@ -1,21 +1,21 @@
-/** A line at the foot of the window about the service as a whole; covers no space of the page. */
+/** Notice about the state of the service, at the bottom of the window, with a retry button. */
 
 import { byId } from "./elements.js";
 
 export class Notice {
   #root = byId("notice", HTMLDivElement);
   #text = /** @type {HTMLElement} */ (this.#root.querySelector("p"));
-  #again = /** @type {HTMLButtonElement} */ (this.#root.querySelector("button"));
+  #retryButton = /** @type {HTMLButtonElement} */ (this.#root.querySelector("button"));
 
   /** @param {() => void} retry */
   constructor(retry) {
-    this.#again.addEventListener("click", retry);
+    this.#retryButton.addEventListener("click", retry);
   }
 
   /** @param {string} text @param {boolean} canRetry */
   show(text, canRetry) {
     this.#text.textContent = text;
-    this.#again.hidden = !canRetry;
+    this.#retryButton.hidden = !canRetry;
     this.#root.hidden = false;
   }
 

@@ -1,69 +1,69 @@
-/** The answers to the picture that is looked at: one card, or one for each model side by side. */
+/** Results of the selected image: a card for each selected model. */
 
-import { AnswerCard, percent } from "./card.js";
+import { ResultCard, percent } from "./result-card.js";
 import { byId } from "./elements.js";
 
 /**
- * @typedef {import("./api.js").Answer} Answer
  * @typedef {import("./api.js").Explanation} Explanation
  * @typedef {import("./api.js").Model} Model
+ * @typedef {import("./api.js").Result} Result
  */
 
-const MOST_BARS = 5;
-/** A card dims only when its answer lets itself be waited for, so that quick answers do not flicker; in ms. */
-const PATIENCE = 300;
+const MAX_BARS = 5;
+/** Delay in ms until cards are dimmed while a request is pending, so that fast results do not flicker. */
+const PENDING_DELAY = 300;
 
 export class Results {
-  /** @type {AnswerCard[]} */
+  /** @type {ResultCard[]} */
   #cards = [];
   #timer = 0;
-  #panel = byId("answers", HTMLDivElement);
-  #spoken = byId("spoken", HTMLParagraphElement);
+  #panel = byId("results", HTMLDivElement);
+  #announcement = byId("announcement", HTMLParagraphElement);
 
   /** @param {Model[]} models */
   setModels(models) {
-    const bars = (/** @type {Model} */ { labels }) => Math.max(1, Math.min(MOST_BARS, labels?.length ?? MOST_BARS));
-    this.#cards = models.map((model) => new AnswerCard(model, bars(model)));
+    const bars = (/** @type {Model} */ { labels }) => Math.max(1, Math.min(MAX_BARS, labels?.length ?? MAX_BARS));
+    this.#cards = models.map((model) => new ResultCard(model, bars(model)));
     this.#panel.replaceChildren(...this.#cards.map((card) => card.element));
     this.#panel.dataset.count = String(models.length);
     this.showEmpty();
   }
 
   showEmpty() {
-    this.#settle();
-    this.#spoken.textContent = "";
+    this.#stopPending();
+    this.#announcement.textContent = "";
     for (const card of this.#cards) card.showEmpty();
   }
 
   showPending() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#cards.forEach((card) => (card.pending = true)), PATIENCE);
+    this.#timer = setTimeout(() => this.#cards.forEach((card) => (card.pending = true)), PENDING_DELAY);
   }
 
-  /** @param {Map<string, Answer>} answers  by the model's name @param {ImageBitmap | null} image */
-  show(answers, image) {
-    this.#settle();
+  /** @param {Map<string, Result>} results  by model name @param {ImageBitmap | null} bitmap */
+  show(results, bitmap) {
+    this.#stopPending();
     for (const card of this.#cards) {
-      const answer = answers.get(card.model.name);
-      if (answer) card.showAnswer(answer, image);
+      const result = results.get(card.model.name);
+      if (result) card.showResult(result, bitmap);
     }
-    this.#spoken.textContent = [...answers].map(([model, answer]) => `${model}: ${inWords(answer)}`).join("; ");
+    this.#announcement.textContent = [...results].map(([model, result]) => `${model}: ${summaryOf(result)}`).join("; ");
   }
 
-  /** @param {Map<string, Explanation | string>} explanations  by the model's name @param {number} depth  0..1 */
+  /** @param {Map<string, Explanation | string>} explanations  by model name @param {number} depth  0..1 */
   showAttention(explanations, depth) {
     for (const card of this.#cards) card.showAttention(explanations.get(card.model.name) ?? null, depth);
   }
 
-  #settle() {
+  #stopPending() {
     clearTimeout(this.#timer);
     for (const card of this.#cards) card.pending = false;
   }
 }
 
-/** @param {Answer} answer */
-export function inWords(answer) {
-  if ("message" in answer) return answer.title;
-  const [best] = answer.predictions;
+/** One line for a result: its top label and score, or its error. @param {Result} result */
+export function summaryOf(result) {
+  if ("message" in result) return result.title;
+  const [best] = result.predictions;
   return best ? `${best.label}, ${percent(best.score)}` : "no classes";
 }

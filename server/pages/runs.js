@@ -1,6 +1,6 @@
-/** The benchmarks of the service: those it keeps, and the one that runs. Knows no DOM. */
+/** Benchmark runs of the service: its history and the current run. No DOM. */
 
-import { address, request } from "./api.js";
+import { request, routeUrl } from "./api.js";
 import { serverEvents } from "./sse.js";
 
 /**
@@ -16,14 +16,14 @@ import { serverEvents } from "./sse.js";
  * }} Run
  */
 
-const PAUSE = 1500;
+const RETRY_DELAY = 1500;
 
-/** Fires `change` when there is news of a run, and `error` (detail: what the service said) where it could not be had. */
+/** Fires `change` when a run has changed, and `error` (detail: message) when a request failed. */
 export class Runs extends EventTarget {
   /** Newest first. @type {Run[]} */
   all = [];
-  /** Whether the service has said which runs there are. */
-  known = false;
+  /** Whether the history has been received. */
+  loaded = false;
   #watching = "";
 
   /** @returns {Run | undefined} */
@@ -33,21 +33,21 @@ export class Runs extends EventTarget {
 
   async refresh() {
     try {
-      this.all = (await (await request(address("benchmarks"), { cache: "no-store" })).json()).benchmarks;
-      this.known = true;
+      this.all = (await (await request(routeUrl("benchmarks"), { cache: "no-store" })).json()).benchmarks;
+      this.loaded = true;
     } catch (error) {
-      this.#failed(error);
+      this.#reportError(error);
       return;
     }
     this.dispatchEvent(new Event("change"));
     if (this.current) this.#watch(this.current.id);
   }
 
-  /** @param {Record<string, unknown>} asked @returns {Promise<Run>} @throws {import("./api.js").ApiError} */
-  async start(asked) {
-    const body = JSON.stringify(asked);
-    const answer = await request(address("benchmarks"), { method: "POST", body, headers: { "content-type": "application/json" } });
-    const run = await answer.json();
+  /** @param {Record<string, unknown>} options @returns {Promise<Run>} @throws {import("./api.js").ApiError} */
+  async start(options) {
+    const body = JSON.stringify(options);
+    const response = await request(routeUrl("benchmarks"), { method: "POST", body, headers: { "content-type": "application/json" } });
+    const run = await response.json();
     this.#put(run);
     this.#watch(run.id);
     return run;
@@ -55,35 +55,35 @@ export class Runs extends EventTarget {
 
   /** @throws {import("./api.js").ApiError} */
   async cancel() {
-    if (this.current) await request(address(`benchmarks/${this.current.id}`), { method: "DELETE" });
+    if (this.current) await request(routeUrl(`benchmarks/${this.current.id}`), { method: "DELETE" });
   }
 
-  /** Follows a run to its end; where the line breaks, begins again. @param {string} id */
+  /** Follow a run to its end; reconnect if the connection is lost. @param {string} id */
   async #watch(id) {
     if (this.#watching === id) return;
     this.#watching = id;
     try {
-      for await (const { event, data } of serverEvents(address(`benchmarks/${id}/events`), new AbortController().signal)) {
+      for await (const { event, data } of serverEvents(routeUrl(`benchmarks/${id}/events`), new AbortController().signal)) {
         const known = this.all.find((run) => run.id === id);
         if (event === "result" && known) this.#put({ ...known, rows: merged(known.rows, data) });
         else this.#put({ ...known, rows: known?.rows ?? [], ...data });
       }
     } catch (error) {
-      this.#failed(error);
+      this.#reportError(error);
     }
     this.#watching = "";
-    if (this.current?.id === id) setTimeout(() => this.refresh(), PAUSE);
+    if (this.current?.id === id) setTimeout(() => this.refresh(), RETRY_DELAY);
   }
 
   /** @param {Run} run */
   #put(run) {
     const known = this.all.some(({ id }) => id === run.id);
-    this.all = known ? this.all.map((one) => (one.id === run.id ? run : one)) : [run, ...this.all];
+    this.all = known ? this.all.map((other) => (other.id === run.id ? run : other)) : [run, ...this.all];
     this.dispatchEvent(new Event("change"));
   }
 
   /** @param {unknown} error */
-  #failed(error) {
+  #reportError(error) {
     this.dispatchEvent(new CustomEvent("error", { detail: error instanceof Error ? error.message : String(error) }));
   }
 }

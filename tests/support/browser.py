@@ -1,4 +1,4 @@
-"""A headless Chromium, and a visit to the page that notices every complaint of the browser."""
+"""Headless Chromium, and page sessions that fail on errors reported by the browser."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, R
 
 from . import pictures
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -25,22 +25,26 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
 ]
 
-PICTURE: dict[str, Any] = {"name": "picture.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
-TEXT: dict[str, Any] = {"name": "text.jpg", "type": "image/jpeg", "bytes": b"I am a text, whatever my name says."}
+IMAGE: dict[str, Any] = {"name": "image.png", "type": "image/png", "bytes": pictures.encode(pictures.gradient())}
+TEXT_FILE: dict[str, Any] = {"name": "text.jpg", "type": "image/jpeg", "bytes": b"This is text, not a JPEG."}
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The first Chromium on the path, else playwright's own; without any the test is skipped, or fails where
-    `TESSELLA_REQUIRE_BROWSER=1` says that there must be one."""
+    """Context manager: the first Chromium on the `PATH`, or Playwright's own.
+
+    Without a browser, tests are skipped, or fail if `TESSELLA_REQUIRE_BROWSER=1`.
+    """
     with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, NAMES)), None) or playwright.chromium.executable_path
-        if not os.path.exists(found):
-            reason = f"no browser: none of {', '.join(NAMES)} is on the path, and playwright has not installed its own"
+        executable = next(filter(None, map(shutil.which, EXECUTABLES)), None) or playwright.chromium.executable_path
+        if not os.path.exists(executable):
+            reason = (
+                f"no browser: none of {', '.join(EXECUTABLES)} is on the PATH, and Playwright has not installed its own"
+            )
             if os.environ.get("TESSELLA_REQUIRE_BROWSER") == "1":
                 pytest.fail(reason)
             pytest.skip(reason)
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         try:
             yield browser
         finally:
@@ -51,19 +55,23 @@ STANDARDS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a
 
 
 @dataclass
-class Visit:
-    """A page, open. `complaints`: console errors, uncaught exceptions, requests that leave the origin."""
+class PageSession:
+    """Page object of the service's web pages.
+
+    Attributes:
+        errors: console errors and warnings, uncaught exceptions, requests to other origins.
+    """
 
     page: Page
     url: str
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", self._on_error)
         self.page.on("request", self._on_request)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         self.page.remove_listener("console", self._on_console)
         self.page.remove_listener("pageerror", self._on_error)
         self.page.remove_listener("request", self._on_request)
@@ -71,59 +79,61 @@ class Visit:
         self.page.goto("about:blank")
 
     def _on_error(self, error: Error) -> None:
-        self.complaints.append(f"exception: {error}")
+        self.errors.append(f"exception: {error}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self.errors.append(f"{message.type}: {message.text}")
 
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((f"{self.url}/", "blob:")):
-            self.complaints.append(f"request to {request.url}")
+            self.errors.append(f"request to {request.url}")
 
-    def open(self) -> "Visit":
-        """Goes to the page and waits until it knows the models."""
+    def open(self) -> "PageSession":
+        """Open the Classify page and wait until it has the models."""
         self.page.goto(f"{self.url}/")
         self.page.wait_for_selector("#model:enabled")
         return self
 
     def go(self, path: str) -> Page:
-        """Goes to another page of the service."""
+        """Open another page of the service."""
         self.page.goto(f"{self.url}/{path}")
         return self.page
 
     def assert_accessible(self) -> None:
-        """axe finds nothing that WCAG A or AA forbids in what the page shows now."""
-        found = Axe().run(self.page, options=STANDARDS).response["violations"]
-        faults = [(fault["id"], node["target"], node["failureSummary"]) for fault in found for node in fault["nodes"]]
+        """No violations of WCAG A or AA in the current state of the page, as far as axe can tell."""
+        violations = Axe().run(self.page, options=STANDARDS).response["violations"]
+        faults = [
+            (fault["id"], node["target"], node["failureSummary"]) for fault in violations for node in fault["nodes"]
+        ]
         assert faults == []
 
     def expect_failed_requests(self) -> None:
-        """The browser itself logs every request that fails; where a test makes them fail that is no complaint."""
-        self.complaints = [text for text in self.complaints if "Failed to load resource" not in text]
+        """Ignore the browser's log messages of failed requests so far."""
+        self.errors = [error for error in self.errors if "Failed to load resource" not in error]
 
     def draw(self, strokes: Sequence[Sequence[tuple[float, float]]], pen: float | None = None) -> None:
-        """Moves the mouse over the sheet; positions are in units of it."""
+        """Draw strokes with the mouse; positions are in units of the drawing area, from the top left."""
         if pen is not None:
             self.page.locator("#pen").fill(str(pen))
-        box = self.page.locator("#paper").bounding_box()
+        box = self.page.locator("#drawing").bounding_box()
         assert box
         mouse = self.page.mouse
         for stroke in strokes:
-            places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-            mouse.move(*places[0])
+            points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+            mouse.move(*points[0])
             mouse.down()
-            for place in places[1:]:
-                mouse.move(*place)
+            for point in points[1:]:
+                mouse.move(*point)
             mouse.up()
 
-    def answer(self) -> str:
-        """What the page says, once it has nothing more to wait for."""
-        self.page.wait_for_selector("#page[data-state=answered]")
+    def result(self) -> str:
+        """Top label on the first result card, once all results have arrived."""
+        self.page.wait_for_selector("#page[data-state=done]")
         return self.page.locator(".card .label").first.inner_text()
 
     def drop(self, *files: dict[str, Any]) -> None:
-        """Files fall onto the page. Each: `name`, `type`, `bytes`."""
+        """Drop files, each with `name`, `type` and `bytes`, onto the page."""
         transfer = self.page.evaluate_handle(
             """(files) => {
                 const transfer = new DataTransfer();
@@ -138,8 +148,8 @@ class Visit:
 
 
 @dataclass
-class Held:
-    """Classification requests that a test lets go on when it likes."""
+class HeldRequests:
+    """Classification requests that are held until the test answers them."""
 
     page: Page
     routes: list[Route] = field(default_factory=list)
@@ -148,17 +158,17 @@ class Held:
         self.page.route("**/classify*", lambda route: self.routes.append(route))
 
     def next(self) -> Route:
-        """The oldest request that was not handed out yet."""
+        """The oldest request that has not been returned yet."""
         for _ in range(1500):
             if self.routes:
                 return self.routes.pop(0)
             self.page.wait_for_timeout(20)
-        raise AssertionError("no request came within 30 s")
+        raise AssertionError("no request within 30 s")
 
 
 @pytest.fixture(scope="module")
-def window() -> Iterator[Page]:
-    """One window for all tests of a module: opening one takes longer than most of them."""
+def browser_page() -> Iterator[Page]:
+    """One browser page for all tests of a module: opening one takes longer than most tests."""
     with chromium() as browser:
         context = browser.new_context(permissions=["clipboard-read", "clipboard-write", "camera"])
         context.set_default_timeout(30_000)
@@ -166,21 +176,21 @@ def window() -> Iterator[Page]:
 
 
 @contextmanager
-def visiting(window: Page, url: str, theme: Any = "light") -> Iterator[Visit]:
-    """A visit of this service; nothing may be complained about in the end."""
-    window.set_viewport_size({"width": 1280, "height": 900})
-    window.emulate_media(color_scheme=theme, reduced_motion="no-preference")
-    visit = Visit(window, url)
-    yield visit
-    visit.leave()
-    assert visit.complaints == []
+def open_session(browser_page: Page, url: str, theme: Any = "light") -> Iterator[PageSession]:
+    """Context manager: a session with the service at `url`; fails on exit if the browser reported errors."""
+    browser_page.set_viewport_size({"width": 1280, "height": 900})
+    browser_page.emulate_media(color_scheme=theme, reduced_motion="no-preference")
+    session = PageSession(browser_page, url)
+    yield session
+    session.close()
+    assert session.errors == []
 
 
 @pytest.fixture(params=["light"])
-def visit(window: Page, service: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """The page Classify, newly loaded, in the theme that the test asks for."""
-    with visiting(window, service, request.param) as visit:
-        yield visit.open()
+def session(browser_page: Page, service: str, request: pytest.FixtureRequest) -> Iterator[PageSession]:
+    """Classify page, newly loaded, in a theme set by indirect parametrisation."""
+    with open_session(browser_page, service, request.param) as session:
+        yield session.open()
 
 
-both_themes = pytest.mark.parametrize("visit", ["light", "dark"], indirect=True)
+both_themes = pytest.mark.parametrize("session", ["light", "dark"], indirect=True)

@@ -1,7 +1,7 @@
-"""Three handwritings: the ten digits as pen paths, for a test that draws them. Never tuned to a network.
+"""Three handwritings: the ten digits as pen paths, for tests that draw them. Not tuned to a network.
 
-A digit is one or more strokes between slashes. A stroke is a list of points, in hundredths of the digit's box from the
-upper left: the pen runs smoothly through them, and a point that is written twice is a corner.
+A digit is one or more strokes, separated by slashes. A stroke is a list of points in hundredths of the digit's box from
+the top left, connected by a smooth curve; a repeated point is a corner.
 """
 
 import random
@@ -10,13 +10,21 @@ from dataclasses import dataclass
 
 Point = tuple[float, float]
 
-STEPS = 3  # mouse positions from one written point to the next
+STEPS = 3
+"""Mouse positions per point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """A way of writing. `pen`: width in hundredths of the sheet; `aspect`: width of a digit over its height;
-    `slant`: how far its top leans to the right, in heights; `sizes`: heights in units of the sheet."""
+    """One person's handwriting.
+
+    Attributes:
+        pen: width in hundredths of the drawing area.
+        aspect: width of a digit over its height.
+        slant: shift of a digit's top to the right, in heights.
+        sizes: minimum and maximum height, in units of the drawing area.
+        digits: strokes of each digit.
+    """
 
     name: str
     pen: float
@@ -26,43 +34,43 @@ class Hand:
     digits: tuple[str, ...]
 
     def write(self, digit: int) -> list[list[Point]]:
-        """The pen's positions for each stroke, in units of the sheet.
+        """Pen positions of each stroke, in units of the drawing area.
 
-        Size, place and a slight tremor differ from digit to digit, and are the same in every run.
+        Size, position and a slight tremor are pseudo-random, but the same in every run.
         """
-        chance = random.Random(f"{self.name} {digit}")
-        height = chance.uniform(*self.sizes)
-        strokes = [_smooth(self._lean(_points(stroke), height, chance)) for stroke in self.digits[digit].split("/")]
+        rng = random.Random(f"{self.name} {digit}")
+        height = rng.uniform(*self.sizes)
+        strokes = [_smooth(self._slanted(_points(stroke), height, rng)) for stroke in self.digits[digit].split("/")]
         xs, ys = zip(*(point for stroke in strokes for point in stroke), strict=True)
         edge = 0.04 + self.pen / 200
-        left = _place(chance, min(xs), max(xs), edge)
-        top = _place(chance, min(ys), max(ys), edge)
+        left = _offset(rng, min(xs), max(xs), edge)
+        top = _offset(rng, min(ys), max(ys), edge)
         return [[(x + left, y + top) for x, y in stroke] for stroke in strokes]
 
-    def _lean(self, points: list[Point], height: float, chance: random.Random) -> list[Point]:
-        """The written points at their size, leaning, with a tremor; a corner stays one point."""
-        trembled: dict[Point, Point] = {}
+    def _slanted(self, points: list[Point], height: float, rng: random.Random) -> list[Point]:
+        """Scaled and slanted points with a tremor; a repeated point stays one point."""
+        moved: dict[Point, Point] = {}
         for x, y in points:
-            dx, dy = (chance.gauss(0, 0.012 * height) for _ in "xy")
-            place = (height * (self.aspect * x + self.slant * (1 - y)) + dx, height * y + dy)
-            trembled.setdefault((x, y), place)
-        return [trembled[point] for point in points]
+            dx, dy = (rng.gauss(0, 0.012 * height) for _ in "xy")
+            position = (height * (self.aspect * x + self.slant * (1 - y)) + dx, height * y + dy)
+            moved.setdefault((x, y), position)
+        return [moved[point] for point in points]
 
 
 def _points(stroke: str) -> list[Point]:
-    """The written points in units of the digit's box."""
+    """Points in units of the digit's box."""
     pairs = (pair.split(",") for pair in stroke.split())
     return [(int(x) / 100, int(y) / 100) for x, y in pairs]
 
 
-def _place(chance: random.Random, low: float, high: float, edge: float) -> float:
-    """How far to move a stretch from `low` to `high`: anywhere within the edges, the middle preferred."""
+def _offset(rng: random.Random, low: float, high: float, edge: float) -> float:
+    """Random offset that keeps the interval from `low` to `high` within the edges; central ones are likelier."""
     free = 1 - 2 * edge - (high - low)
-    return edge - low + max(0.0, free) * chance.triangular(0, 1, 0.5)
+    return edge - low + max(0.0, free) * rng.triangular(0, 1, 0.5)
 
 
 def _smooth(path: Sequence[Point]) -> list[Point]:
-    """A Catmull-Rom curve through the points, broken at corners, where a hand rests for a moment."""
+    """Catmull-Rom curve through the points, interrupted at corners."""
     curve = [path[0]]
     for i in range(len(path) - 1):
         start, end = path[i], path[i + 1]
@@ -71,11 +79,11 @@ def _smooth(path: Sequence[Point]) -> list[Point]:
             continue
         before = path[i - 1] if i > 0 else start
         after = path[i + 2] if i + 2 < len(path) else end
-        curve += [_between(before, start, end, after, step / STEPS) for step in range(1, STEPS + 1)]
+        curve += [_interpolate(before, start, end, after, step / STEPS) for step in range(1, STEPS + 1)]
     return curve
 
 
-def _between(before: Point, start: Point, end: Point, after: Point, t: float) -> Point:
+def _interpolate(before: Point, start: Point, end: Point, after: Point, t: float) -> Point:
     def coordinate(p: float, q: float, r: float, s: float) -> float:
         return 0.5 * (2 * q + (r - p) * t + (2 * p - 5 * q + 4 * r - s) * t**2 + (3 * q - p - 3 * r + s) * t**3)
 

@@ -1,19 +1,20 @@
-"""The demo page for everybody: by keyboard, by screen reader, on a phone, in both themes, and calm."""
+"""Accessibility of the Classify page: contrast, names, keyboard, small screens, reduced motion, layout stability."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from ...support.browser import PICTURE, TEXT, Visit, both_themes, visit, window
+from ...support.browser import IMAGE, TEXT_FILE, PageSession, both_themes, browser_page, session
 from ...support.handwriting import SCHOOL
 
-__all__ = ["visit", "window"]
+__all__ = ["browser_page", "session"]
 pytestmark = pytest.mark.browser
 
-# Every visible piece of text: what it says, its contrast against what lies behind it, and how much WCAG AA asks for.
-CONTRASTS = """() => {
+# All visible texts with their contrast and the contrast that WCAG AA requires.
+TEXT_CONTRASTS = """() => {
     const parse = (colour) => {
         const parts = colour.match(/[\\d.]+/g).map(Number);
         return colour.startsWith("color(") ? parts.slice(0, 3).map((part) => 255 * part).concat(parts[3] ?? 1)
@@ -52,7 +53,7 @@ CONTRASTS = """() => {
     }
     return found;
 }"""
-NAMELESS = re.compile(r"^\s*- (button|link|combobox|slider|textbox|img|meter|region|article)(:|$)", re.MULTILINE)
+UNNAMED = re.compile(r"^\s*- (button|link|combobox|slider|textbox|img|meter|region|article)(:|$)", re.MULTILINE)
 BOXES = """(blocks) => [...document.querySelectorAll(blocks)].map((node) => {
     const { top, left, height } = node.getBoundingClientRect();
     return [node.className || node.id || node.tagName, top, left, height];
@@ -67,7 +68,7 @@ WIDTH, VIEW_WIDTH = "document.documentElement.scrollWidth", "innerWidth"
 
 
 def assert_legible(page: Page) -> None:
-    texts: list[dict[str, Any]] = page.evaluate(CONTRASTS)
+    texts: list[dict[str, Any]] = page.evaluate(TEXT_CONTRASTS)
     assert len(texts) > 10
     assert [text for text in texts if text["contrast"] < text["needed"]] == []
 
@@ -75,83 +76,83 @@ def assert_legible(page: Page) -> None:
 def assert_named(page: Page) -> None:
     tree = page.locator("body").aria_snapshot()
     assert "button" in tree
-    assert not NAMELESS.search(tree), tree
+    assert not UNNAMED.search(tree), tree
 
 
-def through_its_states(visit: Visit) -> Any:
-    """Empty, answered, several files with one broken, all models side by side: stops at each."""
+def visited_states(session: PageSession) -> Iterator[str]:
+    """Bring the page into each of its states: empty, classified, failed, all models compared."""
     yield "empty"
-    visit.draw(SCHOOL.write(8))
-    visit.answer()
-    yield "answered"
-    visit.drop(PICTURE, TEXT)
-    visit.answer()
-    visit.page.get_by_role("button", name="text.jpg").click()
+    session.draw(SCHOOL.write(8))
+    session.result()
+    yield "classified"
+    session.drop(IMAGE, TEXT_FILE)
+    session.result()
+    session.page.get_by_role("button", name="text.jpg").click()
     yield "failed"
-    visit.page.get_by_label("Model").select_option(label="All, side by side")
-    visit.answer()
-    yield "side by side"
+    session.page.get_by_label("Model").select_option(label="All, side by side")
+    session.result()
+    yield "all models"
 
 
 @both_themes
-def test_text_is_legible_and_controls_have_names(visit: Visit) -> None:
-    for _ in through_its_states(visit):
-        assert_legible(visit.page)
-        assert_named(visit.page)
-        visit.assert_accessible()
+def test_text_is_legible_and_controls_have_names(session: PageSession) -> None:
+    for _ in visited_states(session):
+        assert_legible(session.page)
+        assert_named(session.page)
+        session.assert_accessible()
 
 
-def test_the_notice_is_legible(visit: Visit) -> None:
-    visit.page.route("**/models", lambda route: route.abort("connectionrefused"))
-    visit.page.reload()
-    visit.page.get_by_role("alert").wait_for()
-    assert_legible(visit.page)
-    assert_named(visit.page)
-    visit.assert_accessible()
-    visit.expect_failed_requests()
+def test_the_notice_is_legible(session: PageSession) -> None:
+    session.page.route("**/models", lambda route: route.abort("connectionrefused"))
+    session.page.reload()
+    session.page.get_by_role("alert").wait_for()
+    assert_legible(session.page)
+    assert_named(session.page)
+    session.assert_accessible()
+    session.expect_failed_requests()
 
 
-def test_a_phone_shows_everything_without_sideways_scrolling(visit: Visit) -> None:
-    visit.page.set_viewport_size({"width": 360, "height": 740})
-    for state in through_its_states(visit):
-        assert visit.page.evaluate(WIDTH) <= visit.page.evaluate(VIEW_WIDTH), state
+def test_a_phone_needs_no_horizontal_scrolling(session: PageSession) -> None:
+    session.page.set_viewport_size({"width": 360, "height": 740})
+    for state in visited_states(session):
+        assert session.page.evaluate(WIDTH) <= session.page.evaluate(VIEW_WIDTH), state
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_moves_when_the_answer_arrives(visit: Visit, width: int) -> None:
-    visit.page.set_viewport_size({"width": width, "height": 900})
-    blocks = "main > *, main section > *, .card > *, .verdict, figure > *, .bars > *, .timings > *, dl > *, .command *"
-    before = visit.page.evaluate(BOXES, blocks)
+def test_nothing_moves_when_results_arrive(session: PageSession, width: int) -> None:
+    session.page.set_viewport_size({"width": width, "height": 900})
+    blocks = "main > *, main section > *, .card > *, .headline, figure > *, .bars > *, .timings > *, dl > *, .command *"
+    before = session.page.evaluate(BOXES, blocks)
     assert len(before) > 30
-    visit.draw(SCHOOL.write(0))
-    visit.answer()
-    assert visit.page.evaluate(BOXES, blocks) == before
-    in_card = visit.page.evaluate(BOXES, ".card > *")
-    visit.drop(TEXT)
-    visit.answer()
-    assert visit.page.evaluate(BOXES, ".card > *") == in_card
-    visit.expect_failed_requests()
+    session.draw(SCHOOL.write(0))
+    session.result()
+    assert session.page.evaluate(BOXES, blocks) == before
+    in_card = session.page.evaluate(BOXES, ".card > *")
+    session.drop(TEXT_FILE)
+    session.result()
+    assert session.page.evaluate(BOXES, ".card > *") == in_card
+    session.expect_failed_requests()
 
 
-def test_everything_is_reached_by_keyboard_and_seen_to_be(visit: Visit) -> None:
-    visit.draw(SCHOOL.write(0))
-    visit.answer()
-    visit.page.locator("#method").wait_for()
-    here = ["undo", "clear", "choose", "camera", "pen", "model", "method", "save", "copy", "curl"]
-    expected = [*here, "", "tessella", "Classify", "Models", "Benchmarks", "Live", "API"]
+def test_tab_reaches_every_control_with_a_visible_outline(session: PageSession) -> None:
+    session.draw(SCHOOL.write(0))
+    session.result()
+    session.page.locator("#method").wait_for()
+    controls = ["undo", "clear", "choose", "camera", "pen", "model", "method", "save", "copy", "curl"]
+    expected = [*controls, "", "tessella", "Classify", "Models", "Benchmarks", "Live", "API"]
     reached = []
-    for _ in expected:  # from the sheet to the end, out of the page, and in again from its start
-        visit.page.keyboard.press("Tab")
-        name, outline = visit.page.evaluate(FOCUSED)
+    for _ in expected:  # from the drawing area to the end of the page, then from its start
+        session.page.keyboard.press("Tab")
+        name, outline = session.page.evaluate(FOCUSED)
         assert outline >= 2 or not name, name
         reached.append(name)
     assert reached == expected
 
 
-def test_who_asks_for_less_motion_gets_none(visit: Visit) -> None:
-    visit.page.emulate_media(reduced_motion="reduce")
-    moving = "[...document.querySelectorAll('*')].filter((node) => node.getAnimations().length > 0).length"
-    visit.draw(SCHOOL.write(0))
-    visit.answer()
-    visit.page.locator("#clear").click()
-    assert visit.page.evaluate(moving) == 0
+def test_reduced_motion_is_respected(session: PageSession) -> None:
+    session.page.emulate_media(reduced_motion="reduce")
+    animated = "[...document.querySelectorAll('*')].filter((node) => node.getAnimations().length > 0).length"
+    session.draw(SCHOOL.write(0))
+    session.result()
+    session.page.locator("#clear").click()
+    assert session.page.evaluate(animated) == 0

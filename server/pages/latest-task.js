@@ -1,12 +1,12 @@
-/** Of many tasks, only the newest counts. */
+/** Runs one task at a time; a new task cancels the previous one. */
 
-export class Latest {
+export class LatestTask {
   #controller = new AbortController();
   #timer = 0;
 
   /**
-   * Runs `task` after `delay` ms, unless another one is scheduled before. An older task that is already running gets its
-   * signal aborted; it must not show anything after that.
+   * Cancel the previous task and run `task` after `delay` ms. A running task's signal is aborted; it must not show anything
+   * after that.
    *
    * @param {number} delay
    * @param {(signal: AbortSignal) => void} task

@@ -1,23 +1,23 @@
-/** A sheet of paper to draw on. Strokes are kept as paths in units of the sheet, so that it can be any size. */
+/** Drawing area. Strokes are kept as paths in units of the canvas side, independent of its size. */
 
 /**
- * @typedef {[x: number, y: number]} Point  0..1, from the upper left
- * @typedef {{width: number, points: Point[]}} Stroke  width in units of the sheet
+ * @typedef {[x: number, y: number]} Point 0..1, from the top left
+ * @typedef {{width: number, points: Point[]}} Stroke  width in units of the canvas side
  */
 
-const LARGEST_SIDE = 1024;
+const MAX_SIDE = 1024;
 
-/** Fires `start` when a stroke begins, `change` when the drawing has become another one. */
+/** Fires `start` when a stroke begins and `change` when the drawing has changed. */
 export class Drawing extends EventTarget {
-  /** Pen width in units of the sheet. */
+  /** Pen width in units of the canvas side. */
   width = 0.065;
-  /** Every state of the drawing, oldest first; undo goes back in it. @type {Stroke[][]} */
+  /** Undo history: all states of the drawing, oldest first. @type {Stroke[][]} */
   #history = [[]];
   /** @type {Stroke | null} */
   #stroke = null;
   #pointer = -1;
   #ink = "";
-  #paper = "";
+  #background = "";
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -50,29 +50,27 @@ export class Drawing extends EventTarget {
     this.#changed();
   }
 
-  /** An empty sheet; undo brings the strokes back. */
+  /** Remove all strokes; can be undone. */
   clear() {
     if (this.isEmpty) return;
     this.#history.push([]);
     this.#changed();
   }
 
-  /** Everything again: in the colours of the theme, at the size and density that the sheet has now. */
+  /** Repaint in the current theme, size and pixel density. */
   redraw() {
-    const side = Math.min(LARGEST_SIDE, Math.round(this.canvas.clientWidth * devicePixelRatio));
+    const side = Math.min(MAX_SIDE, Math.round(this.canvas.clientWidth * devicePixelRatio));
     if (side === 0) return;
     if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
     const style = getComputedStyle(this.canvas);
-    this.#ink = style.getPropertyValue("--ink");
-    this.#paper = style.getPropertyValue("--paper");
-    this.context.fillStyle = this.#paper;
+    this.#ink = style.getPropertyValue("--canvas-ink");
+    this.#background = style.getPropertyValue("--canvas-background");
+    this.context.fillStyle = this.#background;
     this.context.fillRect(0, 0, side, side);
     for (const stroke of [...this.strokes, ...(this.#stroke ? [this.#stroke] : [])]) this.#paint(stroke);
   }
 
-  /**
-   * What is seen, as an opaque PNG. Not by `toBlob`: Chromium lets that wait for an idle moment, for up to a second.
-   */
+  /** The drawing as an opaque PNG. `canvas.toBlob` is not used: Chromium may delay it for up to a second. */
   toBlob() {
     const base64 = this.canvas.toDataURL("image/png").split(",")[1];
     return new Blob([Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))], { type: "image/png" });
@@ -119,29 +117,29 @@ export class Drawing extends EventTarget {
   }
 
   /**
-   * Quadratic curves through the midpoints, with the points as their control points.
+   * Paint quadratic curves between the midpoints of the points, which are the control points.
    *
    * @param {Stroke} stroke
-   * @param {boolean} [continued] it goes on from the middle of its first two points, where the last piece ended
+   * @param {boolean} [continued] start at the midpoint of the first two points, where the previous segment ended
    */
   #paint({ width, points }, continued = false) {
     const { context } = this;
     const side = this.canvas.width;
-    const at = points.map(([x, y]) => [x * side, y * side]);
-    const middle = (/** @type {number} */ i) => [(at[i - 1][0] + at[i][0]) / 2, (at[i - 1][1] + at[i][1]) / 2];
+    const positions = points.map(([x, y]) => [x * side, y * side]);
+    const midpoint = (/** @type {number} */ i) => [(positions[i - 1][0] + positions[i][0]) / 2, (positions[i - 1][1] + positions[i][1]) / 2];
     context.lineCap = context.lineJoin = "round";
     context.lineWidth = width * side;
     context.strokeStyle = this.#ink;
     context.beginPath();
-    const [startX, startY] = continued && at.length > 1 ? middle(1) : at[0];
+    const [startX, startY] = continued && positions.length > 1 ? midpoint(1) : positions[0];
     context.moveTo(startX, startY);
-    for (let i = continued ? 2 : 1; i < at.length; i++) {
-      const [x, y] = middle(i);
-      context.quadraticCurveTo(at[i - 1][0], at[i - 1][1], x, y);
+    for (let i = continued ? 2 : 1; i < positions.length; i++) {
+      const [x, y] = midpoint(i);
+      context.quadraticCurveTo(positions[i - 1][0], positions[i - 1][1], x, y);
     }
-    const [endX, endY] = at[at.length - 1];
-    // a line of no length would leave no dot
-    context.lineTo(endX + (at.length === 1 ? 0.01 : 0), endY);
+    const [endX, endY] = positions[positions.length - 1];
+    // a line of length zero would not be painted
+    context.lineTo(endX + (positions.length === 1 ? 0.01 : 0), endY);
     context.stroke();
   }
 }

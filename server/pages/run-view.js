@@ -1,8 +1,8 @@
-/** One run, or two beside each other: their charts and their table. */
+/** Charts and table of one run, or of two compared. */
 
 import { Chart } from "./chart.js";
 import { byId, element } from "./elements.js";
-import { doubling, fromZero } from "./ticks.js";
+import { logScale, zeroBasedScale } from "./scales.js";
 
 /**
  * @typedef {import("./chart.js").Series} Series
@@ -11,9 +11,9 @@ import { doubling, fromZero } from "./ticks.js";
  */
 
 export class RunView {
-  #latency = new Chart("Latency", "ms of one call, by images in it");
-  #throughput = new Chart("Throughput", "images per second, by images in a call");
-  #facts = byId("facts", HTMLParagraphElement);
+  #latency = new Chart("Latency", "ms per model call, by batch size");
+  #throughput = new Chart("Throughput", "images per second, by batch size");
+  #summary = byId("run-summary", HTMLParagraphElement);
   #table = byId("table", HTMLTableElement);
 
   constructor() {
@@ -22,17 +22,17 @@ export class RunView {
 
   /** @param {Run | undefined} run @param {Run | undefined} other */
   show(run, other) {
-    this.#facts.textContent = run ? facts(run) : "\u00a0";
+    this.#summary.textContent = run ? summaryOf(run) : "\u00a0";
     const latency = [
-      line(run, "one", "", ({ p50_ms: y }) => y),
-      line(run, "one-more", ", 95th percentile", ({ p95_ms: y }) => y),
-      line(run, "eager", ", eager PyTorch", ({ eager_p50_ms: y }) => y),
-      line(other, "two", "", ({ p50_ms: y }) => y),
+      line(run, "primary", "", ({ p50_ms: y }) => y),
+      line(run, "primary-p95", ", 95th percentile", ({ p95_ms: y }) => y),
+      line(run, "baseline", ", eager PyTorch", ({ eager_p50_ms: y }) => y),
+      line(other, "secondary", "", ({ p50_ms: y }) => y),
     ];
     const throughput = [
-      line(run, "one", "", ({ images_per_second: y }) => y),
-      line(run, "eager", ", eager PyTorch", ({ eager_images_per_second: y }) => y),
-      line(other, "two", "", ({ images_per_second: y }) => y),
+      line(run, "primary", "", ({ images_per_second: y }) => y),
+      line(run, "baseline", ", eager PyTorch", ({ eager_images_per_second: y }) => y),
+      line(other, "secondary", "", ({ images_per_second: y }) => y),
     ];
     draw(this.#latency, latency);
     draw(this.#throughput, throughput);
@@ -42,18 +42,18 @@ export class RunView {
 
 /** @param {Chart} chart @param {Series[]} series */
 function draw(chart, series) {
-  const drawn = series.filter(({ points }) => points.length);
-  const points = drawn.flatMap((one) => one.points);
-  chart.show({ x: doubling(points.length ? points.map(([x]) => x) : [1, 2, 4, 8]), y: fromZero(points.map(([, y]) => y)), series: drawn });
+  const visible = series.filter(({ points }) => points.length);
+  const points = visible.flatMap((line) => line.points);
+  chart.show({ x: logScale(points.length ? points.map(([x]) => x) : [1, 2, 4, 8]), y: zeroBasedScale(points.map(([, y]) => y)), series: visible });
 }
 
-/** @param {Run | undefined} run @param {string} look @param {string} what @param {(row: Row) => number | null} value @returns {Series} */
-function line(run, look, what, value) {
+/** @param {Run | undefined} run @param {string} style @param {string} suffix @param {(row: Row) => number | null} value @returns {Series} */
+function line(run, style, suffix, value) {
   const points = sorted(run).flatMap((row) => {
     const y = value(row);
     return y === null ? [] : [/** @type {[number, number]} */ ([row.batch_size, y])];
   });
-  return { name: run ? `${run.model}${what}` : "", look, points };
+  return { name: run ? `${run.model}${suffix}` : "", style, points };
 }
 
 /** @param {Run | undefined} run */
@@ -62,20 +62,20 @@ function sorted(run) {
 }
 
 /** @param {Run} run */
-function facts({ model, backend, device, dtype, matrix_rate: rate, difference, state, error }) {
+function summaryOf({ model, backend, device, dtype, matrix_rate: rate, difference, state, error }) {
   const [unit, name] = (rate ?? 0) < 1e12 ? [1e9, "GFLOP/s"] : [1e12, "TFLOP/s"];
-  const machine = rate && `a large matrix product reaches ${(rate / unit).toPrecision(3)} ${name}`;
-  const equal = difference !== null && `logits as eager PyTorch’s within ${difference.toExponential(0)}`;
+  const matrixRate = rate && `matrix product: ${(rate / unit).toPrecision(3)} ${name}`;
+  const deviation = difference !== null && `logits differ from eager PyTorch by ${difference.toExponential(0)} (relative RMS)`;
   const end = error ? `failed: ${error}` : state === "cancelled" && "cancelled";
-  return [`${model} on ${backend}, ${device}, ${dtype}`, machine, equal, end].filter(Boolean).join(" · ");
+  return [`${model} on ${backend}, ${device}, ${dtype}`, matrixRate, deviation, end].filter(Boolean).join(" · ");
 }
 
 /** @param {Run} run @param {Run | undefined} other */
 function table(run, other) {
   const eager = run.rows.some(({ speedup }) => speedup !== null);
-  const heads = ["Images", "p50", "p95", "p99", "± spread", "Images/s", "Of matrix rate"];
-  if (eager) heads.push("Eager p50", "Ratio");
-  if (other) heads.push("Other p50", "Ratio");
+  const headings = ["Batch size", "p50", "p95", "p99", "Spread", "Images/s", "Roofline"];
+  if (eager) headings.push("Eager p50", "Speedup");
+  if (other) headings.push("Other p50", "Speedup");
   const rows = sorted(run).map((row) => {
     const same = other?.rows.find(({ batch_size: size }) => size === row.batch_size);
     const cells = [row.batch_size, ms(row.p50_ms), ms(row.p95_ms), ms(row.p99_ms), percent(100 * row.spread)];
@@ -85,7 +85,7 @@ function table(run, other) {
     const [first, ...rest] = cells.map(String);
     return element("tr", {}, element("th", { scope: "row" }, first), ...rest.map((cell) => element("td", {}, cell)));
   });
-  const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
+  const head = element("tr", {}, ...headings.map((text) => element("th", { scope: "col" }, text)));
   return [element("thead", {}, head), element("tbody", {}, ...rows)];
 }
 
