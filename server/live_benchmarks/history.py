@@ -1,4 +1,4 @@
-"""The benchmarks of one service: the last ones, of which at most one runs. Belongs to one event loop."""
+"""Benchmark history of one service: the last runs, of which at most one is running. Belongs to one event loop."""
 
 import asyncio
 from contextlib import suppress
@@ -8,63 +8,64 @@ from .schemas import Run
 
 
 class History:
-    """Runs by id.
+    """Benchmark runs by id.
 
     Args:
-        most: runs that are kept; the oldest are forgotten.
+        max_runs: number of runs that are kept; older ones are dropped.
     """
 
-    def __init__(self, most: int = 32) -> None:
-        self._most = most
+    def __init__(self, max_runs: int = 32) -> None:
+        self._max_runs = max_runs
         self._runs: dict[str, Run] = {}
-        self._changed = asyncio.Event()
+        self._updated = asyncio.Event()
 
     @property
     def runs(self) -> list[Run]:
-        """Newest first."""
+        """All runs, newest first."""
         return list(reversed(self._runs.values()))
 
     @property
     def current(self) -> Run | None:
-        """The one that has not ended."""
+        """Run that has not ended; None if there is none."""
         return next((run for run in self._runs.values() if not run.ended), None)
 
     def get(self, id: str) -> Run:
-        """
+        """Run of an id.
+
         Raises:
-            BenchmarkNotFound: there is none, or it is forgotten.
+            BenchmarkNotFound: there is no such run, or it was dropped.
         """
         if id not in self._runs:
-            raise BenchmarkNotFound(f"no benchmark {id!r}; the last {self._most} are kept until the service ends")
+            raise BenchmarkNotFound(f"no benchmark {id!r}; the last {self._max_runs} are kept until the service stops")
         return self._runs[id]
 
-    def open(self, run: Run) -> None:
-        """Takes a new run.
+    def add(self, run: Run) -> None:
+        """Add a new run.
 
         Raises:
-            BenchmarkRunning: another one has not ended.
+            BenchmarkRunning: another run has not ended.
         """
         if current := self.current:
-            raise BenchmarkRunning(f"benchmark {current.id} of {current.model} is running; cancel it, or wait")
-        self.put(run)
+            raise BenchmarkRunning(f"benchmark {current.id} of {current.model} is running; cancel it or wait")
+        self.update(run)
 
-    def put(self, run: Run) -> None:
-        """A new run, or news of one."""
+    def update(self, run: Run) -> None:
+        """Replace a run by its new state, or add it if it is unknown."""
         self._runs[run.id] = run
-        while len(self._runs) > self._most:
+        while len(self._runs) > self._max_runs:
             del self._runs[next(iter(self._runs))]
-        self._wake()
+        self._notify()
 
-    def forget(self, id: str) -> None:
-        """One that was refused after all."""
+    def remove(self, id: str) -> None:
+        """Remove a run that was rejected, if it is there."""
         self._runs.pop(id, None)
-        self._wake()
+        self._notify()
 
-    async def changed(self, seconds: float) -> None:
-        """Until there is news of any run, but not longer."""
+    async def wait_for_update(self, timeout: float) -> None:
+        """Wait until any run changes, at most `timeout` seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            await asyncio.wait_for(self._updated.wait(), timeout)
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _notify(self) -> None:
+        self._updated.set()
+        self._updated = asyncio.Event()

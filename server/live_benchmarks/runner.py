@@ -1,4 +1,4 @@
-"""The process that has the models runs their benchmarks: one at a time, each measured in a thread."""
+"""Benchmark runner: plans and runs benchmarks of models in this process, one at a time, each in a thread."""
 
 import asyncio
 import threading
@@ -17,143 +17,144 @@ from .history import History
 from .measure import Measurement
 from .schemas import BenchmarkRequest, Run
 
-_LOOKS, _LOOK_SECONDS = 5, 0.02
+_POLLS, _POLL_SECONDS = 5, 0.02
 
 
 class BenchmarkRunner:
-    """Belongs to one event loop.
+    """Runner of benchmarks on workers of this process. Belongs to one event loop.
 
     Args:
-        report: called in it with every change of a run.
+        on_update: called in the event loop with every new state of a run.
     """
 
-    def __init__(self, report: Callable[[Run], None]) -> None:
-        self._report = report
+    def __init__(self, on_update: Callable[[Run], None]) -> None:
+        self._on_update = on_update
         self._cancelled: dict[str, threading.Event] = {}
         self._tasks = TaskSet()
 
     async def start(self, worker: Worker, source: str, run: Run, neighbours: Sequence[Worker]) -> None:
-        """Begins to measure.
+        """Start a run in a thread.
 
         Args:
-            source: the checkpoint of the worker's model.
+            source: of the worker's model.
             neighbours: all workers on the same device.
 
         Raises:
-            Overloaded: one of them has work, and the run is not to be forced.
+            Overloaded: one of them has work, and the request does not set `force`.
         """
         cancelled = self._cancelled[run.id] = threading.Event()
         if not run.request.force and await under_load(neighbours):
             del self._cancelled[run.id]
-            raise Overloaded("the service is answering requests; measure when it is idle, or with 'force': true")
+            raise Overloaded("the service is processing requests; benchmark it when it is idle, or set 'force': true")
         loop = asyncio.get_running_loop()
 
-        def report(news: Run) -> None:
-            loop.call_soon_threadsafe(self._report, news)
+        def publish(update: Run) -> None:
+            loop.call_soon_threadsafe(self._on_update, update)
 
-        measurement = Measurement(worker, source, run, report, cancelled)
+        measurement = Measurement(worker, source, run, publish, cancelled)
         task = self._tasks.start(asyncio.to_thread(measurement.run))
         task.add_done_callback(lambda _: self._cancelled.pop(run.id, None))
 
     def cancel(self, id: str) -> None:
-        """The run ends after the model call that it waits for; one that has ended stays as it is."""
+        """Cancel a run after its current model call; no effect on one that has ended."""
         if id in self._cancelled:
             self._cancelled[id].set()
 
     async def close(self) -> None:
-        """Cancels what runs, and waits for its end."""
+        """Cancel all runs and wait for their end."""
         for cancelled in self._cancelled.values():
             cancelled.set()
         await self._tasks.join()
 
 
 async def under_load(workers: Sequence[Worker]) -> bool:
-    """Whether images wait or run: looked at a few times, as a light load leaves gaps."""
-    for _ in range(_LOOKS):
+    """True if any worker has images queued or running; polled several times, since a light load has gaps."""
+    for _ in range(_POLLS):
         if any(worker.waiting or worker.busy_since is not None for worker in workers):
             return True
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return False
 
 
 class BenchmarkService(Protocol):
-    """`history`: what is known in this process."""
+    """Benchmarks of the service's models, as seen by the routes."""
 
     history: History
+    """Runs known to this process."""
 
     async def start(self, run: Run, source: str) -> Run:
-        """Begins, as far as the answer can tell.
+        """Start a run; returns its current state.
 
         Args:
-            source: where the run's model was loaded from.
+            source: of the run's model.
 
         Raises:
-            BenchmarkRunning: another one has not ended.
-            Overloaded: the service is answering requests.
+            BenchmarkRunning: another run has not ended.
+            Overloaded: the service is processing requests.
             NotReady: the model's process is being restarted.
         """
         ...
 
     def cancel(self, id: str) -> None:
-        """Asks a run to end; one that has ended stays as it is."""
+        """Cancel a run; no effect on one that has ended."""
         ...
 
     async def close(self) -> None:
-        """Ends what runs here."""
+        """Cancel the runs of this process and wait for their end."""
         ...
 
 
 class LocalBenchmarks:
-    """Of models in this process."""
+    """Benchmarks of models in this process, a `BenchmarkService`."""
 
     def __init__(self, repository: ModelRepository) -> None:
         self.history = History()
         self._repository = repository
-        self._bench = BenchmarkRunner(self.history.put)
+        self._runner = BenchmarkRunner(self.history.update)
 
     async def start(self, run: Run, source: str) -> Run:
-        """As BenchmarkService."""
-        ports = {str(model.spec): model.engine.instance for model in self._repository.versions if model.engine}
-        workers = {name: port for name, port in ports.items() if isinstance(port, Worker)}
+        """As `BenchmarkService.start`."""
+        instances = {str(model.spec): model.engine.instance for model in self._repository.versions if model.engine}
+        workers = {name: instance for name, instance in instances.items() if isinstance(instance, Worker)}
         if run.served not in workers:
             raise NotReady(f"model {run.served!r} does not run in this process")
-        self.history.open(run)
+        self.history.add(run)
         try:
-            await self._bench.start(workers[run.served], source, run, list(workers.values()))
+            await self._runner.start(workers[run.served], source, run, list(workers.values()))
         except Exception:
-            self.history.forget(run.id)
+            self.history.remove(run.id)
             raise
         return self.history.get(run.id)
 
     def cancel(self, id: str) -> None:
-        self._bench.cancel(id)
+        self._runner.cancel(id)
 
     async def close(self) -> None:
-        await self._bench.close()
+        await self._runner.close()
 
 
 def plan_run(request: BenchmarkRequest, repository: ModelRepository) -> tuple[Run, str]:
-    """A run with an id, not begun, and the source of its model.
+    """Create a queued run from a request; returns it and the source of its model.
 
     Raises:
-        ModelNotFound, NotReady: there is no such model, or not yet.
-        BadRequest: the model cannot be measured so.
+        ModelNotFound, NotReady: the model is not served, or not ready.
+        BadRequest: the model does not support the request.
     """
     engine, model = repository.engine(request.model), repository.find(request.model)
     info = engine.info
     if "batch_sizes" not in request.model_fields_set:
         sizes = [size for size in request.batch_sizes if size <= engine.max_batch_size]
         request = request.model_copy(update={"batch_sizes": sizes})
-    if (largest := max(request.batch_sizes)) > engine.max_batch_size:
-        raise BadRequest(f"batch size {largest} is larger than the model's largest, {engine.max_batch_size}")
+    if (batch_size := max(request.batch_sizes)) > engine.max_batch_size:
+        raise BadRequest(f"batch size {batch_size} is larger than the model's maximum, {engine.max_batch_size}")
     if len(set(request.batch_sizes)) < len(request.batch_sizes):
-        raise BadRequest("a batch size is named twice; name each once")
+        raise BadRequest("batch_sizes must not contain a size twice")
     if request.dtype not in (None, info.dtype):
-        raise BadRequest(f"{engine.name} is served in {info.dtype}, not in {request.dtype}; what is served is measured")
+        raise BadRequest(f"model {engine.name!r} is served in {info.dtype}, not in {request.dtype}")
     if request.against and onnx_file(model.spec.source) is not None:
-        raise BadRequest(f"{engine.name} is an ONNX file, of which PyTorch has no network to be compared with")
+        raise BadRequest(f"model {engine.name!r} is an ONNX file; 'against' needs a checkpoint")
     if request.against and not installed("torch"):
-        raise BadRequest("eager PyTorch cannot be measured: torch is not installed here")
+        raise BadRequest("'against' needs torch, which is not installed: pip install 'tessella[torch]'")
     run = Run(
         id=uuid.uuid4().hex[:12],
         request=request,

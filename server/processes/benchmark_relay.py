@@ -49,11 +49,11 @@ class RemoteBenchmarks:
     def on_message(self, message: Message) -> None:
         """Apply an update, or the refusal of a run, from the supervisor."""
         if message["kind"] == REFUSED:
-            self.history.forget(message["id"])
+            self.history.remove(message["id"])
             self._resolve(message["id"], _ERRORS[message["error_type"]](message["error"]))
             return
         run = Run.model_validate(message["run"])
-        self.history.put(run)
+        self.history.update(run)
         if run.state != "queued":
             self._resolve(run.id, None)
 
@@ -94,7 +94,7 @@ class BenchmarkRelay:
             case kind if kind == UPDATE:
                 self._publish(Run.model_validate(message["run"]))
             case kind if kind == REFUSED:
-                self._history.forget(message["id"])
+                self._history.remove(message["id"])
                 self._broadcast(message)
 
     def on_exit(self, child: ChildProcess) -> None:
@@ -107,7 +107,7 @@ class BenchmarkRelay:
         for engine in self._children.started_engines:
             for number, model in engine.models.items():
                 if model["model"] == run.served:
-                    self._history.open(run)
+                    self._history.add(run)
                     self._engine = engine
                     self._broadcast(update_message(run))
                     engine.channel.send(message | {"number": number})
@@ -115,7 +115,7 @@ class BenchmarkRelay:
         raise NotReady(f"the engine of model {run.served!r} is restarting")
 
     def _publish(self, run: Run) -> None:
-        self._history.put(run)
+        self._history.update(run)
         self._broadcast(update_message(run))
 
     def _broadcast(self, message: Message) -> None:

@@ -133,7 +133,7 @@ async def events(history: History, id: str, stopped: Callable[[], bool]) -> Asyn
         if run.ended:
             yield event("end", run.model_dump_json())
             return
-        await history.changed(_POLL_SECONDS)
+        await history.wait_for_update(_POLL_SECONDS)
         idle_polls += 1
         if idle_polls == _KEEPALIVE_POLLS:
             yield ": still running\n\n"
