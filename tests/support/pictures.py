@@ -1,4 +1,4 @@
-"""Encoded images of every kind a client may send, whole and broken, made here."""
+"""Encoded images of every kind that a client may send, intact and broken."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def gradient(width: int = 64, height: int = 48) -> Image.Image:
-    """An RGB image whose every pixel tells its place: red grows to the right, green downwards."""
+    """RGB gradient: red increases to the right, green downwards."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return Image.fromarray(np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8))
 
@@ -22,7 +22,7 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def rotated_by_exif() -> bytes:
-    """A JPEG stored on its side with an EXIF orientation that turns it upright: 48×64 stored, 64×48 seen."""
+    """JPEG with an EXIF orientation: 48×64 pixels stored, 64×48 upright."""
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = gradient().transpose(Image.Transpose.ROTATE_90)
@@ -42,7 +42,7 @@ def palette_with_transparency() -> bytes:
 
 
 def animated() -> bytes:
-    """Two frames: the gradient, then black."""
+    """GIF of two frames: the gradient, then black."""
     return encode(gradient(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48))], duration=100)
 
 
@@ -52,7 +52,7 @@ def truncated_jpeg() -> bytes:
 
 
 def huge_header(width: int = 60_000, height: int = 60_000) -> bytes:
-    """A PNG of a few bytes that says it has so many pixels."""
+    """PNG of a few bytes whose header declares this many pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -1,4 +1,4 @@
-"""The data: scikit-learn's 1,797 handwritten digits of 8×8 pixels, in one fixed split, as pictures that users post."""
+"""Dataset: scikit-learn's 1,797 handwritten digits of 8×8 pixels, in one fixed split, as images and PNG files."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ LABELS = tuple("0123456789")
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """`images`: uint8 (N, 8, 8), light ink on dark. `labels`: int64 (N,). `indices`: places in the original data."""
+    """`images`: uint8 (N, 8, 8), light ink on dark. `labels`: int64 (N,). `indices`: rows of the original data."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -24,13 +24,13 @@ class Digits:
         return len(self.labels)
 
     def digest(self) -> str:
-        """SHA-256 of images and labels: two sets with the same digest are the same set in the same order."""
+        """SHA-256 of images and labels, in hexadecimal; it depends on their order."""
         return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Three, one and one fifth of the data, each with every digit in proportion."""
+    """Stratified split: three, one and one fifth of the data."""
 
     train: Digits
     validation: Digits
@@ -38,7 +38,7 @@ class Split:
 
 
 def load_split(seed: int = SPLIT_SEED) -> Split:
-    """The data set in three disjoint parts. Needs scikit-learn, which carries the data: nothing is downloaded."""
+    """Load the data in three disjoint parts. It ships with scikit-learn; nothing is downloaded."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -52,12 +52,12 @@ def load_split(seed: int = SPLIT_SEED) -> Split:
 
 
 def picture(image: NDArray[np.uint8]) -> Image.Image:
-    """One digit, uint8 (8, 8), as a grayscale image of 8×8 pixels."""
+    """Grayscale image of one digit, uint8 (8, 8)."""
     return Image.fromarray(image)
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
-    """One digit, uint8 (8, 8), as the PNG file that `POST /classify` takes."""
+    """PNG file of one digit, uint8 (8, 8)."""
     buffer = io.BytesIO()
     picture(image).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -1,6 +1,7 @@
-"""Position ablation: `python -m tessella.models.zoo.training.position_ablation` trains networks without embeddings.
+"""Position ablation: `python -m tessella.models.zoo.training.position_ablation` trains one network per embedding.
 
-The position ablations of the two papers in small. Every arm sees the same pictures in the same order, under each seed.
+Small-scale repetition of the position ablations of the two papers. Under each seed, all variants see the same images in
+the same order.
 """
 
 import argparse
@@ -26,23 +27,23 @@ from .evaluate import accuracy, predict
 from .position_similarity import draw, similarities
 from .recipe import RECIPES, Recipe
 from .record import dumps
-from .train import Material, Start, train
+from .train import Start, TrainingSet, train
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One row. `start`: what its learned tables hold before training."""
-
-    network: str
-    positions: str
-    recipe: Recipe
-    start: Start = "small"
-
-    @property
-    def name(self) -> str:
-        return f"{self.network}, {self.positions}"
-
-
+FILE = Path(__file__).parent / "position_ablation.json"
+REDRAWS = 8
+"""Augmented images of each test digit."""
+MILD = Augmentation(
+    plain=0.25,
+    inverted=0.0,
+    strokes=0.5,
+    photographs=0.0,
+    height=(0.6, 0.95),
+    rotation=10.0,
+    shear=0.2,
+    aspect=0.2,
+    bend=0.02,
+)
+"""Augmentation for a short training: light ink on a dark screen, neither photographed nor inverted."""
 _VIT: tuple[tuple[str, Position, Start], ...] = (
     ("none", "none", "small"),
     ("learned, 1-D", "learned", "small"),
@@ -59,42 +60,25 @@ _TNT: tuple[tuple[str, bool, bool, Start], ...] = (
 )
 
 
-MILD = Augmentation(
-    plain=0.25,
-    inverted=0.0,
-    strokes=0.5,
-    photographs=0.0,
-    height=(0.6, 0.95),
-    rotation=10.0,
-    shear=0.2,
-    aspect=0.2,
-    bend=0.02,
-)
-"""Light ink on a dark screen, neither photographed nor inverted: what a short training can learn."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Variant of a network, one row of the table. `start`: initial values of its learned position tables."""
 
+    network: str
+    positions: str
+    recipe: Recipe
+    start: Start = "small"
 
-def arms(*, steps: int, batch: int) -> Iterator[Arm]:
-    """Every row, the shipped recipes reduced to `steps` of `batch` mildly augmented pictures."""
-    vit, tnt = (
-        replace(RECIPES[name], steps=steps, batch=batch, average=0.99, augmentation=MILD)
-        for name in ("digits-vit", "digits-tnt")
-    )
-    for text, position, start in _VIT:
-        config = replace(cast(ViTConfig, vit.config), position=position)
-        yield Arm(network="ViT", positions=text, recipe=replace(vit, config=config), start=start)
-    for text, outer, inner, start in _TNT:
-        switched = replace(cast(TNTConfig, tnt.config), outer_position=outer, inner_position=inner)
-        yield Arm(network="TNT", positions=text, recipe=replace(tnt, config=switched), start=start)
-
-
-FILE = Path(__file__).parent / "position_ablation.json"
-REDRAWN = 8  # times, each test digit
+    @property
+    def name(self) -> str:
+        """Network and positions."""
+        return f"{self.network}, {self.positions}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One arm under one seed. `test`, `redrawn`: shares of right answers among the test digits, as they are and moved,
-    turned and inked again as in training."""
+    """Outcome of one variant under one seed: accuracies on the test digits as they are (`test`) and augmented
+    (`redrawn`)."""
 
     seed: int
     test: float
@@ -102,12 +86,26 @@ class Outcome:
     cpu_seconds: int
 
 
+def variants(*, steps: int, batch: int) -> Iterator[Variant]:
+    """All variants: the shipped recipes reduced to `steps` of `batch` mildly augmented images."""
+    vit, tnt = (
+        replace(RECIPES[name], steps=steps, batch=batch, average=0.99, augmentation=MILD)
+        for name in ("digits-vit", "digits-tnt")
+    )
+    for text, position, start in _VIT:
+        config = replace(cast(ViTConfig, vit.config), position=position)
+        yield Variant(network="ViT", positions=text, recipe=replace(vit, config=config), start=start)
+    for text, outer, inner, start in _TNT:
+        switched = replace(cast(TNTConfig, tnt.config), outer_position=outer, inner_position=inner)
+        yield Variant(network="TNT", positions=text, recipe=replace(tnt, config=switched), start=start)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if options.plot:
         check_suffix(options.plot)
     torch.set_num_threads(options.threads)
-    rows, split, console = list(arms(steps=options.steps, batch=options.batch)), load_split(), Console()
+    rows, split, console = list(variants(steps=options.steps, batch=options.batch)), load_split(), Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         document = measure(rows, options.seeds, (split.train, split.test), options.output, progress)
@@ -117,17 +115,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    rows: Sequence[Arm], seeds: int, data: tuple[Digits, Digits], file: Path, progress: Progress
+    rows: Sequence[Variant], seeds: int, data: tuple[Digits, Digits], file: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Trains every arm from every seed and writes the document anew after each: a run that is cut leaves some.
+    """Train every variant from every seed; the document is written after each, so that an aborted run keeps results.
 
     Args:
-        data: to train on, and to be examined on.
+        data: training and test digits.
     """
     recipe = rows[0].recipe
-    material, exam = (Material.of(digits, recipe.preprocessing) for digits in data)
+    training_set, test_set = (TrainingSet.of(digits, recipe.preprocessing) for digits in data)
     task = progress.add_task("", total=len(rows) * seeds * recipe.steps, loss="")
-    outcomes: dict[str, list[Outcome]] = {arm.name: [] for arm in rows}
+    outcomes: dict[str, list[Outcome]] = {variant.name: [] for variant in rows}
     maps: dict[str, Any] = {}
     document: dict[str, Any] = {}
 
@@ -135,20 +133,22 @@ def measure(
         progress.update(task, advance=1, loss=f"loss {loss:.2f}")
 
     for seed in range(seeds):
-        for arm in rows:
-            progress.update(task, description=f"seed {seed}: {arm.name}")
+        for variant in rows:
+            progress.update(task, description=f"seed {seed}: {variant.name}")
             started = time.process_time()
-            network = train(arm.recipe, material, seed, report, positions=arm.start)
+            network = train(variant.recipe, training_set, seed, report, positions=variant.start)
             seconds = round(time.process_time() - started)
-            outcomes[arm.name].append(Outcome(seed=seed, cpu_seconds=seconds, **_sit(network, exam, recipe)))
-            maps.setdefault(arm.name, similarities(network))
+            outcomes[variant.name].append(
+                Outcome(seed=seed, cpu_seconds=seconds, **_evaluate(network, test_set, recipe))
+            )
+            maps.setdefault(variant.name, similarities(network))
             document = record(rows, outcomes, maps)
             file.write_text(dumps(document))
     return document
 
 
-def record(rows: Sequence[Arm], outcomes: dict[str, list[Outcome]], maps: dict[str, Any]) -> dict[str, Any]:
-    """The document: every seed's shares, their mean and deviation, and seed 0's similarity maps."""
+def record(rows: Sequence[Variant], outcomes: dict[str, list[Outcome]], maps: dict[str, Any]) -> dict[str, Any]:
+    """JSON document: accuracies of every seed, their mean and deviation, and seed 0's similarity maps."""
     recipe, shipped = rows[0].recipe, RECIPES["digits-vit"]
     return {
         "recipe": {
@@ -157,58 +157,64 @@ def record(rows: Sequence[Arm], outcomes: dict[str, list[Outcome]], maps: dict[s
             "average": recipe.average,
             "augmentation": asdict(recipe.augmentation),
             "shipped": {
-                "steps": {name: one.steps for name, one in RECIPES.items()},
+                "steps": {name: recipe.steps for name, recipe in RECIPES.items()},
                 "batch": shipped.batch,
                 "average": shipped.average,
             },
         },
-        "arms": [_summary(arm, outcomes[arm.name]) for arm in rows if outcomes[arm.name]],
-        "seeds": [{"arm": name, **asdict(outcome)} for name, some in outcomes.items() for outcome in some],
-        "similarity": {f"{name}: {table}": places for name, tables in maps.items() for table, places in tables.items()},
+        "variants": [_summary(variant, outcomes[variant.name]) for variant in rows if outcomes[variant.name]],
+        "seeds": [{"variant": name, **asdict(outcome)} for name, seeds in outcomes.items() for outcome in seeds],
+        "similarity": {
+            f"{name}: {table}": similarity for name, tables in maps.items() for table, similarity in tables.items()
+        },
     }
 
 
 def render(document: dict[str, Any]) -> str:
-    """The table in Markdown: mean ± standard deviation over the seeds, in percent."""
+    """Markdown table: mean ± standard deviation of the accuracies over the seeds, in percent."""
     lines = ["| network | positions | test digits | redrawn |", "|---|---|---|---|"]
-    for arm in document["arms"]:
+    for variant in document["variants"]:
         cells = (
-            f"{100 * arm[name]['mean']:.1f} ± {100 * arm[name]['deviation']:.1f} %" for name in ("test", "redrawn")
+            f"{100 * variant[name]['mean']:.1f} ± {100 * variant[name]['deviation']:.1f} %"
+            for name in ("test", "redrawn")
         )
-        lines.append(f"| {arm['network']} | {arm['positions']} | {' | '.join(cells)} |")
+        lines.append(f"| {variant['network']} | {variant['positions']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _sit(network: ViT | TNT, exam: Material, recipe: Recipe) -> dict[str, float]:
+def _evaluate(network: ViT | TNT, test_set: TrainingSet, recipe: Recipe) -> dict[str, float]:
     shares = {}
-    plain = exam.plain[..., None].expand(-1, -1, -1, 3).contiguous()
-    rows = torch.arange(len(exam.labels)).repeat(REDRAWN)
+    plain = test_set.plain[..., None].expand(-1, -1, -1, 3).contiguous()
+    rows = torch.arange(len(test_set.labels)).repeat(REDRAWS)
     generator = torch.Generator().manual_seed(0)
-    redrawn = augment(exam.plain, exam.ink, rows, recipe.preprocessing.size, recipe.augmentation, generator)
-    sets: dict[str, tuple[Tensor, Tensor]] = {"test": (plain, exam.labels), "redrawn": (redrawn, exam.labels[rows])}
+    redrawn = augment(test_set.plain, test_set.ink, rows, recipe.preprocessing.size, recipe.augmentation, generator)
+    sets: dict[str, tuple[Tensor, Tensor]] = {
+        "test": (plain, test_set.labels),
+        "redrawn": (redrawn, test_set.labels[rows]),
+    }
     for name, (images, labels) in sets.items():
         shares[name] = round(accuracy(predict(network, images, recipe.preprocessing), labels.numpy()), 5)
     return shares
 
 
-def _summary(arm: Arm, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    shares = {name: [getattr(outcome, name) for outcome in outcomes] for name in ("test", "redrawn")}
+def _summary(variant: Variant, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    accuracies = {name: [getattr(outcome, name) for outcome in outcomes] for name in ("test", "redrawn")}
     spread = {
-        name: {"mean": round(mean(some), 5), "deviation": round(stdev(some) if len(some) > 1 else 0.0, 5)}
-        for name, some in shares.items()
+        name: {"mean": round(mean(values), 5), "deviation": round(stdev(values) if len(values) > 1 else 0.0, 5)}
+        for name, values in accuracies.items()
     }
-    return {"network": arm.network, "positions": arm.positions, "start": arm.start, **spread}
+    return {"network": variant.network, "positions": variant.positions, "start": variant.start, **spread}
 
 
 def _parser() -> argparse.ArgumentParser:
     program = "python -m tessella.models.zoo.training.position_ablation"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--steps", type=int, default=600, help="of training, per network and seed")
-    parser.add_argument("--batch", type=int, default=32, help="pictures per step")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--plot", type=Path, help="draws the similarity maps: .png, .svg or .pdf")
-    parser.add_argument("--output", type=Path, default=FILE, help="the document; by default beside this module")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--steps", type=int, default=600, help="training steps per network and seed")
+    parser.add_argument("--batch", type=int, default=32, help="images per step")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--plot", type=Path, help="also draw the similarity maps: .png, .svg or .pdf")
+    parser.add_argument("--output", type=Path, default=FILE, help="JSON document to write; default: beside this module")
     return parser
 
 

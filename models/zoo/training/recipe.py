@@ -1,4 +1,4 @@
-"""How the shipped networks are made: their sizes and their training schedule, as data."""
+"""Recipes of the shipped networks: architecture, augmentation and training schedule."""
 
 from dataclasses import dataclass, field
 
@@ -9,9 +9,10 @@ from .augment import Augmentation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """AdamW under a linear warm-up and a cosine; what ships is the exponential moving average of the weights.
+    """Training recipe: AdamW with linear warm-up and cosine decay; the weights' exponential moving average ships.
 
-    `easy`: the share of the steps in which the augmentation grows to its full strength. `average`: the decay per step.
+    `easy`: share of the steps over which the augmentation grows to full strength. `average`: decay of the moving
+    average per step.
     """
 
     config: Config
@@ -27,6 +28,7 @@ class Recipe:
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """Preprocessing at the network's input size."""
         return Preprocessing(size=self.config.image_size, resize=self.config.image_size)
 
 

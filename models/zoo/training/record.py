@@ -16,9 +16,10 @@ from .recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One seed's shares of right answers; `inverted` are the validation digits as dark ink on light.
+    """Accuracies of one seed, 0 to 1.
 
-    `pen` and `paper` are the drawn validation set on clean canvases and photographed.
+    `inverted`: the validation digits as dark ink on light. `pen`, `paper`: synthetic digits, on clean canvases and
+    photographed.
     """
 
     seed: int
@@ -31,17 +32,18 @@ class Outcome:
     cpu_seconds: int
 
     @property
-    def choice(self) -> float:
-        """What the shipped seed is chosen by. The test fifth has no part in it."""
+    def selection_score(self) -> float:
+        """Mean accuracy of the validation sets, which selects the shipped seed; the test set is excluded."""
         return (self.validation + self.inverted + self.pen + self.paper) / 4
 
 
 def best(outcomes: Sequence[Outcome]) -> Outcome:
-    return max(outcomes, key=lambda outcome: outcome.choice)
+    """Outcome of the seed to ship."""
+    return max(outcomes, key=lambda outcome: outcome.selection_score)
 
 
 def record(name: str, recipe: Recipe, split: Split, outcomes: Sequence[Outcome], confusion: Any) -> dict[str, Any]:
-    """The document beside the weights. `confusion`: the shipped seed's on the test fifth; a row is a true class."""
+    """Record beside the weights. `confusion`: confusion matrix of the shipped seed on the test set."""
     parts = {part: getattr(split, part) for part in ("train", "validation", "test")}
     return {
         "name": name,

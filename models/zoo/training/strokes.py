@@ -1,4 +1,4 @@
-"""Strokes of each 8×8 digit: enlarged smoothly, and as centre lines that any pen can ink again."""
+"""Strokes of 8×8 digits: the smoothly enlarged digit, and centre lines for redrawing it with any pen."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,22 @@ from torch import Tensor
 
 from .dataset import Digits
 
-CELL = 6  # field pixels per pixel of a digit
-MARGIN = 2  # empty digit pixels around a digit
+CELL = 6
+"""Field pixels per digit pixel."""
+MARGIN = 2
+"""Empty digit pixels around a digit."""
 FIELD_CELLS = 8 + 2 * MARGIN
 _ALTERNATIVES = 6
-_HOLES = {0: {1}, 1: {0}, 2: {0, 1}, 3: {0}, 4: {0, 1}, 5: {0}, 6: {1}, 7: {0, 1}, 8: {2}, 9: {1}}
+_LOOPS = {0: {1}, 1: {0}, 2: {0, 1}, 3: {0}, 4: {0, 1}, 5: {0}, 6: {1}, 7: {0, 1}, 8: {2}, 9: {1}}
 
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """Fields over digits with an empty margin; a pixel of the digit is `CELL` pixels of a field wide.
+    """Fields over digits with an empty margin, CELL field pixels for each digit pixel.
 
-    `tone`: float (N, 1, S, S), the enlarged digit, 0 paper to 1 ink. `distance`: float (N, alternatives, S, S), how far
-    the nearest stroke's centre line is, in digit pixels. `traceable`: bool (N,), whether a tracing with this digit's
-    loops was found; the distances of the others are meaningless.
+    `tone`: float (N, 1, S, S), the enlarged digit, 0 paper to 1 ink. `distance`: float (N, alternatives, S, S), to the
+    nearest stroke's centre line, in digit pixels. `traceable`: bool (N,), true if a tracing has the digit's
+    number of loops; the distances of other digits are meaningless.
     """
 
     tone: Tensor
@@ -32,27 +34,27 @@ class Ink:
 
 
 def trace(digits: Digits) -> Ink:
-    """The fields of every digit. Needs scikit-image and SciPy; about ten milliseconds a digit."""
+    """Trace every digit. Needs scikit-image and SciPy; takes about ten milliseconds per digit."""
     tones = [_enlarge(image) for image in digits.images]
     distances = [_tracings(tone, int(label)) for tone, label in zip(tones, digits.labels, strict=True)]
     return Ink(
         tone=torch.from_numpy(np.stack(tones))[:, None],
-        distance=torch.from_numpy(np.stack([_repeat(found) for found in distances])),
-        traceable=torch.tensor([bool(found) for found in distances]),
+        distance=torch.from_numpy(np.stack([_fill_alternatives(fields) for fields in distances])),
+        traceable=torch.tensor([bool(fields) for fields in distances]),
     )
 
 
 def _enlarge(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(8, 8) uint8 -> (S, S), 0..1."""
+    """Enlarged digit: uint8 (8, 8) -> float32 (S, S), 0..1."""
     side = FIELD_CELLS * CELL
     padded = Image.fromarray(np.pad(image, MARGIN)).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(padded).astype(np.float32) / np.float32(255)
 
 
 def _tracings(tone: NDArray[np.float32], label: int) -> list[NDArray[np.float32]]:
-    """Distances to the centre lines, for every threshold whose strokes have as many loops as the digit when written.
+    """Distances to the centre lines, for every threshold whose strokes have the digit's number of loops.
 
-    Thresholds are absolute, which keeps faint strokes, or against the neighbourhood, which keeps small loops open.
+    Absolute thresholds keep faint strokes; thresholds relative to the neighbourhood keep small loops open.
     """
     from scipy.ndimage import distance_transform_edt, gaussian_filter
     from skimage.measure import label as components
@@ -66,11 +68,12 @@ def _tracings(tone: NDArray[np.float32], label: int) -> list[NDArray[np.float32]
     return [
         (distance_transform_edt(~line) / CELL).astype(np.float32)
         for line in lines
-        if components(line, connectivity=2).max() == 1 and components(~line, connectivity=1).max() - 1 in _HOLES[label]
+        if components(line, connectivity=2).max() == 1 and components(~line, connectivity=1).max() - 1 in _LOOPS[label]
     ]
 
 
-def _repeat(found: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _fill_alternatives(fields: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Exactly _ALTERNATIVES fields, repeated cyclically; constant if there is none."""
     side = FIELD_CELLS * CELL
-    nothing = [np.full((side, side), FIELD_CELLS, dtype=np.float32)]
-    return np.stack([(found or nothing)[i % max(1, len(found))] for i in range(_ALTERNATIVES)])
+    constant = [np.full((side, side), FIELD_CELLS, dtype=np.float32)]
+    return np.stack([(fields or constant)[i % max(1, len(fields))] for i in range(_ALTERNATIVES)])

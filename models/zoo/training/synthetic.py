@@ -1,4 +1,4 @@
-"""Digits drawn with a pen on a canvas: a second validation set, of strokes that nothing is trained on."""
+"""Synthetic digits, drawn with a pen on a canvas: a second validation set, never used in training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 CANVAS = 280
-
-# Each style is strokes; a stroke is its points "x,y" on a square of 100, curved through them, or straight after "!".
+"""Side of an image in pixels."""
+# A style is strokes separated by "|". A stroke is points "x,y" on a square of 100, joined by a curve, or by lines after
+# "!".
 _STYLES: dict[int, tuple[str, ...]] = {
     0: (
         "50,5 25,20 18,50 25,80 50,95 75,80 82,50 75,20 50,5",
@@ -59,16 +60,18 @@ _STYLES: dict[int, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class PenDigits:
+    """Synthetic digits: RGB images, int64 labels (N,), and their styles as "digit/style"."""
+
     images: tuple[Image.Image, ...]
     labels: NDArray[np.int64]
     styles: tuple[str, ...]
-    """For each image "digit/style"."""
 
 
 def pen_digits(per_style: int = 10, seed: int = 7, photographed: bool = False) -> PenDigits:
-    """Every style `per_style` times on RGB canvases of 280×280: pens of 6 to 28 pixels, anywhere, both polarities.
+    """Draw every style `per_style` times on RGB canvases of 280×280, with pens of 6 to 28 pixels, in both polarities.
 
-    `photographed`: on gray, unevenly lit, noisy paper instead of a clean canvas.
+    Args:
+        photographed: on gray, unevenly lit, noisy paper instead of a clean canvas.
     """
     random = np.random.default_rng(seed)
     images, labels, names = [], [], []
@@ -88,7 +91,7 @@ def _styles() -> Iterator[tuple[int, int, str]]:
 
 
 def draw(style: str, random: np.random.Generator) -> NDArray[np.float32]:
-    """One style, placed and slanted at random: (280, 280), 0 paper to 1 ink."""
+    """One style at a random position and slant: float32 (280, 280), 0 paper to 1 ink."""
     height = random.uniform(0.4, 0.9)
     width = min(random.choice([6, 10, 14, 20, 28]), 0.2 * height * CANVAS)
     room = (CANVAS - width) * (1 - height) / 2
@@ -109,7 +112,7 @@ def _points(stroke: str) -> NDArray[np.float64]:
 
 
 def _curve(corners: NDArray[np.float64], steps: int = 12) -> NDArray[np.float64]:
-    """Catmull and Rom's spline through the corners."""
+    """Catmull-Rom spline through the corners."""
     padded = np.concatenate([corners[:1], corners, corners[-1:]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     pieces = [

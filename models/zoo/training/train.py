@@ -1,4 +1,4 @@
-"""Train the shipped checkpoints: `python -m tessella.models.zoo.training.train`. The seed best on validation ships."""
+"""Training of the shipped checkpoints: `python -m tessella.models.zoo.training.train`."""
 
 import argparse
 import math
@@ -24,7 +24,7 @@ from ...networks.vit import ViT
 from ...preprocessing.preprocess import Preprocessing
 from .augment import augment
 from .dataset import Digits, Split, load_split, picture
-from .evaluate import Exam, accuracy, confusion, network_input, pixels, predict
+from .evaluate import ValidationSets, accuracy, confusion, network_input, pixels, predict
 from .recipe import RECIPES, Recipe
 from .record import Outcome, best, record, save
 from .strokes import Ink, trace
@@ -33,8 +33,8 @@ Start = Literal["sincos", "small"]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What training pictures are made of: `plain` uint8 (N, S, S), `ink` of the same digits, `labels` int64 (N,)."""
+class TrainingSet:
+    """Training digits: `plain`, preprocessed, uint8 (N, S, S); their strokes `ink`; `labels`, int64 (N,)."""
 
     plain: Tensor
     ink: Ink
@@ -42,15 +42,18 @@ class Material:
     preprocessing: Preprocessing
 
     @classmethod
-    def of(cls, digits: Digits, preprocessing: Preprocessing) -> "Material":
+    def of(cls, digits: Digits, preprocessing: Preprocessing) -> "TrainingSet":
+        """Preprocess and trace digits."""
         plain = pixels(map(picture, digits.images), preprocessing)[..., 0].contiguous()
         return cls(plain, trace(digits), torch.from_numpy(digits.labels), preprocessing)
 
 
 def initialise(network: ViT | TNT, *, positions: Start = "sincos") -> None:
-    """Glorot's weights and sin-cos positions: networks this narrow start far too slowly from deviations of 0.02.
+    """Initialise in place: Glorot weights, as networks this narrow learn too slowly from a deviation of 0.02.
 
-    `positions="small"` leaves learned tables at random values of that deviation, as in the papers.
+    Args:
+        positions: `sincos` sets learned position tables to 2-D sin-cos values; `small` leaves them at a deviation of
+            0.02, as in the papers.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear):
@@ -59,11 +62,11 @@ def initialise(network: ViT | TNT, *, positions: Start = "sincos") -> None:
     with torch.no_grad():
         tables["prefix" if isinstance(network, ViT) else "class_token"].normal_(std=0.5)
         if positions == "sincos":
-            _lay_out(network.config, tables)
+            _set_sincos(network.config, tables)
 
 
-def _lay_out(config: Config, tables: Mapping[str, Tensor]) -> None:
-    """Whichever of the tables of single places there are: 2-D sin-cos values, which training may change."""
+def _set_sincos(config: Config, tables: Mapping[str, Tensor]) -> None:
+    """Set the position tables that exist to 2-D sin-cos values, in place; training may change them."""
     for name in ("position_embedding.weight", "outer_position"):
         if name in tables:
             tables[name][-(config.grid**2) :] = sincos_table(config.grid, config.dim)
@@ -72,20 +75,30 @@ def _lay_out(config: Config, tables: Mapping[str, Tensor]) -> None:
 
 
 def train(
-    recipe: Recipe, material: Material, seed: int, report: Callable[[int, float], None], *, positions: Start = "sincos"
+    recipe: Recipe,
+    training_set: TrainingSet,
+    seed: int,
+    report: Callable[[int, float], None],
+    *,
+    positions: Start = "sincos",
 ) -> ViT | TNT:
-    """The averaged network after `recipe.steps` steps. `report(step, loss)` is called after each."""
+    """Train a network for `recipe.steps` steps and return its moving average, in evaluation mode.
+
+    Args:
+        report: called with step and loss after each step.
+        positions: as `initialise`.
+    """
     torch.manual_seed(seed)
     generator = Generator().manual_seed(seed)
     network = build(recipe.config).train()
     initialise(network, positions=positions)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
     optimiser = torch.optim.AdamW(
-        _groups(network, recipe.weight_decay), recipe.learning_rate, betas=(0.9, 0.99), fused=True
+        _parameter_groups(network, recipe.weight_decay), recipe.learning_rate, betas=(0.9, 0.99), fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step, recipe))
     for step in range(recipe.steps):
-        images, labels = _batch(recipe, material, step / recipe.steps, generator)
+        images, labels = _batch(recipe, training_set, step / recipe.steps, generator)
         loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad()
         loss.backward()
@@ -98,21 +111,21 @@ def train(
     return cast(ViT | TNT, averaged.module)
 
 
-def _batch(recipe: Recipe, material: Material, progress: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    rows = torch.randint(len(material.labels), (recipe.batch,), generator=generator)
-    size, how = material.preprocessing.size, recipe.augmentation.eased(min(1.0, progress / recipe.easy))
-    drawn = augment(material.plain, material.ink, rows, size, how, generator)
-    return network_input(drawn, material.preprocessing), material.labels[rows]
+def _batch(recipe: Recipe, training_set: TrainingSet, progress: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    rows = torch.randint(len(training_set.labels), (recipe.batch,), generator=generator)
+    size, augmentation = training_set.preprocessing.size, recipe.augmentation.eased(min(1.0, progress / recipe.easy))
+    drawn = augment(training_set.plain, training_set.ink, rows, size, augmentation, generator)
+    return network_input(drawn, training_set.preprocessing), training_set.labels[rows]
 
 
-def _rate(step: int, recipe: Recipe) -> float:
-    """The factor on the learning rate: up to 1 in `warmup` steps, down to 0 along a cosine."""
+def _learning_rate_factor(step: int, recipe: Recipe) -> float:
+    """Learning-rate factor: linear warm-up to 1 in `warmup` steps, cosine decay to 0."""
     warm = min(1.0, (step + 1) / recipe.warmup)
     return warm * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay; biases, norms and tables of positions and tokens do not."""
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Parameter groups: weight decay for matrices; none for biases, norms, position tables and tokens."""
     matrices = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     decayed = [parameter for parameter in network.parameters() if id(parameter) in matrices]
     others = [parameter for parameter in network.parameters() if id(parameter) not in matrices]
@@ -125,36 +138,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console, split = Console(), load_split()
     for name in [options.network] if options.network else list(RECIPES):
         recipe = RECIPES[name]
-        make(name, replace(recipe, steps=options.steps or recipe.steps), options.seeds, split, options.output, console)
+        train_and_record(
+            name, replace(recipe, steps=options.steps or recipe.steps), options.seeds, split, options.output, console
+        )
 
 
-def make(
+def train_and_record(
     name: str, recipe: Recipe, seeds: Sequence[int], split: Split, folder: Path, console: Console
 ) -> list[Outcome]:
-    """Trains, examines and writes one network; the test fifth is looked at once, after all seeds are trained."""
-    console.print(f"[bold]{name}[/bold]: drawing lines through {len(split.train)} digits")
-    material, exam = Material.of(split.train, recipe.preprocessing), Exam.of(split.validation, recipe.preprocessing)
+    """Train all seeds of a network, evaluate them and write the best; the test set is used once, after training."""
+    console.print(f"[bold]{name}[/bold]: tracing the strokes of {len(split.train)} digits")
+    training_set, validation = (
+        TrainingSet.of(split.train, recipe.preprocessing),
+        ValidationSets.of(split.validation, recipe.preprocessing),
+    )
     networks: dict[int, nn.Module] = {}
     outcomes: list[Outcome] = []
     for seed in seeds:
         started = time.process_time()
-        networks[seed] = _train_with_progress(name, recipe, material, seed, console)
-        shares, seconds = exam.sit(networks[seed]), round(time.process_time() - started)
+        networks[seed] = _train_with_progress(name, recipe, training_set, seed, console)
+        shares, seconds = validation.evaluate(networks[seed]), round(time.process_time() - started)
         outcomes.append(Outcome(seed=seed, **shares, test=0.0, steps=recipe.steps, cpu_seconds=seconds))
         console.print(
             f"seed {seed}: {seconds} s of CPU time, " + ", ".join(f"{key} {share:.2%}" for key, share in shares.items())
         )
-    test = Exam.plain(split.test, recipe.preprocessing)
-    answers = {seed: predict(network, test, recipe.preprocessing) for seed, network in networks.items()}
-    outcomes = [replace(one, test=round(accuracy(answers[one.seed], split.test.labels), 5)) for one in outcomes]
+    test = ValidationSets.plain(split.test, recipe.preprocessing)
+    predictions = {seed: predict(network, test, recipe.preprocessing) for seed, network in networks.items()}
+    outcomes = [replace(one, test=round(accuracy(predictions[one.seed], split.test.labels), 5)) for one in outcomes]
     chosen = best(outcomes).seed
-    document = record(name, recipe, split, outcomes, confusion(answers[chosen], split.test.labels))
+    document = record(name, recipe, split, outcomes, confusion(predictions[chosen], split.test.labels))
     save(folder, networks[chosen], recipe, document)
-    console.print(f"seed {chosen} ships; on the test fifth, mean of seeds {document['test_accuracy_mean']:.2%}")
+    console.print(f"seed {chosen} ships; test accuracy, mean of seeds {document['test_accuracy_mean']:.2%}")
     return outcomes
 
 
-def _train_with_progress(name: str, recipe: Recipe, material: Material, seed: int, console: Console) -> nn.Module:
+def _train_with_progress(
+    name: str, recipe: Recipe, training_set: TrainingSet, seed: int, console: Console
+) -> nn.Module:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(f"{name}, seed {seed}", total=recipe.steps, loss="")
@@ -162,16 +182,18 @@ def _train_with_progress(name: str, recipe: Recipe, material: Material, seed: in
         def report(step: int, loss: float) -> None:
             progress.update(task, completed=step + 1, loss=f"loss {loss:.2f}")
 
-        return train(recipe, material, seed, report)
+        return train(recipe, training_set, seed, report)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tessella.models.zoo.training.train", description=__doc__)
-    parser.add_argument("--network", choices=RECIPES, help="only this one; both by default")
-    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="comma-separated, 0,1,2 by default")
-    parser.add_argument("--steps", type=int, help="of training; the recipe's own by default")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
-    parser.add_argument("--output", type=Path, default=ZOO, help="folder; where the shipped ones lie by default")
+    parser.add_argument("--network", choices=RECIPES, help="the only network to train; default: both")
+    parser.add_argument("--seeds", type=_seeds, default=[0, 1, 2], help="comma-separated; default: 0,1,2")
+    parser.add_argument("--steps", type=int, help="training steps; default: the recipe's")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument(
+        "--output", type=Path, default=ZOO, help="folder to write to; default: the folder of the shipped checkpoints"
+    )
     return parser
 
 
@@ -179,7 +201,7 @@ def _seeds(text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 0,1,2") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 0,1,2") from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Choosing a number format and a number of threads: rules, not speeds."""
+"""Dtype and CPU threads: the rules of the choice, with stand-ins for the measurement."""
 
 import pytest
 import torch
@@ -11,23 +11,23 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("gain", "dtype"), [(1.0, torch.float32), (1.1, torch.float32), (1.2, torch.bfloat16), (3.0, torch.bfloat16)]
+    ("speedup", "dtype"), [(1.0, torch.float32), (1.1, torch.float32), (1.2, torch.bfloat16), (3.0, torch.bfloat16)]
 )
-def test_bfloat16_must_be_worth_it(gain: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_needs_a_speedup(speedup: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtypes, "has_bfloat16", lambda: True)
-    monkeypatch.setattr(dtypes, "bfloat16_speedup", lambda network, size: gain)
+    monkeypatch.setattr(dtypes, "bfloat16_speedup", lambda network, size: speedup)
     chosen, reason = choose_dtype("auto", nn.Identity(), 32, CPU)
     assert chosen == dtype
-    assert f"{gain:.2f}" in reason
+    assert f"{speedup:.2f}" in reason
 
 
-def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bfloat16_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtypes, "has_bfloat16", lambda: False)
     monkeypatch.delattr(dtypes, "bfloat16_speedup")
     assert choose_dtype("auto", nn.Identity(), 32, CPU)[0] == torch.float32
 
 
-def test_the_measurement_runs_both_and_leaves_the_network_alone() -> None:
+def test_the_measurement_does_not_change_the_network() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).requires_grad_(False)
     assert dtypes.bfloat16_speedup(network, 8, passes=1) > 0
     assert network[1].weight.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Which executor a loaded network gets, and what is said where the kernels cannot run."""
+"""Executors: the folded network on each backend, and the errors where the kernels cannot run."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tessella.kernels.reference import normalise
 from tessella.kernels.tuning import tables
 from tessella.models.config import ViTConfig
 from tessella.models.execution import executor
-from tessella.models.execution.cuda_graphs import BUCKETS, bucket_of
+from tessella.models.execution.cuda_graphs import BUCKETS
 from tessella.models.execution.executor import choose_backend, make_executor
 from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, fold_vit
@@ -37,7 +37,7 @@ def no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_interpreter")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_triton_without_a_gpu_says_why_and_what_to_use() -> None:
+def test_triton_without_a_gpu_names_reason_and_alternative() -> None:
     with pytest.raises(
         ValueError, match=r"backend 'triton' cannot run here: Triton kernels need an NVIDIA GPU.*'torch'"
     ):
@@ -57,25 +57,23 @@ def test_a_cpu_runs_torch() -> None:
 
 @pytest.fixture
 def hopper(monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A GPU that our kernels run on, as far as anybody asks."""
+    """Stand-in for a GPU that runs the kernels."""
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     return torch.device("cuda")
 
 
-def test_float32_on_a_gpu_takes_pytorchs_products_and_says_so(
-    hopper: torch.device, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_float32_on_a_gpu_runs_in_pytorch(hopper: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "the kernels take bfloat16 and float16, and float32 runs in PyTorch"
     assert choose_backend("auto", hopper, torch.bfloat16)[0] == "triton"
     assert choose_backend("auto", hopper)[0] == "triton"
     assert choose_backend("auto", hopper, torch.float32) == ("torch", f"backend torch, as {reason}")
     monkeypatch.setattr(executor, "_fold", lambda *_, **__: None)
     network = ViT(ViTConfig(**SMALL))
-    made = executor.make_factory(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
-    assert made is not None
-    assert made[1].implementation == "torch"
+    folded = executor.make_factory(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=hopper)
+    assert folded is not None
+    assert folded[1].implementation == "torch"
 
 
 @pytest.mark.usefixtures("hopper")
@@ -108,7 +106,7 @@ def test_the_folded_network_classifies_as_the_published_one(backend: Any) -> Non
         torch.testing.assert_close(run.features(pixels), network.features(images), atol=1e-5, rtol=1e-4)
 
 
-def test_a_cpu_keeps_layer_norm_apart() -> None:
+def test_layer_norms_are_not_folded_on_a_cpu() -> None:
     run = make_executor(
         ViT(ViTConfig(**SMALL)), (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU, options=Options("torch")
     )
@@ -122,12 +120,7 @@ def test_a_pooling_without_folded_graph_runs_as_published() -> None:
     assert make_executor(network, (0.5,) * 3, (0.5,) * 3, dtype=torch.float32, device=CPU) is None
 
 
-def test_a_batch_runs_in_the_smallest_bucket_that_holds_it() -> None:
-    assert [bucket_of(batch, (1, 4, 8)) for batch in (1, 2, 4, 5, 8)] == [1, 4, 4, 8, 8]
-    assert bucket_of(9, (1, 4, 8)) == 9
-
-
-def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sub_blocks_run_where_they_were_measured_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ViT(ViTConfig(**SMALL | {"depth": 3})).eval()
     graph, plain = (fold_vit(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (ALL_STEPS, CPU_STEPS))
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
@@ -139,13 +132,13 @@ def test_halves_of_blocks_run_where_they_were_measured_quicker(monkeypatch: pyte
         torch.testing.assert_close(FusedViT(graph, Options("triton"), plain)(pixels), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_our_kernels_refuse_a_pooling_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_refuse_an_unsupported_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "make_executor", lambda *_, **__: None)
     with pytest.raises(ValueError, match="digits-vit pools in a way that the Triton kernels do not support"):
         load_model("digits-vit", backend="triton", dtype="float32")
 
 
-def test_the_choice_says_that_a_heuristic_chose() -> None:
+def test_the_choice_names_the_heuristic() -> None:
     model = load_model("digits-vit", backend="triton", dtype="float32")
     assert "launch configurations by a heuristic, as none were measured on" in model.choice
 
@@ -159,13 +152,13 @@ def test_batch_invariance_is_not_promised_by_pytorch(backend: str, reason: str) 
         load_model("digits-vit", backend=backend, batch_invariant=True)
 
 
-def test_the_gpus_table_may_name_other_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buckets_come_from_the_gpus_table(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu("NVIDIA H200", 90, 132)
     table = tables.new_table(gpu)
     monkeypatch.setattr(tables, "_tables", {gpu: table})
 
     def run(options: Options) -> FusedViT:
-        raise AssertionError("nothing is captured before it is needed")
+        raise AssertionError("captured before the first batch")
 
     with assume_gpu(gpu):
         assert executor.CudaGraphExecutor(run, Options(), 16, CPU).buckets == BUCKETS

@@ -1,4 +1,4 @@
-"""After the first pass of a batch size a network allocates nothing: its buffers are planned."""
+"""Allocations of an executor: none after the first pass of a batch size, as buffers are reused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class NewMemory(TorchDispatchMode):
-    """Which of torch's operators gave a tensor whose memory is not an argument's."""
+    """Operators that return newly allocated tensors."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

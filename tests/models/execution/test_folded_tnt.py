@@ -1,4 +1,4 @@
-"""The served TNT is the folded one and gives timm's logits; loading, backends and labels are test_registry.py's."""
+"""Folded TNT: timm's logits through the registry and the engine, with the inner blocks in one operator."""
 
 import asyncio
 import io
@@ -42,7 +42,7 @@ DIGITS = TNTConfig(
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of what goes through the fused operator."""
+    """Result shapes of the fused operator's calls."""
     seen = []
     run = tnt_ops.tnt_inner
 
@@ -85,13 +85,13 @@ def test_timms_logits_through_the_fused_operator(
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_shipped_form(batch: int, tmp_path: Path, calls: list[tuple[int, ...]]) -> None:
     network = randomise(build(DIGITS))
-    recipe = Preprocessing(size=24, resize=24)
-    description = Description(name="d", config=DIGITS, preprocessing=recipe, labels=tuple("0123456789"))
+    preprocessing = Preprocessing(size=24, resize=24)
+    description = Description(name="d", config=DIGITS, preprocessing=preprocessing, labels=tuple("0123456789"))
     file = tmp_path / "d.safetensors"
     save_file(network.state_dict(), file, metadata={HEADER_KEY: description.to_json()})
     model = load_model(str(file), backend="torch", dtype="float32")
     pixels = torch.randint(0, 256, (batch, 24, 24, 3), dtype=torch.uint8)
-    images = normalise(pixels, torch.tensor(recipe.mean), torch.tensor(recipe.std), torch.float32)
+    images = normalise(pixels, torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std), torch.float32)
     with torch.inference_mode():
         assert distance(model.logits(pixels), network(images)) < 1e-4
     assert calls == [(5, batch * 9, 256)]
@@ -99,7 +99,7 @@ def test_the_shipped_form(batch: int, tmp_path: Path, calls: list[tuple[int, ...
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_the_engine_of_the_service_goes_through_the_fused_operator(backend: str, calls: list[tuple[int, ...]]) -> None:
-    """`triton` is Triton's interpreter where there is no GPU."""
+    """Backend `triton` runs in Triton's interpreter without a GPU."""
     picture = io.BytesIO()
     Image.new("RGB", (24, 24), "white").save(picture, "PNG")
 

@@ -1,4 +1,4 @@
-"""On a GPU: a TNT beside PyTorch's own error, its CUDA graphs, and running ahead beside a launch per block."""
+"""Folded TNT on a GPU: error against PyTorch's, CUDA graphs, inner blocks at once and one by one."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("config", [S, B, LEGACY, DIGITS], ids=["S", "B", "legacy", "digits"])
-def test_the_network_errs_no_more_than_pytorchs(config: TNTConfig, dtype: torch.dtype) -> None:
+def test_the_error_is_no_larger_than_pytorchs(config: TNTConfig, dtype: torch.dtype) -> None:
     network, pixels = network_of(config), pixels_for(config, 16)
     half = torch.tensor(HALF, device="cuda")
     graph = fold_tnt(network, HALF, HALF, dtype=dtype, device="cuda")
@@ -67,7 +67,7 @@ def test_the_network_errs_no_more_than_pytorchs(config: TNTConfig, dtype: torch.
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
-def test_graphs_replay_what_ran(batch: int) -> None:
+def test_graphs_replay_the_eager_result(batch: int) -> None:
     network, pixels = network_of(S), pixels_for(S, batch)
     options = Options("triton")
     run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=options)
@@ -81,7 +81,7 @@ def test_graphs_replay_what_ran(batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("config", [S, LEGACY, DIGITS], ids=["S", "legacy", "digits"])
-def test_words_beside_the_tokens_are_the_same_words_captured_or_not(config: TNTConfig, batch: int) -> None:
+def test_overlapped_inner_blocks_give_the_same_result_captured_or_not(config: TNTConfig, batch: int) -> None:
     graph = fold_tnt(network_of(config), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels = pixels_for(config, batch)
     with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_words_beside_the_tokens_are_the_same_words_captured_or_not(config: TNTC
             assert torch.equal(graphs(pixels), expected)
 
 
-def test_an_image_does_not_see_its_neighbours() -> None:
+def test_results_are_batch_invariant() -> None:
     graph = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels, options = pixels_for(S, 37), Options("triton", batch_invariant=True)
     with torch.inference_mode():
@@ -109,7 +109,7 @@ def test_an_image_does_not_see_its_neighbours() -> None:
 
 
 @pytest.mark.parametrize("patches", [1, 196, 1001])
-def test_block_after_block_is_nearly_the_same_as_all_at_once(patches: int) -> None:
+def test_blocks_one_by_one_are_close_to_all_at_once(patches: int) -> None:
     weights = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner_blocks
     words = torch.randn(patches, 384, device="cuda", dtype=torch.bfloat16)
     expected = tnt_ops.tnt_inner(words, weights, options=Options("triton"))

@@ -1,4 +1,4 @@
-"""A folded two-layer TNT through the real launchers in Triton's interpreter, against the published one in float64."""
+"""Folded TNT of two layers through the launchers in Triton's interpreter, against the plain one in float64."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         ({"sub_patch_embedding": "image_convolution", "normalise_projection": False, "qkv_bias": True}, ALL_STEPS),
         ({}, CPU_STEPS),
     ],
-    ids=["timm legacy", "timm, LayerNorm apart"],
+    ids=["timm legacy", "timm, LayerNorm not folded"],
 )
 def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     torch.manual_seed(0)
@@ -63,7 +63,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
 
 
 def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
-    """As in test_network.py."""
+    """Tiles and constants, as in test_folded_vit.py."""
     network = FusedTNT(fold_tnt(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
@@ -73,8 +73,8 @@ def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     assert seen[0] == seen[1]
 
 
-def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five blocks in two parts; a table of measurements says which way is taken, and none means ahead."""
+def test_overlapped_inner_blocks_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five blocks in two parts; the order comes from the measured table, by default ahead."""
     torch.manual_seed(0)
     network = TNT(TNTConfig(**SMALL | {"depth": 5})).eval()
     graph = fold_tnt(network, MEAN, STD)
@@ -98,4 +98,4 @@ def test_words_beside_the_tokens_are_the_same_words(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(plain, ahead, atol=1e-4, rtol=1e-4)
     assert parts == [(0, 3), (3, 5)] * 2
     FusedTNT(graph, Options("torch"))(pixels)
-    assert len(parts) == 4, "without buffers of its own it runs ahead"
+    assert len(parts) == 4, "without a workspace the inner blocks run ahead"

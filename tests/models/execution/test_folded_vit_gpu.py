@@ -1,4 +1,4 @@
-"""On a GPU: bfloat16 beside PyTorch's own error, CUDA graphs, batch invariance, no compilation after ready."""
+"""Folded ViT on a GPU: error against PyTorch's, CUDA graphs, batch invariance, no compilation after warm-up."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
     ],
     ids=str,
 )
-def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, Any], dtype: torch.dtype) -> None:
+def test_the_error_is_no_larger_than_pytorchs(changes: dict[str, Any], dtype: torch.dtype) -> None:
     network = network_of(**changes)
     pixels, half = pixels_for(64), torch.tensor(HALF, device="cuda")
     graph = fold_vit(network, HALF, HALF, dtype=dtype, device="cuda")
@@ -61,7 +61,7 @@ def test_the_network_errs_no_more_than_pytorchs(changes: dict[str, Any], dtype: 
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 33])
-def test_graphs_replay_what_ran(batch: int) -> None:
+def test_graphs_replay_the_eager_result(batch: int) -> None:
     network, pixels = network_of(), pixels_for(batch)
     device = torch.device("cuda", 0)
     run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=device, options=Options("triton"))
@@ -74,7 +74,7 @@ def test_graphs_replay_what_ran(batch: int) -> None:
     assert rms(first, direct.double()) < 1e-2
 
 
-def test_an_image_does_not_see_its_neighbours() -> None:
+def test_results_are_batch_invariant() -> None:
     graph = fold_vit(network_of(), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels = pixels_for(37)
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_an_image_does_not_see_its_neighbours() -> None:
             assert torch.equal(part, whole[:batch])
 
 
-def test_nothing_compiles_after_ready() -> None:
+def test_nothing_compiles_after_warm_up() -> None:
     import triton
 
     run = make_executor(

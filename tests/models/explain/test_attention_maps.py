@@ -1,4 +1,4 @@
-"""The arithmetic of what people look at, on weights simple enough to know the answer."""
+"""Attention maps: weights, rollout and distances on small examples with known results."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_rollout_multiplies_half_the_mean_and_half_the_residual() -> None:
     assert torch.allclose(flow.sum(dim=-1), torch.ones(2, 5, dtype=torch.float64))
 
 
-def test_a_head_that_looks_at_itself_looks_no_distance_and_at_its_neighbour_one_patch() -> None:
+def test_distances_of_attention_to_oneself_and_to_the_neighbour() -> None:
     itself = torch.eye(9, dtype=torch.float64)
     assert mean_distance(itself, 3, 16) == 0
     right = itself.roll(1, dims=1)  # the next patch; from a row's end, the next row's beginning
@@ -74,12 +74,12 @@ def test_distance_is_a_mean_over_pairs_of_patches_weighted_by_attention() -> Non
     assert torch.allclose(mean_distance(weights, 2, 8, prefix=2), expected, rtol=0, atol=1e-12)
 
 
-def test_attention_that_is_all_on_the_prefix_has_a_distance_of_nothing_and_no_nan() -> None:
+def test_attention_on_the_prefix_only_has_distance_zero() -> None:
     weights = F.one_hot(torch.zeros(5, dtype=torch.long), 5).float()
     assert float(mean_distance(weights, 2, 8, prefix=1)) == 0
 
 
-def test_looking_everywhere_alike() -> None:
+def test_distance_of_uniform_attention() -> None:
     expected = (
         sum(math.hypot(a - c, b - d) for a in range(3) for b in range(3) for c in range(3) for d in range(3)) / 81
     )

@@ -1,4 +1,4 @@
-"""What is said of a network against timm's own attention, read out of timm's own modules in float64."""
+"""Explanations: equal to timm's own attention, recorded from timm's modules in float64."""
 
 from dataclasses import replace
 from typing import Any, get_args
@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Pair:
-    """timm's network and ours with the same weights, both in float64, and what timm's attention dropout layers see."""
+    """timm's network and ours with the same weights in float64, and the attention weights that timm computes."""
 
     def __init__(self, name: str) -> None:
         arguments = {"img_size": SIZE, "depth": 3, **ARGUMENTS[name]}
@@ -92,7 +92,7 @@ def test_everything_agrees_with_timms_own_attention(pair: Pair) -> None:
     assert torch.allclose(ours.distance, expected.mean(dim=-1), rtol=0, atol=1e-9)
 
 
-def test_of_a_tnt_the_words_too(pair: Pair) -> None:
+def test_inner_attention_agrees_with_timms(pair: Pair) -> None:
     pair.run()
     inner = explain(pair.ours, pair.image).inner
     if not isinstance(pair.config, TNTConfig):
@@ -108,16 +108,16 @@ def test_of_a_tnt_the_words_too(pair: Pair) -> None:
     assert inner.distance.shape == (3, pair.config.inner_heads)
 
 
-def test_many_images_at_once_are_each_as_alone(pair: Pair) -> None:
+def test_a_batch_gives_the_maps_of_each_image(pair: Pair) -> None:
     images = torch.stack([pair.image, pair.image.flip(-1), 2 * pair.image])
     reads, flows = attention_maps(pair.ours, images, "attention"), attention_maps(pair.ours, images, "rollout")
-    for place, image in enumerate(images):
+    for index, image in enumerate(images):
         alone = explain(pair.ours, image)
-        assert torch.allclose(reads[place], alone.attention.mean(dim=1).float(), rtol=0, atol=1e-7)
-        assert torch.allclose(flows[place], alone.rollout.float(), rtol=0, atol=1e-7)
+        assert torch.allclose(reads[index], alone.attention.mean(dim=1).float(), rtol=0, atol=1e-7)
+        assert torch.allclose(flows[index], alone.rollout.float(), rtol=0, atol=1e-7)
 
 
-def test_a_classifier_tells_it_of_any_number_of_images() -> None:
+def test_a_classifier_splits_large_batches() -> None:
     model = load_model("digits-tnt", dtype="float32")
     pixels = np.random.default_rng(0).integers(0, 256, (2 * ATTENTION_BATCH_SIZE + 1, 24, 24, 3), dtype=np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
@@ -126,7 +126,7 @@ def test_a_classifier_tells_it_of_any_number_of_images() -> None:
         assert torch.allclose(model.attention_maps(pixels, method), expected, atol=1e-5)
 
 
-def test_the_network_is_left_as_it_was(pair: Pair) -> None:
+def test_no_hooks_are_left(pair: Pair) -> None:
     explain(pair.ours, pair.image)
     assert not any(module._forward_hooks for module in pair.ours.modules())
 
@@ -142,7 +142,7 @@ def test_features_are_the_blocks_own_outputs() -> None:
         assert torch.allclose(network.norm(features[-1].flatten(1).T), expected, atol=1e-5)
 
 
-def test_words_features_lie_where_their_pixels_do() -> None:
+def test_inner_features_are_at_their_pixels() -> None:
     config = TNTConfig(
         image_size=16,
         patch_size=8,
@@ -171,8 +171,8 @@ def test_words_features_lie_where_their_pixels_do() -> None:
     assert not moved[4:, 4:].any()
 
 
-def test_a_module_that_timm_has_is_watched() -> None:
-    """Guards the test above: without hooks that fire it would compare nothing."""
+def test_timms_attention_is_recorded() -> None:
+    """Guard of the tests above, which would compare nothing without recorded weights."""
     torch.manual_seed(0)
     pair = Pair("tnt_s_patch16_224")
     pair.run()

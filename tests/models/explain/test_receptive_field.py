@@ -1,4 +1,4 @@
-"""ResNet-50's receptive field against what a gradient through torchvision's own network shows."""
+"""Receptive field of ResNet-50, compared with gradients through torchvision's network."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tessella.models.explain.receptive_field import Window, receptive_fields, re
 
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
-    """Every weight positive and every pooling a mean: each pixel that can count has a gradient."""
+    """ResNet-50 with positive weights and mean pooling, so that every pixel in the receptive field has a gradient."""
     from torchvision.models import resnet50
 
     network = resnet50(weights=None).double().eval()
@@ -34,12 +34,12 @@ def test_the_gradient_of_one_unit_spans_the_receptive_field(resnet: nn.Module, b
     assert int(touched[-1] - touched[0]) + 1 == receptive_fields(resnet_blocks())[block - 1]
 
 
-def test_there_are_sixteen_blocks_and_half_a_field_is_a_distance() -> None:
+def test_sixteen_blocks_have_a_receptive_radius() -> None:
     fields = receptive_fields(resnet_blocks())
     assert len(fields) == 16
     assert receptive_radii(12) == [(side - 1) / 2 for side in fields[:12]]
     assert len(receptive_radii(24)) == 16
 
 
-def test_one_window_sees_its_kernel_and_strides_multiply() -> None:
+def test_a_window_covers_its_kernel_and_strides_multiply() -> None:
     assert receptive_fields([[Window(7, 2)], [Window(3, 2)], [Window(3)]]) == [7, 11, 19]

@@ -1,4 +1,4 @@
-"""Decoding: every kind of image becomes upright 8-bit RGB, everything else an error that says what it was."""
+"""Decoding: every supported image becomes upright 8-bit RGB, everything else a specific error."""
 
 import io
 
@@ -13,7 +13,7 @@ from ...support import pictures
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """Largest difference of any pixel."""
+    """Maximum absolute difference of two images."""
     return float(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
 
 
@@ -44,8 +44,8 @@ def test_exif_orientation_is_applied() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_turned_once_whatever_its_format(kind: str, orientation: int) -> None:
-    """Pillow turns a TIFF by itself when it loads it."""
+def test_exif_orientation_is_applied_once_in_every_format(kind: str, orientation: int) -> None:
+    """Pillow itself rotates a TIFF on load."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = pictures.encode(pictures.gradient(), kind, exif=exif)
@@ -72,7 +72,7 @@ def test_palette_with_transparency_becomes_rgb() -> None:
     assert decode(pictures.palette_with_transparency()).mode == "RGB"
 
 
-def test_of_an_animation_the_first_frame_counts() -> None:
+def test_the_first_frame_of_an_animation_is_decoded() -> None:
     assert np.asarray(decode(pictures.animated())).max() > 200
 
 
@@ -91,7 +91,7 @@ def test_one_pixel_is_an_image() -> None:
         (pictures.encode(Image.new("F", (8, 8)), "TIFF"), "32 bits per channel"),
     ],
 )
-def test_what_is_not_an_image_says_so(data: bytes, message: str) -> None:
+def test_invalid_images_are_named(data: bytes, message: str) -> None:
     with pytest.raises(ImageDecodeError, match=message):
         decode(data)
 
@@ -118,7 +118,7 @@ def test_the_pixel_limit_is_the_callers() -> None:
         ((2000, 300), 248, (2000, 300)),
     ],
 )
-def test_a_large_jpeg_is_decoded_smaller_only_where_that_is_asked_for_and_halves_it(
+def test_a_large_jpeg_is_decoded_at_reduced_size_on_request_if_that_halves_it(
     size: tuple[int, int], min_side: int | None, expected: tuple[int, int]
 ) -> None:
     image = pictures.gradient().resize(size)

@@ -1,4 +1,4 @@
-"""Preprocessing equals timm's transform and Hugging Face's processors on real photographs, pixel for pixel."""
+"""Preprocessor configs: pixels equal timm's transform and Hugging Face's processors on real photographs."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tessella.models.preprocessing.preprocessor_configs import (
 
 
 def _photographs() -> dict[str, Image.Image]:
-    """Those that lie in the packages: wide, tall, square, tiny; and odd sizes cut from them."""
+    """Photographs of installed packages, and crops of them: wide, tall, square, tiny, and of odd sizes."""
     import skimage.data
     import sklearn.datasets
 
@@ -69,27 +69,27 @@ HUGGING_FACE: dict[str, dict[str, Any]] = {
 
 
 def network_input(preprocessing: Preprocessing, image: Image.Image) -> NDArray[np.float32]:
-    """What the network gets: (3, H, W)."""
+    """Normalised input of the network, float32 (3, H, W)."""
     pixels = torch.from_numpy(preprocessing(image))[None]
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
     return normalise(pixels, mean, std, torch.float32)[0].numpy()
 
 
-@pytest.mark.parametrize("recipe", TIMM)
-def test_timm(recipe: str) -> None:
+@pytest.mark.parametrize("config", TIMM)
+def test_timm(config: str) -> None:
     from timm.data import create_transform, resolve_data_config
 
-    theirs = create_transform(**resolve_data_config({}, pretrained_cfg={"input_size": (3, 224, 224), **TIMM[recipe]}))
-    ours = from_timm({"architecture": "vit_tiny_patch16_224", "pretrained_cfg": TIMM[recipe]})
+    theirs = create_transform(**resolve_data_config({}, pretrained_cfg={"input_size": (3, 224, 224), **TIMM[config]}))
+    ours = from_timm({"architecture": "vit_tiny_patch16_224", "pretrained_cfg": TIMM[config]})
     for name, photograph in PHOTOGRAPHS.items():
         assert np.array_equal(network_input(ours, photograph), theirs(photograph).numpy()), name
 
 
-@pytest.mark.parametrize("recipe", HUGGING_FACE)
-def test_hugging_face(recipe: str) -> None:
+@pytest.mark.parametrize("config", HUGGING_FACE)
+def test_hugging_face(config: str) -> None:
     import transformers
 
-    document = HUGGING_FACE[recipe]
+    document = HUGGING_FACE[config]
     kind = document.get("image_processor_type") or document["feature_extractor_type"]
     for suffix in ("ImageProcessorFast", "ImageProcessor", "FeatureExtractor"):
         kind = kind.removesuffix(suffix)
@@ -100,35 +100,7 @@ def test_hugging_face(recipe: str) -> None:
         assert np.abs(network_input(ours, photograph) - expected).max() <= 1e-6, name
 
 
-def test_the_pixels_are_writable_bytes() -> None:
-    pixels = from_timm({})(PHOTOGRAPHS["china"])
-    assert pixels.dtype == np.uint8
-    assert pixels.shape == (224, 224, 3)
-    assert pixels.flags.writeable
-
-
-def test_a_photograph_too_thin_to_resize_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
-        from_timm({})(Image.new("RGB", (20_000, 1)))
-    with pytest.raises(ValueError, match=r"20000×1 pixels.*less extreme aspect ratio"):
-        from_timm({}).placement(20_000, 1)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "resized", "corner"),
-    [
-        (Preprocessing(size=224, resize=256), (341, 256), (58, 16)),
-        (Preprocessing(size=224, resize=256, crop="floor"), (341, 256), (58, 16)),
-        (Preprocessing(size=31, resize=34), (45, 34), (7, 2)),
-        (Preprocessing(size=31, resize=34, crop="floor"), (45, 34), (7, 1)),
-        (Preprocessing(size=24, resize=30, mode="squash"), (30, 30), (3, 3)),
-    ],
-)
-def test_where_the_crop_lies(recipe: Preprocessing, resized: tuple[int, int], corner: tuple[int, int]) -> None:
-    assert recipe.placement(640, 480) == (resized, corner)
-
-
-def test_another_size_keeps_the_share_that_the_crop_keeps() -> None:
+def test_another_size_keeps_the_crop_ratio() -> None:
     document = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, "crop_size": 224}
     assert (from_hugging_face(document, 448).size, from_hugging_face(document, 448).resize) == (448, 512)
     assert (from_timm(TIMM["augreg"], 384).size, from_timm(TIMM["augreg"], 384).resize) == (384, 426)
@@ -145,13 +117,13 @@ def test_another_size_keeps_the_share_that_the_crop_keeps() -> None:
         ("", 0.5, 248),
     ],
 )
-def test_what_is_assumed_of_a_bare_file(architecture: str, mean: float, resize: int) -> None:
-    recipe = default_preprocessing(architecture, 224)
-    assert (recipe.mean[0], recipe.resize) == (mean, resize)
+def test_default_preprocessing_by_architecture(architecture: str, mean: float, resize: int) -> None:
+    preprocessing = default_preprocessing(architecture, 224)
+    assert (preprocessing.mean[0], preprocessing.resize) == (mean, resize)
 
 
 @pytest.mark.parametrize(
-    ("document", "complaint"),
+    ("document", "message"),
     [
         ({"image_processor_type": "MaskFormerImageProcessor"}, r"is for 'MaskFormerImageProcessor'; supported are"),
         ({"do_rescale": False}, "does not rescale by 1/255"),
@@ -161,21 +133,21 @@ def test_what_is_assumed_of_a_bare_file(architecture: str, mean: float, resize: 
         ({"image_mean": [0.5]}, "have 1 values; expected are 3, one for each channel"),
     ],
 )
-def test_hugging_face_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(CheckpointError, match=complaint):
+def test_unsupported_hugging_face_configs(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
         from_hugging_face(document)
 
 
 @pytest.mark.parametrize(
-    ("document", "complaint"),
+    ("document", "message"),
     [
         ({"crop_mode": "border"}, r"crop_mode 'border'; supported are center and squash"),
         ({"input_size": (3, 224, 448)}, "input_size is 224×448; only square inputs"),
         ({"interpolation": "random"}, "'random' is not one of nearest, bilinear"),
     ],
 )
-def test_timm_recipes_that_are_not_served(document: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(CheckpointError, match=complaint):
+def test_unsupported_timm_configs(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
         from_timm(document)
 
 

@@ -1,4 +1,4 @@
-"""The data and its split: fixed, disjoint, in proportion."""
+"""Dataset: a fixed, disjoint, stratified split, and PNG files of digits."""
 
 import io
 
@@ -25,11 +25,11 @@ def test_every_part_holds_every_digit_in_proportion() -> None:
 
 
 def test_the_split_never_changes() -> None:
-    """Records beside the weights speak of exactly this test fifth."""
+    """The records beside the weights refer to this test set."""
     assert load_split().test.digest() == "04dc4740cd80fb82d3e9dcb5711781a467afca0220d8ec4c2586fb60d80390f6"
 
 
-def test_a_digit_is_posted_as_it_is() -> None:
+def test_a_png_holds_the_digit() -> None:
     image = load_split().test.images[0]
     with Image.open(io.BytesIO(png(image))) as opened:
         assert (opened.mode, opened.size) == ("L", (8, 8))

@@ -1,4 +1,4 @@
-"""The position ablation in small: every arm trains, only tables differ, and `docs/explain.md` shows the record."""
+"""Position ablation: every variant trains, only their tables differ, and `docs/explain.md` shows the record."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.networks.build import build
 from tessella.models.zoo.training import position_ablation as command
 from tessella.models.zoo.training.dataset import Digits, Split, load_split
-from tessella.models.zoo.training.position_ablation import Arm, arms
+from tessella.models.zoo.training.position_ablation import Variant, variants
 from tessella.models.zoo.training.position_similarity import cosines, similarities
 from tessella.models.zoo.training.train import initialise
 
-ROWS = list(arms(steps=1, batch=4))
+ROWS = list(variants(steps=1, batch=4))
 PAGE = Path(__file__).parents[4] / "docs" / "explain.md"
 
 
@@ -22,31 +22,34 @@ def few(digits: Digits, count: int = 12) -> Digits:
     return Digits(digits.images[:count], digits.labels[:count], digits.indices[:count])
 
 
-@pytest.mark.parametrize("arm", ROWS, ids=lambda arm: str(arm.name))
-def test_an_arm_has_the_tables_that_it_is_named_after(arm: Arm) -> None:
-    config = arm.recipe.config
+@pytest.mark.parametrize("variant", ROWS, ids=lambda variant: str(variant.name))
+def test_a_variant_has_the_tables_of_its_name(variant: Variant) -> None:
+    config = variant.recipe.config
     if isinstance(config, ViTConfig):
-        words = {"none": "none", "learned": "learned", "factorised": "2-D: row", "sincos": "sin-cos"}
-        assert words[config.position] in arm.positions
+        texts = {"none": "none", "learned": "learned", "factorised": "2-D: row", "sincos": "sin-cos"}
+        assert texts[config.position] in variant.positions
     else:
-        assert (config.outer_position, config.inner_position) == ("outer" in arm.positions, "inner" in arm.positions)
+        assert (config.outer_position, config.inner_position) == (
+            "outer" in variant.positions,
+            "inner" in variant.positions,
+        )
     network = build(config)
-    initialise(network, positions=arm.start)
+    initialise(network, positions=variant.start)
     maps = similarities(network)
     assert set(maps) == {
-        *(["patches"] if "none" not in arm.positions and arm.positions != "inner" else []),
-        *(["words"] if "inner" in arm.positions else []),
+        *(["patches"] if "none" not in variant.positions and variant.positions != "inner" else []),
+        *(["inner tokens"] if "inner" in variant.positions else []),
     }
 
 
-def test_arms_of_a_family_differ_in_their_tables_alone() -> None:
-    recipes = [(arm.network, arm.recipe) for arm in ROWS]
+def test_variants_of_a_family_differ_in_their_tables_only() -> None:
+    recipes = [(variant.network, variant.recipe) for variant in ROWS]
     for network in ("ViT", "TNT"):
         some = [recipe for name, recipe in recipes if name == network]
         assert len({repr(one).replace(repr(one.config), "") for one in some}) == 1
 
 
-def test_a_fresh_table_is_random_and_one_from_sin_cos_knows_its_neighbours() -> None:
+def test_a_sincos_table_is_similar_between_neighbours_and_a_random_one_is_not() -> None:
     config = TNTConfig(image_size=24, patch_size=4, sub_patch_size=2, dim=96, inner_dim=16, depth=1, heads=3)
     maps = {}
     for start in ("small", "sincos"):
@@ -64,7 +67,7 @@ def test_cosines() -> None:
     assert cosines(torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])).tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
 
 
-def test_the_command_trains_every_arm_and_writes_what_it_found(
+def test_the_command_trains_every_variant_and_writes_the_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = load_split()
@@ -73,7 +76,7 @@ def test_the_command_trains_every_arm_and_writes_what_it_found(
     file, plot = tmp_path / "positions.json", tmp_path / "positions.svg"
     command.main(["--seeds", "2", "--steps", "1", "--batch", "2", "--output", str(file), "--plot", str(plot)])
     document = json.loads(file.read_text())
-    assert [arm["positions"] for arm in document["arms"]] == [arm.positions for arm in ROWS]
+    assert [variant["positions"] for variant in document["variants"]] == [variant.positions for variant in ROWS]
     assert len(document["seeds"]) == 2 * len(ROWS)
     assert document["recipe"]["steps"] == 1
     assert command.render(document) in capsys.readouterr().out
@@ -83,9 +86,9 @@ def test_the_command_trains_every_arm_and_writes_what_it_found(
 
 def test_the_page_on_explanations_shows_the_record() -> None:
     document = json.loads(command.FILE.read_text())
-    assert all(sum(one["arm"] == arm.name for one in document["seeds"]) == 3 for arm in ROWS)
+    assert all(sum(one["variant"] == variant.name for one in document["seeds"]) == 3 for variant in ROWS)
     assert command.render(document) in PAGE.read_text()
-    for arm in document["arms"]:
-        name = f"{arm['network']}, {arm['positions']}"
-        shares = [one["test"] for one in document["seeds"] if one["arm"] == name]
-        assert arm["test"]["mean"] == pytest.approx(sum(shares) / 3, abs=1e-5)
+    for variant in document["variants"]:
+        name = f"{variant['network']}, {variant['positions']}"
+        shares = [one["test"] for one in document["seeds"] if one["variant"] == name]
+        assert variant["test"]["mean"] == pytest.approx(sum(shares) / 3, abs=1e-5)

@@ -1,6 +1,6 @@
-"""The traced lines: the loops of a written digit, lines where the ink is."""
+"""Strokes: most digits are traced, with lines inside the ink."""
 
-from ....support.training_material import few
+from ....support.training_set import few
 
 
 def test_most_digits_can_be_traced() -> None:
@@ -16,7 +16,7 @@ def test_lines_run_through_the_ink() -> None:
 
 
 def test_distances_are_in_pixels_of_the_digit() -> None:
-    """The field is 12 digit pixels wide and its upper margin two."""
+    """A field is 12 digit pixels wide, with an upper margin of two."""
     distance = few().ink.distance[few().ink.traceable]
     assert 3 < distance.max() < 12
     assert distance[:, :, 0].min() > 1

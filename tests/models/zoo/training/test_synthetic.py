@@ -1,4 +1,4 @@
-"""The drawn validation set: all digits, both polarities, ink on the canvas."""
+"""Synthetic digits: all classes, both polarities, ink inside the canvas."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tessella.models.zoo.training.synthetic import pen_digits
 
 
 @pytest.mark.parametrize("photographed", [False, True])
-def test_every_digit_is_drawn_alike_each_time(photographed: bool) -> None:
+def test_every_digit_is_drawn_reproducibly(photographed: bool) -> None:
     first, second = (pen_digits(2, photographed=photographed) for _ in range(2))
     assert set(first.labels.tolist()) == set(range(10))
     assert len(first.images) == len(first.labels) == len(first.styles)

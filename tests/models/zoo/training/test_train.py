@@ -1,4 +1,4 @@
-"""The recipe in small: it learns, it writes a file that loads, and it names bad arguments."""
+"""Training in small: the loss falls, the checkpoint loads, and bad arguments are named."""
 
 import json
 from dataclasses import replace
@@ -16,13 +16,13 @@ from tessella.models.zoo.training.dataset import Digits, Split, load_split
 from tessella.models.zoo.training.recipe import RECIPES
 from tessella.models.zoo.training.train import train
 
-from ....support.training_material import few
+from ....support.training_set import few
 
 PLAIN = Augmentation(plain=1.0, inverted=0.0)
 
 
 def tiny() -> Split:
-    """The first few images of each part."""
+    """Split of the first few images of each part."""
     split = load_split()
     parts = (split.train, split.validation, split.test)
     return Split(*(Digits(part.images[:20], part.labels[:20], part.indices[:20]) for part in parts))
@@ -61,7 +61,7 @@ def test_the_command_writes_a_checkpoint_and_its_record(
     assert sum(map(sum, record["test_confusion"])) == 20
 
 
-def test_seeds_that_are_no_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--seeds", "one,two"])
-    assert "'one,two' is not a list of whole numbers like 0,1,2" in capsys.readouterr().err
+    assert "'one,two' is not a list of whole numbers such as 0,1,2" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The checkpoints that ship are as good as their records say, on the pixels that the service makes."""
+"""Shipped checkpoints: accuracies equal their records, through the served preprocessing."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tessella.models.checkpoints.sources import ZOO
 from tessella.models.config import TNTConfig, ViTConfig
 from tessella.models.networks.build import build_with_weights
 from tessella.models.zoo.training.dataset import load_split
-from tessella.models.zoo.training.evaluate import Exam, accuracy, confusion, predict
+from tessella.models.zoo.training.evaluate import ValidationSets, accuracy, confusion, predict
 
 FAMILIES = {"digits-vit": ViTConfig, "digits-tnt": TNTConfig}
 
@@ -31,9 +31,9 @@ def record(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def description(name: str) -> Description:
-    found = read_description(ZOO / f"{name}.safetensors")
-    assert found is not None
-    return found
+    result = read_description(ZOO / f"{name}.safetensors")
+    assert result is not None
+    return result
 
 
 @pytest.fixture
@@ -41,33 +41,33 @@ def network(name: str, description: Description) -> nn.Module:
     return build_with_weights(description.config, load_file(ZOO / f"{name}.safetensors"))
 
 
-def test_the_file_is_small_and_says_what_it_is(name: str, description: Description) -> None:
+def test_the_file_is_small_and_described(name: str, description: Description) -> None:
     assert (ZOO / f"{name}.safetensors").stat().st_size < 2_000_000
     assert (description.name, description.labels) == (name, tuple("0123456789"))
     assert isinstance(description.config, FAMILIES[name])
     assert description.preprocessing.size == description.config.image_size
 
 
-def test_the_test_fifth_reads_exactly_as_recorded(
+def test_the_test_accuracy_equals_the_record(
     network: nn.Module, description: Description, record: dict[str, Any]
 ) -> None:
     test = load_split().test
-    answers = predict(network, Exam.plain(test, description.preprocessing), description.preprocessing)
+    answers = predict(network, ValidationSets.plain(test, description.preprocessing), description.preprocessing)
     shipped = next(outcome for outcome in record["seeds"] if outcome["seed"] == record["shipped_seed"])
     assert confusion(answers, test.labels) == record["test_confusion"]
     assert accuracy(answers, test.labels) == pytest.approx(shipped["test"], abs=1e-5)
 
 
-def test_the_validation_sets_read_as_recorded(
+def test_the_validation_accuracies_equal_the_record(
     network: nn.Module, description: Description, record: dict[str, Any]
 ) -> None:
-    """Drawn digits may fall differently by one or two where another release of Pillow draws another edge."""
-    shares = Exam.of(load_split().validation, description.preprocessing).sit(network)
+    """Pillow releases differ in how they draw edges, which may change one or two synthetic digits."""
+    shares = ValidationSets.of(load_split().validation, description.preprocessing).evaluate(network)
     shipped = next(outcome for outcome in record["seeds"] if outcome["seed"] == record["shipped_seed"])
     assert shares == pytest.approx({name: shipped[name] for name in shares}, abs=0.01)
 
 
-def test_three_seeds_reach_the_promised_mean(record: dict[str, Any]) -> None:
+def test_three_seeds_reach_98_percent_on_average(record: dict[str, Any]) -> None:
     tests = [outcome["test"] for outcome in record["seeds"]]
     assert len(tests) == 3
     assert sum(tests) / 3 == pytest.approx(record["test_accuracy_mean"], abs=1e-5)
@@ -75,7 +75,7 @@ def test_three_seeds_reach_the_promised_mean(record: dict[str, Any]) -> None:
     assert record["data"]["sha256"]["test"] == load_split().test.digest()
 
 
-def test_the_shipped_seed_is_the_one_best_on_validation(record: dict[str, Any]) -> None:
+def test_the_shipped_seed_is_best_on_validation(record: dict[str, Any]) -> None:
     chosen = max(record["seeds"], key=lambda one: one["validation"] + one["inverted"] + one["pen"] + one["paper"])
     assert record["shipped_seed"] == chosen["seed"]
 

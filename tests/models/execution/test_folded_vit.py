@@ -1,6 +1,4 @@
-"""A folded two-layer network through the real launchers in Triton's interpreter, against the published one in
-float64.
-"""
+"""Folded ViT of two layers through the launchers in Triton's interpreter, against the plain one in float64."""
 
 from typing import Any
 
@@ -39,7 +37,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         ({"pooling": "mean", "num_classes": 0, "feedforward": "quick_gelu"}, ALL_STEPS),
         ({"pooling": "mean", "norm_after_pooling": True}, ALL_STEPS),
     ],
-    ids=["ViT", "LayerNorm apart", "DeiT distilled", "QK-norm", "mean", "mean, norm after"],
+    ids=["ViT", "LayerNorm not folded", "DeiT distilled", "QK-norm", "mean", "mean, norm after"],
 )
 def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     torch.manual_seed(0)
@@ -62,7 +60,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
 
 
 def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
-    """Tiles and constants; on a GPU the bits are compared. In the interpreter a row's sum depends on its place."""
+    """Tiles and constants; bits are compared on a GPU, as the interpreter's sums depend on a row's position."""
     config = ViTConfig(depth=2, dim=384, heads=6, mlp_dim=1536)
     network = FusedViT(fold_vit(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
