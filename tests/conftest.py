@@ -23,6 +23,6 @@ if "TESSELLA_TEST_WHEEL" in os.environ:  # which has no training: the source tre
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[str]:
-    """The URL of `tessella serve` with the checkpoints that ship and small limits."""
+    """URL of `tessella serve` with the shipped checkpoints and small limits."""
     with served("--max-body-bytes", "2000000", "--max-pixels", "1000000") as url:
         yield url

@@ -1,4 +1,4 @@
-"""The photographs: real ones, of the size that was asked for, each another."""
+"""Photographs: of the requested size, different from each other, from packages or from a folder."""
 
 import io
 from pathlib import Path
@@ -22,13 +22,13 @@ def test_photographs_have_the_size_and_differ(size: str) -> None:
     assert min(np.abs(a - b).max() for number, a in enumerate(means) for b in means[:number]) > 2
 
 
-def test_larger_ones_hold_as_much_detail_in_each_pixel() -> None:
-    """By the bytes that JPEG needs for a pixel; an enlarged photograph needs far fewer."""
+def test_large_photographs_have_as_much_detail_per_pixel() -> None:
+    """Measured as bytes of JPEG per pixel, of which an enlarged photograph needs far fewer."""
     small, large = (sum(len(photo.data) for photo in make_photos(size)) for size in ("500x375", "2000x1500"))
     assert large / small > 0.8 * 16
 
 
-def test_a_folder_gives_its_files_as_they_are(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_read_unchanged(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.jpeg", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode())
     assert [(photo.name, photo.data) for photo in read_photos(tmp_path)] == [("a.jpeg", b"a.jpeg"), ("b.JPG", b"b.JPG")]
@@ -38,6 +38,6 @@ def test_a_folder_gives_its_files_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["500", "500x", "x375", "0x375", "500 x 375", "-5x5", "big"])
-def test_what_is_no_size_is_named(size: str) -> None:
+def test_an_invalid_size_is_named(size: str) -> None:
     with pytest.raises(ValueError, match="such as 500x375"):
         parse_size(size)

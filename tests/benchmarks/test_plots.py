@@ -1,4 +1,4 @@
-"""Plots of measurements: errors, panels and labels. Real documents are drawn by the tests that measure them."""
+"""Plots of documents: errors, panels and labels. Real documents are drawn by the tests that measure them."""
 
 import sys
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def test_operators_are_drawn_at_the_smallest_and_the_largest_batch(tmp_path: Pat
     assert [f"vit_a at batch {batch}:" in text for batch in (1, 8, 64)] == [True, False, True]
 
 
-def test_models_are_drawn_beside_timms_fastest(tmp_path: Path) -> None:
+def test_models_are_drawn_relative_to_timms_fastest(tmp_path: Path) -> None:
     row = {"architecture": "vit_a", "batch_size": 4, "candidate": "tessella folded", "ratio": 1.5}
     draw_models(EMPTY | {"rows": [row | {"images_per_second": 12.34}]}, tmp_path / "models.svg")
     text = (tmp_path / "models.svg").read_text()

@@ -1,4 +1,4 @@
-"""Results are on disk as soon as they are measured, and a later run finds them."""
+"""Results tables: rows are on disk as soon as they are measured, and a later run reads them."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Row:
         return (self.name,)
 
 
-def test_a_table_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
+def test_a_table_resumes_an_earlier_run(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "rows.jsonl"
     first = ResultsTable(Row, path)
     first.append(Row("a", 1.5))

@@ -1,4 +1,4 @@
-"""The floors, against figures worked out by hand and the operations that a folded network was counted to run."""
+"""Roofline bounds, against figures computed by hand and the counted FLOPs of a folded network."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_a_vit_b_on_an_h200() -> None:
     [{}, {"distillation_token": True}, {"pooling": "mean"}, {"qk_norm": True}, {"feedforward": "swiglu"}],
     ids=str,
 )
-def test_folded_operations_are_those_that_run(changes: dict[str, Any]) -> None:
+def test_folded_macs_are_those_that_a_folded_network_runs(changes: dict[str, Any]) -> None:
     config = ViTConfig(
         **{"image_size": 32, "patch_size": 8, "dim": 24, "depth": 3, "heads": 3, "mlp_dim": 64, "num_classes": 7}
         | changes

@@ -1,4 +1,4 @@
-"""A server in a thread that answers as a test wants it to, in the shape of `/classify`."""
+"""Stub of `/classify`: an HTTP server in a thread whose responses a test defines."""
 
 import asyncio
 import threading
@@ -12,22 +12,24 @@ from tessella.benchmarks.photos import Photo
 Handler = Callable[[bytes], Awaitable[web.StreamResponse]]
 
 PHOTOS = [Photo(str(index), str(index).encode()) for index in range(4)]
-"""Not JPEG files: the stub answers with the class that they name."""
+"""Not JPEG files: the stub predicts the class that is their content."""
 EXPECTED = {photo.name: int(photo.data) for photo in PHOTOS}
 
 
-def answer(index: int, score: float = 0.5) -> web.Response:
+def classification(index: int, score: float = 0.5) -> web.Response:
+    """Response with one prediction."""
     stages = {"decode": 1.0, "queue": 2.0, "inference": 3.0, "total": 7.0}
     return web.json_response({"results": [{"predictions": [{"index": index, "score": score}]}], "timings_ms": stages})
 
 
-async def right(body: bytes) -> web.StreamResponse:
-    return answer(int(body))
+async def echo_class(body: bytes) -> web.StreamResponse:
+    """Predict the class that is the content of the body."""
+    return classification(int(body))
 
 
 @contextmanager
-def stub(handler: Handler = right) -> Iterator[str]:
-    """The URL of a server whose `/classify` is answered by `handler`, which runs in the server's own event loop."""
+def stub(handler: Handler = echo_class) -> Iterator[str]:
+    """Context manager: URL of a server that calls `handler` for `/classify`, in an event loop of its own."""
     loop, listening, urls = asyncio.new_event_loop(), threading.Event(), list[str]()
     stopped = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""`tessella bench models` on one small network: the document is complete, and wrong logits are not timed."""
+"""Network benchmark on one small network: the document is complete, and wrong logits are not timed."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from tessella.benchmarks.report import write
 
 
 def test_the_document_holds_every_candidate_at_every_batch_size(tmp_path: Path) -> None:
-    told: list[float] = []
+    fractions: list[float] = []
     document = measure(
         ["deit_tiny_patch16_224"],
         [1, 2],
         dtypes=["float32"],
         seconds=0,
         engines=["folded"],
-        progress=lambda _, part: told.append(part),
+        progress=lambda _, part: fractions.append(part),
     )
     write(document, tmp_path / "folder" / "models.json")
     rows = json.loads((tmp_path / "folder" / "models.json").read_text())["rows"]
@@ -35,7 +35,7 @@ def test_the_document_holds_every_candidate_at_every_batch_size(tmp_path: Path) 
     assert {"date", "commit", "device", "threads", "torch"} <= set(document)
     assert set(document["matrix_rates"]) == {"float32"}
     assert {"timm", "onnxruntime", "openvino"} <= set(document["versions"])
-    assert told == [0, pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    assert fractions == [0, pytest.approx(1 / 3), pytest.approx(2 / 3)]
     assert table(document).row_count == 4
     draw_models(document, tmp_path / "models.png")
     assert (tmp_path / "models.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Candidates in graph runtimes compute what timm computes; small networks, one export of each."""
+"""Candidates in graph runtimes compute what timm computes: one small network, exported in both ways."""
 
 import torch
 
@@ -16,26 +16,26 @@ from tessella.models.preprocessing.preprocess import Preprocessing
 from ...support.references import timm_network
 
 CONFIG = ViTConfig(image_size=32, dim=192, depth=1, heads=3, mlp_dim=768, num_classes=5)
-RECIPE = Preprocessing(size=32, resize=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+PREPROCESSING = Preprocessing(size=32, resize=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
 
 
 def test_both_exports_compute_what_timm_computes() -> None:
-    theirs = timm_network("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=5)
-    ours = build_with_weights(CONFIG, translate(theirs.state_dict(), CONFIG))
-    assert isinstance(ours, ViT)
+    published = timm_network("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=5)
+    network = build_with_weights(CONFIG, translate(published.state_dict(), CONFIG))
+    assert isinstance(network, ViT)
     labels = tuple("abcde")
-    description = Description(name="v", config=CONFIG, preprocessing=RECIPE, labels=labels)
-    candidates = runtime_candidates(theirs, ours, description, [torch.float32])
+    description = Description(name="v", config=CONFIG, preprocessing=PREPROCESSING, labels=labels)
+    candidates = runtime_candidates(published, network, description, [torch.float32])
     assert set(candidates) == {
         *(f"{whose} {engine} float32" for whose in ("timm", "tessella") for engine in ("onnxruntime", "openvino")),
         "timm openvino-streams float32",
     }
     assert {engine_of(name) for name in candidates} <= set(ENGINES)
-    mean, std = torch.tensor(RECIPE.mean), torch.tensor(RECIPE.std)
+    mean, std = torch.tensor(PREPROCESSING.mean), torch.tensor(PREPROCESSING.std)
 
     @torch.inference_mode()
     def eager(pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = theirs(normalise(pixels, mean, std, torch.float32))
+        logits: torch.Tensor = published(normalise(pixels, mean, std, torch.float32))
         return logits
 
     for batch in (1, 3):

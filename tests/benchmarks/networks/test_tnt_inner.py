@@ -1,4 +1,4 @@
-"""What TNT's words cost in each form: the count of bytes, and a document whose forms compute the same."""
+"""TNT inner-path benchmark: memory traffic of each form, and a document whose forms compute the same."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tessella.models.variants import VARIANTS
 SMALL = TNTConfig(image_size=32, depth=2, dim=48, heads=3, mlp_dim=96)
 
 
-def test_bytes_fall_from_form_to_form() -> None:
+def test_memory_traffic_falls_from_form_to_form() -> None:
     config = VARIANTS["tnt_s_patch16_224"]
     assert isinstance(config, TNTConfig)
     eager, compiled, block, ahead = (tnt_inner.megabytes(config, form, 2) for form in tnt_inner.FORMS)
@@ -24,21 +24,21 @@ def test_an_unknown_form_is_named() -> None:
 
 
 def test_the_document_holds_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs, ours = tnt_inner.networks("tnt_s_patch16_224")
-    monkeypatch.setattr(tnt_inner, "networks", lambda _: (theirs, ours))
+    published, network = tnt_inner.networks("tnt_s_patch16_224")
+    monkeypatch.setattr(tnt_inner, "networks", lambda _: (published, network))
     document = tnt_inner.measure("tnt_s_patch16_224", 1, seconds=0)
     assert [row["form"] for row in document["rows"]] == ["eager", "block", "ahead"]
     assert document["rows"][0]["ratio"] == 1
     assert list(document["networks"]) == ["tnt_s_patch16_224", tnt_inner.DEIT]
     assert all(figure["milliseconds"] > 0 for figure in document["networks"].values())
     assert tnt_inner.table(document).row_count == 3
-    for parameter in theirs.get_submodule("blocks.5.norm_in").parameters():
+    for parameter in published.get_submodule("blocks.5.norm_in").parameters():
         parameter.data += 1
     with pytest.raises(AssertionError, match="inner tokens differ from timm's"):
         tnt_inner.measure("tnt_s_patch16_224", 1, seconds=0)
 
 
-def test_without_timm_the_published_blocks_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_the_published_blocks_are_tessellas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tnt_inner, "installed", lambda name: False)
     document = tnt_inner.measure("tnt_s_patch16_224", 1, seconds=0)
     assert document["published"] == "tessella"
@@ -47,6 +47,6 @@ def test_without_timm_the_published_blocks_are_ours(monkeypatch: pytest.MonkeyPa
         tnt_inner.measure("tnt_nano", 1)
 
 
-def test_only_a_tnt_has_words() -> None:
+def test_only_a_tnt_has_inner_tokens() -> None:
     with pytest.raises(ValueError, match="vit_tiny_patch16_224 has no inner tokens"):
         tnt_inner.measure("vit_tiny_patch16_224", 1)

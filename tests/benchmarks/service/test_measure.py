@@ -1,4 +1,4 @@
-"""`tessella bench service` with a network of two layers: servers start, answer alike, and are all in the document."""
+"""Service benchmark with a network of two layers: servers start, predict the same, and are all in the document."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from tessella.benchmarks.service.plan import DEFAULT_LOAD_FRACTION, Plan
 from tessella.benchmarks.service.tables import tables
 from tessella.benchmarks.service.targets import PredictionMismatch
 
-from ...support.classify_stub import answer, stub
+from ...support.classify_stub import classification, stub
 
 SMALL: dict[str, Any] = {
     "architecture": "vit_tiny_patch16_224",
@@ -33,14 +33,14 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:
-    told: list[float] = []
-    document = measure(Plan(**SMALL, seconds=6, modes=("closed", "open")), lambda text, part: told.append(part))
-    assert told == sorted(told)
-    assert told[-1] > 0.8
+    fractions: list[float] = []
+    document = measure(Plan(**SMALL, seconds=6, modes=("closed", "open")), lambda text, part: fractions.append(part))
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.8
     return document
 
 
-def test_everybody_answers_right_and_is_in_the_document(measured: dict[str, Any], tmp_path: Path) -> None:
+def test_every_server_is_correct_and_in_the_document(measured: dict[str, Any], tmp_path: Path) -> None:
     write(measured, tmp_path / "service.json")
     document = json.loads((tmp_path / "service.json").read_text())
     assert list(document["servers"]) == ["bare loop", "tessella", "fastapi", "litserve"]
@@ -64,7 +64,7 @@ def test_everybody_answers_right_and_is_in_the_document(measured: dict[str, Any]
     assert document["parameters"]["architecture"] == "vit_tiny_patch16_224"
 
 
-def test_people_get_tables_and_a_picture(measured: dict[str, Any], tmp_path: Path) -> None:
+def test_the_document_is_shown_as_tables_and_as_a_plot(measured: dict[str, Any], tmp_path: Path) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     for table in tables(measured):
         console.print(table)
@@ -75,12 +75,12 @@ def test_people_get_tables_and_a_picture(measured: dict[str, Any], tmp_path: Pat
     assert (tmp_path / "folder" / "service.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_killed_engine_is_replaced_and_nobody_is_left_without_an_answer() -> None:
-    found = measure(Plan(**SMALL, seconds=10, modes=("kill",)))["scenarios"]["kill"]
-    assert found["restarts"] == 1
-    assert found["accepted"] > 0
-    assert set(found["failures"]) == {"status 503"}
-    assert found["recovery_seconds"] > 0
+def test_a_killed_engine_is_restarted_and_every_request_gets_a_response() -> None:
+    summary = measure(Plan(**SMALL, seconds=10, modes=("kill",)))["scenarios"]["kill"]
+    assert summary["restarts"] == 1
+    assert summary["accepted"] > 0
+    assert set(summary["failures"]) == {"status 503"}
+    assert summary["recovery_seconds"] > 0
 
 
 def test_a_peer_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_a_peer_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatc
 
 @contextmanager
 def folder_of_photos(path: Path, count: int = 3) -> Iterator[Path]:
-    """Not JPEG files: the stub does not read them."""
+    """Not JPEG files: the stub does not decode them."""
     for number in range(count):
         (path / f"{number}.jpg").write_bytes(str(number).encode())
     yield path
 
 
-def test_a_service_that_runs_already_is_measured_by_itself(tmp_path: Path) -> None:
+def test_a_running_service_is_measured_alone(tmp_path: Path) -> None:
     with folder_of_photos(tmp_path), stub() as url:
         plan = Plan(url=url, images=tmp_path, clients=(2,), rates=(50.0,), seconds=0.4, rounds=2)
         document = measure(plan)
@@ -116,13 +116,13 @@ def test_a_service_that_runs_already_is_measured_by_itself(tmp_path: Path) -> No
     json.dumps(document)
 
 
-def test_answers_that_go_wrong_under_load_have_failed(tmp_path: Path) -> None:
-    asked = 0
+def test_wrong_predictions_under_load_have_failed(tmp_path: Path) -> None:
+    requests = 0
 
     async def forgetful(body: bytes) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        return answer(int(body) if asked <= 3 else 999)
+        nonlocal requests
+        requests += 1
+        return classification(int(body) if requests <= 3 else 999)
 
     with folder_of_photos(tmp_path), stub(forgetful) as url:
         plan = Plan(url=url, images=tmp_path, modes=("closed",), clients=(1,), seconds=0.4, rounds=1)
@@ -131,9 +131,9 @@ def test_answers_that_go_wrong_under_load_have_failed(tmp_path: Path) -> None:
     assert row["failures"] == {"wrong class": row["requests"]}
 
 
-def test_servers_that_do_not_answer_alike_are_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_servers_with_different_predictions_are_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def disagree(*_: object) -> dict[str, int]:
-        raise PredictionMismatch("litserve says class 1")
+        raise PredictionMismatch("litserve predicts class 1")
 
     monkeypatch.setattr(service_benchmark, "check", disagree)
     with folder_of_photos(tmp_path), stub() as url, pytest.raises(PredictionMismatch):
@@ -141,7 +141,7 @@ def test_servers_that_do_not_answer_alike_are_not_timed(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_ray_takes_part_with_tessellas_own_engine() -> None:
+def test_ray_runs_tessellas_own_engine() -> None:
     document = measure(Plan(**SMALL, seconds=4, modes=("closed",), peers=("ray",)))
     assert list(document["servers"]) == ["bare loop", "tessella", "ray"]
     rows = {row["server"]: row for row in document["rows"]}

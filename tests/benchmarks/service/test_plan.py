@@ -1,4 +1,4 @@
-"""What to measure is checked before anything is started."""
+"""Plan of a run: invalid values are refused before anything is started."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ from tessella.benchmarks.service.plan import Plan
         ({"modes": ("kill",), "url": "http://host"}, "start their own servers"),
     ],
 )
-def test_what_cannot_be_measured_is_named(given: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Plan(**given)
 
 
-def test_an_open_loop_takes_its_rate_from_a_closed_one_or_from_the_user() -> None:
+def test_the_rate_of_an_open_loop_is_given_or_derived_from_a_closed_loop() -> None:
     assert Plan(modes=("open",), rates=(5.0,)).rates == (5.0,)
     assert Plan(modes=("closed", "open")).rates == ()

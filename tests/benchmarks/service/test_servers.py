@@ -1,4 +1,4 @@
-"""Servers as processes: awaited, kept still, ended with everything they started, and named when they do not start."""
+"""Server processes: awaited, suspended, stopped with their children, and named when they do not start."""
 
 import sys
 import time
@@ -28,12 +28,12 @@ def server(tmp_path: Path, code: str = SERVER, ready: str = "/ready", *, suspend
 
 
 def state(process: int) -> str:
-    """Of /proc: T is stopped; empty when there is no such process, or only what its parent has not fetched yet."""
+    """State in /proc, such as T for stopped; empty where there is no such process, or only a zombie."""
     try:
-        found = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-    return "" if found == "Z" else found
+    return "" if status == "Z" else status
 
 
 def wait_for(condition: object, seconds: float = 30) -> None:
@@ -44,28 +44,28 @@ def wait_for(condition: object, seconds: float = 30) -> None:
     assert condition()
 
 
-def test_a_server_is_ready_stands_still_and_takes_its_children_with_it(
+def test_a_server_is_awaited_suspended_and_stopped_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESSELLA_PORT", "1")
     with all_ready([started := server(tmp_path)]):
-        words = started.log_text().split()
-        child = int(words[1])
-        assert words[2:5] == ["threads", "3", "False"], "threads are set, a user's TESSELLA_PORT is not passed on"
+        parts = started.log_text().split()
+        child = int(parts[1])
+        assert parts[2:5] == ["threads", "3", "False"], "threads are set, a user's TESSELLA_PORT is not passed on"
         assert started.engine_processes() == []
         started.suspend()
         wait_for(lambda: state(child) == "T")
         started.resume()
         wait_for(lambda: state(child) in ("S", "R"))
         assert started.is_ready()
-        started.suspend()  # and is ended all the same
+        started.suspend()  # a suspended server is stopped all the same
     wait_for(lambda: not state(child))
     assert not started.is_ready()
 
 
-def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path: Path) -> None:
-    said = 'print("engine 0 (pid 11) started\\nengine 0 (pid 12) started", flush=True)'
-    with all_ready([started := server(tmp_path, SERVER.replace("class Handler", f"{said}\nclass Handler"))]):
+def test_engine_processes_are_listed_and_their_supervisor_is_not_suspended(tmp_path: Path) -> None:
+    output = 'print("engine 0 (pid 11) started\\nengine 0 (pid 12) started", flush=True)'
+    with all_ready([started := server(tmp_path, SERVER.replace("class Handler", f"{output}\nclass Handler"))]):
         assert started.engine_processes() == [11, 12]
         child = int(started.log_text().split()[1])
         started.suspend()
@@ -73,7 +73,7 @@ def test_engine_processes_are_known_and_their_supervisor_is_not_stopped(tmp_path
         assert state(child) in ("S", "R")
 
 
-def test_a_server_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
+def test_a_server_that_exits_is_named_with_its_output(tmp_path: Path) -> None:
     with (
         pytest.raises(ServerError, match=r"stub exited with code 3: .*no such model"),
         all_ready([server(tmp_path, "import sys; print('no such model'); sys.exit(3)")]),
@@ -81,7 +81,7 @@ def test_a_server_that_ends_is_named_with_what_it_said(tmp_path: Path) -> None:
         pass
 
 
-def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_is_never_ready_times_out(tmp_path: Path) -> None:
     with server(tmp_path, ready="/never") as started, pytest.raises(ServerError, match="stub was not ready after 0 s"):
         started.wait_ready(within=0.3)
 
@@ -91,7 +91,7 @@ def test_an_unknown_peer_is_named(tmp_path: Path) -> None:
         start_peer("triton", ServerSettings(model=tmp_path), tmp_path / "log")
 
 
-def test_one_that_would_take_harm_is_not_stopped(tmp_path: Path) -> None:
+def test_a_server_that_is_not_suspendable_is_not_stopped(tmp_path: Path) -> None:
     with all_ready([started := server(tmp_path, suspendable=False)]):
         started.suspend()
         assert started.is_ready()

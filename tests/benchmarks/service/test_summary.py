@@ -1,4 +1,4 @@
-"""Rounds -> rows -> ratios: medians, pairs of one round, and which way round a ratio is."""
+"""Summaries of rounds and ratios of rows: medians, ratios within each round, and their direction."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tessella.benchmarks.service.summary import ratios, summarise_rounds
 
 
 def load(count: int, latency: float) -> Load:
-    """One second of `count` requests."""
+    """Load of one second with `count` requests."""
     return Load(tuple(Sample(0, 0, latency, "accepted") for _ in range(count)), 1.0)
 
 
@@ -17,12 +17,12 @@ def row(server: str, *counts: int, latency: float) -> dict[str, object]:
 
 
 def test_a_row_has_the_median_of_rounds_and_the_latencies_of_all() -> None:
-    found = summarise_rounds([load(10, 0.1), load(30, 0.2), load(80, 0.4)])
-    assert found["rounds"] == [10, 30, 80]
-    assert found["throughput"] == 30
-    assert found["spread"] == pytest.approx((55 - 20) / 2 / 30)
-    assert (found["accepted"], found["seconds"]) == (120, 3.0)
-    assert found["latency_ms"]["p50"] == pytest.approx(400)
+    summary = summarise_rounds([load(10, 0.1), load(30, 0.2), load(80, 0.4)])
+    assert summary["rounds"] == [10, 30, 80]
+    assert summary["throughput"] == 30
+    assert summary["spread"] == pytest.approx((55 - 20) / 2 / 30)
+    assert (summary["accepted"], summary["seconds"]) == (120, 3.0)
+    assert summary["latency_ms"]["p50"] == pytest.approx(400)
     assert summarise_rounds([load(0, 0)])["throughput"] == 0
 
 
@@ -41,7 +41,7 @@ def test_above_one_is_better_for_throughput_and_for_latency() -> None:
     assert (peer["mode"], peer["size"], peer["load"]) == ("closed", "500x375", 8)
 
 
-def test_there_is_no_ratio_without_tessella_or_to_one_that_answered_nothing() -> None:
+def test_there_is_no_ratio_without_tessella_or_to_a_server_without_responses() -> None:
     assert ratios({"service": row("service", 10, latency=0.1)}) == []
-    (found,) = ratios({"tessella": row("tessella", 9, latency=0.1), "fastapi": row("fastapi", 0, latency=0.1)})
-    assert found == {"mode": "closed", "size": "500x375", "load": 8, "against": "fastapi"}
+    (ratio,) = ratios({"tessella": row("tessella", 9, latency=0.1), "fastapi": row("fastapi", 0, latency=0.1)})
+    assert ratio == {"mode": "closed", "size": "500x375", "load": 8, "against": "fastapi"}
