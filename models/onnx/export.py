@@ -75,7 +75,7 @@ class ExportOptions:
 class ExportResult:
     """Files of an export, the .onnx file first, then its external data if any; their size; the parity reports.
 
-    A report is None if it was not asked for.
+    A report is None without the check.
     """
 
     files: tuple[Path, ...]

@@ -114,7 +114,7 @@ class TNTGraph(ViTGraph):
         return self.convolved()
 
     def convolved(self) -> ir.Value:
-        """As `inner_tokens`, where windows reach beyond their patch: one convolution over the image."""
+        """Inner tokens of windows that reach beyond their patch, as `inner_tokens`: one convolution over the image."""
         b, embedding = self.builder, self.tnt.inner_embedding
         beyond = max(0, embedding.window - embedding.margin - embedding.patch_size)
         pixels = network_input(b, self.pixels)

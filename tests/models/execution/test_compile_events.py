@@ -1,4 +1,4 @@
-"""What is notify_compiled is on_compile in the thread that serves, and nowhere else."""
+"""Compile events: delivered to the listener of the same thread only."""
 
 import threading
 from types import SimpleNamespace

@@ -82,7 +82,7 @@ def test_uncropped_pixels_pass_unchanged(preprocessing: Preprocessing) -> None:
 
 
 def test_our_onnxruntime_model_takes_preprocessed_pixels(file: Path) -> None:
-    """As of any other file; a preprocessor config beside it is ignored."""
+    """Preprocessing in the graph wins over a preprocessor config beside the file."""
     file.with_suffix(".json").write_text('{"preprocessing": {"resize": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}}')
     model = OnnxRuntimeModel(file, device="cpu")
     assert [side.dim_param for side in onnx.load(file).graph.input[0].type.tensor_type.shape.dim] == [
