@@ -122,7 +122,7 @@ def tnt_inner_part(
 
 
 def _check_inner(x: Tensor, weights: InnerWeights, *others: torch.dtype) -> None:
-    """Check the inputs of inner blocks. `others`: dtypes of x that are allowed beside the weights'."""
+    """Check the inputs of inner blocks. `others`: dtypes of x that are allowed in addition to the weights'."""
     checks.shape("x", x, "M", "W · d")
     checks.dtype("x", x, *checks.FLOATS)
     if x.dtype not in others:

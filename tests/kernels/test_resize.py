@@ -1,4 +1,4 @@
-"""`resize_crop` against Pillow, byte for byte: as PyTorch and in Triton's interpreter."""
+"""`resize_crop` against Pillow, byte for byte, in PyTorch and in Triton's interpreter."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SHAPES = [
     (300, 50, (99, 40)),
     (24, 24, (24, 24)),
 ]
-"""Width, height and (width, height) after the resize: portrait, landscape, larger, squashed, a pixel wide, as it is."""
+"""Width, height and (width, height) after the resize: portrait, landscape, larger, squashed, 1 pixel, unchanged."""
 SIZE = 24
 
 
@@ -44,7 +44,7 @@ def test_a_batch_of_all_sizes_is_pillows_byte_for_byte(interpolation: str, optio
 def test_the_order_of_the_passes_is_that_of_the_pillow_installed(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Either order is run for an image on which they differ; Pillow's is one of them."""
+    """Both orders, on an image for which they differ; the installed Pillow has one of them."""
     image = noise(9, 60)
     crop = centred((9, 60), (12, 19), 10)
     result = []

@@ -1,4 +1,4 @@
-"""Packing of inner weights: padded with zeros, heads apart, blocks in the kernel's order."""
+"""Packing of inner weights: zero padding, one range of channels per head, blocks in order."""
 
 import torch
 

@@ -14,7 +14,7 @@ from ...support.operators import TORCH, TRITON, error
 
 @pytest.mark.parametrize("tokens", [1, 5, 17, 197, 198, 257, 577])
 def test_token_counts(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One pass up to 256 tokens, as on a GPU; larger tiles than the interpreter's own, which is quicker at this."""
+    """One pass up to 256 tokens, as on a GPU, with larger tiles than the interpreter's own, which is faster here."""
     one_pass = tokens <= 256
     monkeypatch.setattr(
         heuristics, "attention", lambda *_: LaunchConfig(128, heuristics.attention_keys(tokens) if one_pass else 128)

@@ -1,4 +1,4 @@
-"""Every launch, compiled for GPUs that are not here: registers, spills and shared memory within a committed budget."""
+"""Launches compiled ahead of time for absent GPUs: registers, spills and shared memory within a committed budget."""
 
 import json
 import os
@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[3]
 BUDGET: dict[str, dict[str, dict[str, list[int]]]] = json.loads((ROOT / "tests/support/aot/budget.json").read_text())
 H200 = Gpu("NVIDIA H200", 90, 132)
 SPILLS = 64
-"""Bytes of registers that a version of triton without a budget may keep in memory, beyond those of the nearest one.
+"""Bytes that a version of triton without a budget may spill beyond those of the nearest version.
 
-Its registers are not held to a number: 3.6, 3.7 and 3.9 differ by up to 120 on one kernel.
+Its registers are not limited: versions 3.6, 3.7 and 3.9 differ by up to 120 on one kernel.
 """
 
-WITHOUT_PRODUCTS = ("tnt_add_kernel", "layer_norm_kernel", "mean_pool_kernel", "resize_pass_kernel")
+WITHOUT_DOT = ("tnt_add_kernel", "layer_norm_kernel", "mean_pool_kernel", "resize_pass_kernel")
 """Kernels that multiply no matrices."""
 
 Rows = list[dict[str, Any]]
@@ -33,13 +33,13 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def cache(request: pytest.FixtureRequest) -> str:
-    """Where triton keeps what it compiled: a second run takes seconds."""
+    """Folder of triton's cache: a second run takes seconds."""
     return str(request.config.cache.mkdir("aot")) if request.config.cache else ""
 
 
 @pytest.fixture(scope="module")
 def compiled(cache: str) -> dict[int, Rows]:
-    """What the heuristic launches, by compute capability."""
+    """Launches by the heuristic, by compute capability."""
     rows = defaultdict(list)
     for row in run(cache):
         rows[row["arch"]].append(row)
@@ -47,7 +47,7 @@ def compiled(cache: str) -> dict[int, Rows]:
 
 
 def run(cache: str, *arguments: str) -> Rows:
-    """Compiles in a process of its own: this one interprets."""
+    """Compile in a separate process: this one runs the interpreter."""
     result = subprocess.run(
         [sys.executable, "-m", "tests.support.aot.budget", *arguments],
         cwd=ROOT,
@@ -61,7 +61,7 @@ def run(cache: str, *arguments: str) -> Rows:
 
 
 def budget_of(version: str, arch: int) -> tuple[dict[str, list[int]], bool]:
-    """The entries to hold a version of triton to, and whether they are its own: else those of the nearest release."""
+    """Budget of a version of triton and True, or that of the nearest release and False."""
     major, minor = map(int, version.split(".")[:2])
     releases = {tuple(map(int, name.split("."))): name for name in BUDGET}
     nearest = min(releases, key=lambda release: (abs(release[0] - major), abs(release[1] - minor), -release[1]))
@@ -87,14 +87,14 @@ def test_the_launches_for_a_gpu(compiled: dict[int, Rows], arch: int) -> None:
 
 
 def check_precision(row: dict[str, Any]) -> None:
-    """float32 is float32: no TF32 anywhere, and matrix instructions in products of half types alone."""
+    """Check that nothing runs in TF32, and that only half-precision kernels have matrix instructions."""
     half = "bf16" in row["label"] or "fp16" in row["label"]
     assert row["tf32"] == 0, row
-    assert (row["mma"] > 0) == (half and not row["label"].startswith(WITHOUT_PRODUCTS)), row
+    assert (row["mma"] > 0) == (half and not row["label"].startswith(WITHOUT_DOT)), row
 
 
 def check_instructions(arch: int, row: dict[str, Any]) -> None:
-    """What a configuration claims is in the code: matrix units, bulk copies, dependent launch."""
+    """Check that tensor cores, TMA and dependent launch are used where the configuration has them."""
     name = row["label"]
     if name.startswith(("linear_kernel", "tnt_project_kernel")) and "BLOCK_M=128 BLOCK_N=128" in name:
         assert row["wgmma"] > 0 or arch != 90, row
@@ -123,19 +123,19 @@ def test_a_table_of_measured_configurations_compiles_for_its_gpu(tmp_path: Path,
         ),
     }
     table.save(tmp_path / "a.json")
-    made = run(cache, "--table", str(tmp_path / "a.json"))
-    assert len(made) == 4
-    assert [row["label"].split()[0] for row in made] == [
+    rows = run(cache, "--table", str(tmp_path / "a.json"))
+    assert len(rows) == 4
+    assert [row["label"].split()[0] for row in rows] == [
         "blocked_attention_kernel",
         "linear_kernel",
         "tnt_inner_kernel",
         "tnt_project_kernel",
     ]
-    for row, shape in zip(made, ("BLOCK_M=64 BLOCK_N=64", "BLOCK_M=64 BLOCK_N=128", "PATCHES=2", ""), strict=True):
+    for row, shape in zip(rows, ("BLOCK_M=64 BLOCK_N=64", "BLOCK_M=64 BLOCK_N=128", "PATCHES=2", ""), strict=True):
         assert shape in row["label"]
     for path in tables.FOLDER.glob("*.json"):
-        made += run(cache, "--table", str(path))
-    for row in made:
+        rows += run(cache, "--table", str(path))
+    for row in rows:
         assert row["shared"] <= SHARED_MEMORY[row["arch"]], row
         assert row["spills"] <= SPILLS, row
 

@@ -1,6 +1,4 @@
-"""`linear` in Triton's interpreter against float64: epilogues, odd shapes, strided rows, split depth, row
-statistics.
-"""
+"""`linear` in Triton's interpreter against float64: epilogues, odd shapes, strided rows, split-K, row statistics."""
 
 import pytest
 import torch
@@ -30,7 +28,7 @@ def weights_for(
 
 
 def exact(x: torch.Tensor, weights: LinearWeights, activation: str, residual: torch.Tensor | None) -> torch.Tensor:
-    """In float64, from the rounded inputs."""
+    """Result in float64 from the rounded inputs."""
     wide = LinearWeights(
         weights.weight.double(),
         None if weights.bias is None else weights.bias.double(),
@@ -68,9 +66,7 @@ def test_awkward_shapes(rows: int, columns: int, depth: int) -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_split_depth_applies_the_same_epilogue_and_leaves_its_counters_zero(
-    bias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_split_k_applies_the_same_epilogue_and_resets_its_counters(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heuristics, "linear", lambda *_: LaunchConfig(16, 32, 16, split_k=4))
     workspace = Workspace()
     options = Options(implementation="triton", workspace=workspace)
@@ -97,7 +93,7 @@ def test_rows_of_any_stride_with_their_statistics() -> None:
     assert error(result, exact(tokens[:, 0], weights, "none", tokens[:, 1, :16])) < 2e-6
 
 
-def test_statistics_of_one_product_feed_the_next_in_several_parts() -> None:
+def test_statistics_in_parts_feed_the_next_layer() -> None:
     first, second = weights_for(16, 72, torch.float32, folded=False), weights_for(72, 24, torch.float32)
     x, statistics = ops.linear(torch.randn(9, 16), first, return_statistics=True, options=TRITON)
     assert statistics is not None
@@ -129,8 +125,8 @@ def test_every_element_is_written() -> None:
     assert statistics.isfinite().all()
 
 
-def test_without_bulk_copies_tiles_come_by_pointers() -> None:
-    """As below sm_90: no descriptors, every load masked."""
+def test_gpus_without_tma_load_tiles_by_pointers() -> None:
+    """GPUs below sm_90: no descriptors, every load masked."""
     x, weights = torch.randn(70, 72)[:, :40], weights_for(40, 24, torch.float32)
     with assume_gpu(Gpu("NVIDIA A100", 80, 108)):
         result, _ = ops.linear(x, weights, activation="gelu", options=TRITON)

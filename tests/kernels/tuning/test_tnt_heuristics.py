@@ -1,4 +1,4 @@
-"""Launch configurations of TNT's kernels: what fits a program, what a table overrides, what is measured."""
+"""Launch configurations of TNT's kernels: the heuristic, precedence of tables, candidates."""
 
 from dataclasses import asdict
 

@@ -16,7 +16,7 @@ from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
 
-from ...support.aot.launches import GPUS, recorded
+from ...support.aot.launches import GPUS, record_launches
 
 VIT: dict[str, Any] = {"depth": 2, "dim": 64, "heads": 2, "mlp_dim": 128, "image_size": 32, "patch_size": 8}
 HALF = (0.5, 0.5, 0.5)
@@ -66,7 +66,7 @@ def test_a_second_pass_allocates_nothing(make: Callable[[], FusedViT], copies: i
     network = make()
     size = network.config.image_size
     pixels = torch.zeros(3, size, size, 3, dtype=torch.uint8)
-    with recorded(GPUS[90], None):
+    with record_launches(GPUS[90], None):
         network(pixels)
         with NewMemory() as seen:
             network(pixels)

@@ -17,7 +17,7 @@ from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
 
-from ...support.aot.launches import GPUS, recorded
+from ...support.aot.launches import GPUS, record_launches
 
 SMALL: dict[str, Any] = {
     "image_size": 16,
@@ -67,9 +67,11 @@ def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     network = FusedTNT(fold_tnt(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
-        with recorded(GPUS[90], None) as launches:
+        with record_launches(GPUS[90], None) as launches:
             network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
-        seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
+        seen.append(
+            [(launch.kernel.__name__, launch.config, launch.constants | {"PROGRAMS": 0}) for launch in launches]
+        )
     assert seen[0] == seen[1]
 
 

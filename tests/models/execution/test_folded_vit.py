@@ -13,7 +13,7 @@ from tessella.models.execution.folded_vit import FusedViT
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
 from tessella.models.networks.vit import ViT
 
-from ...support.aot.launches import GPUS, recorded
+from ...support.aot.launches import GPUS, record_launches
 
 SMALL: dict[str, Any] = {
     "image_size": 16,
@@ -65,9 +65,11 @@ def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     network = FusedViT(fold_vit(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
-        with recorded(GPUS[90], None) as launches:
+        with record_launches(GPUS[90], None) as launches:
             network(torch.empty(batch, 224, 224, 3, dtype=torch.uint8))
-        seen.append([(launch.kernel.__name__, launch.tile, launch.constants | {"PROGRAMS": 0}) for launch in launches])
+        seen.append(
+            [(launch.kernel.__name__, launch.config, launch.constants | {"PROGRAMS": 0}) for launch in launches]
+        )
     assert seen[0] == seen[1]
 
 

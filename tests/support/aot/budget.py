@@ -1,8 +1,8 @@
-"""Compiles, without a GPU, what our launchers would launch on one: a program, as it cannot share a process with tests.
+"""Ahead-of-time compilation of all launches without a GPU; a program, as it cannot share a process with tests.
 
-`python -m tests.support.aot.budget 80 90` prints a JSON line per kernel compiled for sm_80 and sm_90: what it uses and
-what its PTX holds. `--table FILE` compiles a GPU's table of measured configurations instead. `--write` makes those
-numbers the budget of the installed version of triton in budget.json.
+`python -m tests.support.aot.budget 80 90` prints a JSON line per kernel compiled for sm_80 and sm_90: its resources,
+and counts of instructions in its PTX. `--table FILE` compiles a GPU's table of measured configurations instead.
+`--write` writes those numbers to budget.json as the budget of the installed version of triton.
 """
 
 import argparse
@@ -18,15 +18,15 @@ os.environ["TRITON_INTERPRET"] = "0"
 from tessella.kernels.tuning.tables import Table, triton_version
 
 from .compiler import bind, compile_launch, label
-from .launches import GPUS, Launch, of_heuristic, of_table
+from .launches import GPUS, Launch, heuristic_launches, table_launches
 
 BUDGET = Path(__file__).with_name("budget.json")
 COLUMNS = ("registers", "spills", "shared")
-"""Of an entry in the budget."""
+"""Columns of an entry in the budget."""
 
 
 def compiled(launches: list[Launch], arch: int) -> Iterator[dict[str, Any]]:
-    """Launches of one label are compiled once; `variants`: as how many kernels Triton would keep them."""
+    """Compile one launch of each label; `variants`: the number of kernels that Triton would cache for the label."""
     groups = defaultdict(list)
     for launch in launches:
         groups[label(launch)].append(launch)
@@ -35,32 +35,32 @@ def compiled(launches: list[Launch], arch: int) -> Iterator[dict[str, Any]]:
 
 
 def write_budget(rows: list[dict[str, Any]]) -> None:
-    """The budget with these rows in place of what it had for their architectures and this version of triton."""
+    """Replace the budget's entries for these rows' architectures and the installed version of triton."""
     budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-    mine = budget.setdefault(release(triton_version()), {})
+    entries = budget.setdefault(release(triton_version()), {})
     for arch in sorted({row["arch"] for row in rows}):
-        mine[str(arch)] = {row["label"]: [row[name] for name in COLUMNS] for row in rows if row["arch"] == arch}
+        entries[str(arch)] = {row["label"]: [row[name] for name in COLUMNS] for row in rows if row["arch"] == arch}
     BUDGET.write_text(_compact(budget))
 
 
 def release(version: str) -> str:
-    """`3.7` of `3.7.1`."""
+    """Release of a version: `3.7` of `3.7.1`."""
     return ".".join(version.split(".")[:2])
 
 
 def _compact(budget: dict[str, dict[str, dict[str, list[int]]]]) -> str:
-    """JSON with a line per entry, so that a change is a line."""
+    """JSON with one line per entry, for readable diffs."""
     versions = []
     for version, archs in sorted(budget.items()):
         groups = []
         for arch, entries in sorted(archs.items(), key=lambda item: int(item[0])):
             lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(entries.items())]
-            groups.append(f'"{arch}": ' + _braced(lines, 3))
-        versions.append(f'"{version}": ' + _braced(groups, 2))
-    return _braced(versions, 1) + "\n"
+            groups.append(f'"{arch}": ' + _braces(lines, 3))
+        versions.append(f'"{version}": ' + _braces(groups, 2))
+    return _braces(versions, 1) + "\n"
 
 
-def _braced(lines: list[str], depth: int) -> str:
+def _braces(lines: list[str], depth: int) -> str:
     indent = " " * depth
     return "{\n" + ",\n".join(indent + line for line in lines) + "\n" + indent[1:] + "}"
 
@@ -74,12 +74,12 @@ def main() -> None:
     if arguments.table:
         table = Table(**json.loads(arguments.table.read_text()))
         arch = next(arch for arch, gpu in GPUS.items() if gpu.name == table.gpu)
-        for row in compiled(of_table(table), arch):
+        for row in compiled(table_launches(table), arch):
             print(json.dumps(row), flush=True)
         return
     rows = []
     for arch in arguments.archs or GPUS:
-        for row in compiled(of_heuristic(arch), arch):
+        for row in compiled(heuristic_launches(arch), arch):
             print(json.dumps(row), flush=True)
             rows.append(row)
     if arguments.write:

@@ -1,4 +1,4 @@
-"""Compiles a recorded launch for a GPU that is not here and reads what the assembler says of it."""
+"""Compiler of recorded launches for absent GPUs: resources from ptxas' report, instruction counts from the PTX."""
 
 import re
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from .launches import Launch
 
 
 class Bound(NamedTuple):
-    """A launch as Triton compiles it; launches of one key share a kernel."""
+    """Arguments of a launch bound for compilation; launches with the same key share a kernel."""
 
     source: ASTSource
     options: dict[str, Any]
@@ -21,11 +21,11 @@ class Bound(NamedTuple):
 
 
 def bind(launch: Launch, arch: int) -> Bound:
-    """Through triton's own binding of arguments, as a launch would."""
-    kernel, tile, arguments, constants = launch
+    """Bind arguments with triton's own binder, as a launch does."""
+    kernel, config, arguments, constants = launch
     compiler = make_backend(GPUTarget("cuda", arch, 32))
-    keywords = dict(constants, num_warps=tile.num_warps, num_stages=tile.num_stages, enable_fp_fusion=True)
-    if tile.pdl:
+    keywords = dict(constants, num_warps=config.num_warps, num_stages=config.num_stages, enable_fp_fusion=True)
+    if config.pdl:
         keywords["launch_pdl"] = True
     binder = create_function_from_signature(kernel.signature, kernel.params, compiler)
     bound, specialization, rest = binder(*arguments, **keywords)
@@ -34,10 +34,10 @@ def bind(launch: Launch, arch: int) -> Bound:
 
 
 def compile_launch(launch: Launch, arch: int) -> dict[str, Any]:
-    """What a launch uses, and what its PTX holds."""
+    """Compile a launch: its registers, spills and shared memory, and instruction counts of its PTX."""
     bound = bind(launch, arch)
     try:
-        with _reporting():
+        with _ptxas_report():
             compiled = triton.compile(bound.source, target=GPUTarget("cuda", arch, 32), options=bound.options)
     except RuntimeError as error:
         raise RuntimeError(f"sm_{arch}: {label(launch)}") from error
@@ -45,16 +45,16 @@ def compile_launch(launch: Launch, arch: int) -> dict[str, Any]:
 
 
 def label(launch: Launch) -> str:
-    """Names a specialisation: the kernel, its constants, the launch and which tensors it was given."""
-    kernel, tile, arguments, constants = launch
+    """Label of a specialisation: kernel, constants, launch options and dtypes of the tensors."""
+    kernel, config, arguments, constants = launch
     constants = {name: value for name, value in constants.items() if name not in ("PARTS", "WIDTH", "PROGRAMS")}
     values = " ".join(f"{name}={value}" for name, value in constants.items() if value is not False)
-    given = ",".join(filter(None, map(_kind, arguments)))
-    return f"{kernel.__name__} {values} num_warps={tile.num_warps} num_stages={tile.num_stages} ({given})"
+    dtypes = ",".join(filter(None, map(_dtype, arguments)))
+    return f"{kernel.__name__} {values} num_warps={config.num_warps} num_stages={config.num_stages} ({dtypes})"
 
 
-def _kind(argument: Any) -> str:
-    """`bf16` of a tensor, `tma` of a descriptor, nothing of a number."""
+def _dtype(argument: Any) -> str:
+    """Short dtype of a tensor, as `bf16`; `tma` for a descriptor, empty for a number."""
     if hasattr(argument, "block_shape"):
         return "tma"
     if not hasattr(argument, "dtype"):
@@ -63,8 +63,8 @@ def _kind(argument: Any) -> str:
     return name.replace("float", "fp").replace("bfp", "bf").replace("uint", "u").replace("int", "i")
 
 
-class _reporting:  # noqa: N801
-    """Inside, the assembler's report goes into the metadata of what is compiled, and with them into triton's cache."""
+class _ptxas_report:  # noqa: N801
+    """Context manager: store ptxas' report in the metadata of compiled kernels, and so in triton's cache."""
 
     def __enter__(self) -> None:
         self._make = make = nvidia.CUDABackend.make_cubin
@@ -104,7 +104,7 @@ def _read(compiled: Any) -> dict[str, Any]:
 
 
 def _number(pattern: str, report: str) -> int:
-    found = re.search(pattern, report)
-    if found is None:
-        raise RuntimeError(f"the assembler says nothing like {pattern!r}: {report[-2000:]}")
-    return int(found[1])
+    match = re.search(pattern, report)
+    if match is None:
+        raise RuntimeError(f"ptxas' report does not match {pattern!r}: {report[-2000:]}")
+    return int(match[1])

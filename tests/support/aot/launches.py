@@ -1,6 +1,6 @@
-"""The launches that are compiled ahead of time: networks run through our launchers, each launch written down, none run.
+"""Launches to compile ahead of time, recorded from networks that run through the launchers without executing kernels.
 
-Launches come from the launchers themselves, so that a constant or an argument cannot differ from what a GPU would get.
+Recording the launchers themselves guarantees that constants and arguments are those of a launch on a GPU.
 """
 
 import importlib
@@ -65,38 +65,38 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class Launch(NamedTuple):
-    """One call of `launch`."""
+    """Arguments of one call of `launch`."""
 
     kernel: Any
-    tile: LaunchConfig
+    config: LaunchConfig
     arguments: tuple[Any, ...]
     constants: dict[str, Any]
 
 
-def of_heuristic(arch: int) -> list[Launch]:
-    """What the heuristic launches on a GPU of this architecture, tables aside."""
-    with recorded(GPUS[arch], None) as launches:
+def heuristic_launches(arch: int) -> list[Launch]:
+    """Launches by the heuristic on a GPU of this architecture."""
+    with record_launches(GPUS[arch], None) as launches:
         _run_vits(arch)
         _run_tnts(arch)
     return launches
 
 
-def of_table(table: Table) -> list[Launch]:
-    """What a table of measured configurations launches on its GPU: each of its entries once."""
+def table_launches(table: Table) -> list[Launch]:
+    """Launches of a table of measured configurations on its GPU, one per entry."""
     gpu = next(gpu for gpu in GPUS.values() if gpu.name == table.gpu)
-    with recorded(gpu, table) as launches:
+    with record_launches(gpu, table) as launches:
         for key in table.entries:
             _run_entry(key)
     return launches
 
 
 @contextmanager
-def recorded(gpu: Gpu, table: Table | None) -> Iterator[list[Launch]]:
-    """Inside, launches are for this GPU, and are written down instead of run, on tensors that nobody reads."""
+def record_launches(gpu: Gpu, table: Table | None) -> Iterator[list[Launch]]:
+    """Context manager: record launches for this GPU instead of running them; results are uninitialised tensors."""
     launches: list[Launch] = []
 
-    def record(kernel: Any, grid: object, tile: LaunchConfig, *arguments: Any, **constants: Any) -> None:
-        launches.append(Launch(kernel, tile, arguments, constants))
+    def record(kernel: Any, grid: object, config: LaunchConfig, *arguments: Any, **constants: Any) -> None:
+        launches.append(Launch(kernel, config, arguments, constants))
 
     modules, launch = [vars(module) for module in _launchers()], launch_module.launch
     unavailable_reason, devices.unavailable_reason = devices.unavailable_reason, lambda device, dtype=None: None
@@ -114,14 +114,14 @@ def recorded(gpu: Gpu, table: Table | None) -> Iterator[list[Launch]]:
 
 
 def _launchers() -> list[Any]:
-    """The modules that launch kernels."""
+    """Modules that launch kernels."""
     names = sorted(path.stem for path in (Path(inspect.getfile(ops)).parent / "triton").glob("*.py"))
     modules = [importlib.import_module(f"tessella.kernels.triton.{name}") for name in names]
     return [module for module in modules if getattr(module, "launch", None) is launch_module.launch]
 
 
 def _run_vits(arch: int) -> None:
-    """A ViT-B at a large batch and a small one; on Hopper also other forms and formats, and what the tuner tries."""
+    """Run ViT-B with a large and a small batch; on Hopper also other variants and dtypes, and dependent launch."""
     for batch in (256, 1):
         _run(BASE, torch.bfloat16, batch)
     _run_resize()
@@ -130,12 +130,12 @@ def _run_vits(arch: int) -> None:
     _run(SMALL, torch.float32, 64)
     _run(UNUSUAL, torch.float16, 64)
     ops.attention(torch.empty(64, 257, 3 * 1280, dtype=torch.bfloat16), 16, options=TRITON)
-    with _replaced(lambda *_: LaunchConfig(128, 128, 64, num_warps=8, num_stages=3, pdl=True)):
-        _multiply(50432, 3072, 768, torch.bfloat16, "gelu", folded=True)
+    with _replace_heuristic(lambda *_: LaunchConfig(128, 128, 64, num_warps=8, num_stages=3, pdl=True)):
+        _run_linear(50432, 3072, 768, torch.bfloat16, "gelu", folded=True)
 
 
 def _run_resize() -> None:
-    """Batches that have no number in common, nor a divisor, nor an alignment: they must share what is compiled."""
+    """Resize batches that share no size, divisor or alignment: they must share one compiled kernel."""
     batches = [
         ([Crop((640, 480), (341, 256), (58, 16))] * 16, 224),
         ([Crop((1, 1), (1, 1), (0, 0))], 1),
@@ -147,18 +147,18 @@ def _run_resize() -> None:
 
 
 def _run_tnts(arch: int) -> None:
-    """TNT-S and TNT-B, and the form that ships; on Hopper also the others, and the launch per block."""
+    """Run TNT-S, TNT-B and the shipped variant; on Hopper also other variants, and one launch per block."""
     for config, batch in ((TNT_S, 128), (TNT_S, 1), (TNT_B, 128), (TNT_DIGITS, 8)):
-        _run_words(_tnt(config, torch.bfloat16), batch)
+        _run_tnt_operators(_tnt(config, torch.bfloat16), batch)
     if arch != 90:
         return
-    _run_words(_tnt(TNT_LEGACY, torch.bfloat16), 8)
-    _run_words(_tnt(TNT_DIGITS, torch.float16), 1)
-    _run_words(_tnt(TNT_DIGITS, torch.float32), 8)
+    _run_tnt_operators(_tnt(TNT_LEGACY, torch.bfloat16), 8)
+    _run_tnt_operators(_tnt(TNT_DIGITS, torch.float16), 1)
+    _run_tnt_operators(_tnt(TNT_DIGITS, torch.float32), 8)
     graph = _tnt(TNT_S, torch.bfloat16)
-    words = torch.empty(25088, 384, dtype=torch.bfloat16)
-    tnt_ops.tnt_inner_block(words, graph.inner_blocks, 0, options=TRITON)
-    for part, state in enumerate((words, words.float())):
+    x = torch.empty(25088, 384, dtype=torch.bfloat16)
+    tnt_ops.tnt_inner_block(x, graph.inner_blocks, 0, options=TRITON)
+    for part, state in enumerate((x, x.float())):
         tnt_ops.tnt_inner_part(state, graph.inner_blocks, part, part + 1, options=TRITON)
     FusedTNT(graph, TRITON)(torch.empty(1, 224, 224, 3, dtype=torch.uint8))
 
@@ -168,16 +168,14 @@ def _run(config: ViTConfig, dtype: torch.dtype, batch: int) -> None:
     network(torch.empty(batch, config.image_size, config.image_size, 3, dtype=torch.uint8))
 
 
-def _run_words(graph: FoldedTNT, batch: int) -> None:
-    """The launches that a ViT does not have."""
+def _run_tnt_operators(graph: FoldedTNT, batch: int) -> None:
+    """Run the operators that only a TNT has."""
     size = graph.config.image_size
-    words = tnt_ops.tnt_embed(
-        torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.inner_embedding, options=TRITON
-    )
-    rows = tnt_ops.tnt_inner(words.flatten(0, 1), graph.inner_blocks, options=TRITON)
-    additions = tnt_ops.tnt_project(rows, graph.inner_projections, options=TRITON).unflatten(1, words.shape[:2])
-    x, _ = tnt_ops.tnt_add(graph.table, additions[0], graph.projection_norms[0], options=TRITON)
-    tnt_ops.tnt_add(x, additions[1], graph.projection_norms[1], return_statistics=True, options=TRITON)
+    x = tnt_ops.tnt_embed(torch.empty(batch, size, size, 3, dtype=torch.uint8), graph.inner_embedding, options=TRITON)
+    inputs = tnt_ops.tnt_inner(x.flatten(0, 1), graph.inner_blocks, options=TRITON)
+    rows = tnt_ops.tnt_project(inputs, graph.inner_projections, options=TRITON).unflatten(1, x.shape[:2])
+    tokens, _ = tnt_ops.tnt_add(graph.table, rows[0], graph.projection_norms[0], options=TRITON)
+    tnt_ops.tnt_add(tokens, rows[1], graph.projection_norms[1], return_statistics=True, options=TRITON)
 
 
 def _run_entry(key: str) -> None:
@@ -186,7 +184,7 @@ def _run_entry(key: str) -> None:
     dtype = getattr(torch, kind)
     match operator:
         case "linear":
-            _multiply(rows, columns, depth, dtype, detail, folded=False)
+            _run_linear(rows, columns, depth, dtype, detail, folded=False)
         case "attention":
             ops.attention(torch.empty(8, rows, 12 * columns, dtype=dtype), 4, options=TRITON)
         case "tnt_inner":
@@ -196,10 +194,10 @@ def _run_entry(key: str) -> None:
             weights = _tnt(TNT_S if columns == TNT_S.dim else TNT_B, dtype).inner_projections
             tnt_ops.tnt_project(torch.empty(len(weights.weight), rows, depth, dtype=dtype), weights, options=TRITON)
         case _:
-            raise ValueError(f"nothing here launches {operator!r}")
+            raise ValueError(f"no launch is defined for operator {operator!r}")
 
 
-def _multiply(rows: int, columns: int, depth: int, dtype: torch.dtype, activation: str, *, folded: bool) -> None:
+def _run_linear(rows: int, columns: int, depth: int, dtype: torch.dtype, activation: str, *, folded: bool) -> None:
     x, vector = torch.empty(rows, depth, dtype=dtype), torch.empty(columns)
     statistics = torch.empty(6, 2, rows) if folded else None
     weights = LinearWeights(torch.empty(columns, depth, dtype=dtype), vector, sums=vector if folded else None, eps=1e-6)
@@ -207,13 +205,13 @@ def _multiply(rows: int, columns: int, depth: int, dtype: torch.dtype, activatio
 
 
 @contextmanager
-def _replaced(choose: Callable[..., LaunchConfig]) -> Iterator[None]:
+def _replace_heuristic(choose: Callable[..., LaunchConfig]) -> Iterator[None]:
     names = vars(heuristics)
-    kept, names["linear"] = names["linear"], choose
+    original, names["linear"] = names["linear"], choose
     try:
         yield
     finally:
-        names["linear"] = kept
+        names["linear"] = original
 
 
 @cache
