@@ -87,7 +87,7 @@ def rate_limit_message(wait: float) -> str:
 
 
 def is_public_route(path: str, method: str) -> bool:
-    """Whether a request needs no API key even if keys are configured."""
+    """Check whether a request needs no API key even if keys are configured."""
     return method in ("GET", "HEAD", "OPTIONS") and (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES))
 
 
@@ -113,7 +113,7 @@ async def require_admin(request: Request) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine."""
+    """Check whether `host`, a name or an address, is this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -208,7 +208,7 @@ def _matches(allowed: str, url: httpx.URL) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IPv4 or IPv6 address is globally reachable; an IPv4 address embedded in an IPv6 one decides for it."""
+    """Check whether an address is globally reachable; an IPv4 address embedded in an IPv6 one decides for it."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.is_site_local:

@@ -69,7 +69,7 @@ _REQUEST_BODY = {
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
 async def classify(request: Request, query: Annotated[ClassifyParameters, Query()]) -> Response:
-    """Of several images, an invalid one is an error at its index in `results`; a single invalid image is a 4xx."""
+    """Results in the order sent. Of several images, an invalid one is an error at its index; a single one is a 4xx."""
     service = service_of(request)
     engine = service.repository.engine(query.model)  # reject an unknown model before the body is read
     if request.headers.get("content-type", "").startswith(_WITHOUT_PARAMETERS):

@@ -39,7 +39,7 @@ def read_message(message: pb.ModelInferRequest) -> InferRequest:
 
 
 def has_typed_contents(message: pb.ModelInferRequest) -> bool:
-    """Whether a request's tensors are typed contents rather than raw ones; those of the response are the same."""
+    """Check whether a request's tensors are typed rather than raw contents; those of the response are the same."""
     return not message.raw_input_contents
 
 

@@ -112,7 +112,7 @@ async def _parse_images(
 
 
 def _is_slow(tensor: InputTensor) -> bool:
-    """Whether parsing a tensor belongs in a thread: it is large, or its elements are text or numbers."""
+    """Check whether parsing a tensor belongs in a thread: it is large, or its elements are text or numbers."""
     if isinstance(tensor.content, memoryview):
         return len(tensor.content) > INLINE_BYTES
     return not all(isinstance(item, bytes) for item in tensor.content)

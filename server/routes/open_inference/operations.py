@@ -42,7 +42,7 @@ def server_metadata() -> ServerMetadata:
 
 
 def is_ready(service: Service) -> bool:
-    """Whether all models are loaded and the service accepts requests."""
+    """Check whether all models are loaded and the service accepts requests."""
     return service.status == "ready"
 
 

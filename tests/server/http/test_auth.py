@@ -49,7 +49,7 @@ def test_requests_require_a_valid_key(tmp_path: Path) -> None:
         assert refused.headers["x-request-id"]
         assert httpx.get(f"{live.url}/models").status_code == 401
         assert httpx.get(f"{live.url}/nowhere").status_code == 401
-        for path in ("/", "/ui/app.js", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"):
+        for path in ("/", "/ui/index.js", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"):
             assert httpx.get(live.url + path).status_code == 200, path
 
 

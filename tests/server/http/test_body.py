@@ -98,7 +98,7 @@ def test_chunked_bodies_reserve_bytes_as_they_arrive(live: Gated) -> None:
 
 
 def test_a_stalled_body_releases_its_bytes() -> None:
-    """As of a client that hangs, or lost its network."""
+    """The client hangs, or has lost its network."""
     settings = Settings(model=("gated",), max_body_bytes=LIMIT, max_queue_bytes=LIMIT, timeout_ms=300)
     with gated(GatedRunner(), settings) as live, opened(live, LIMIT) as connection:
         connection.sendall(b"half of it")

@@ -255,7 +255,7 @@ def test_accepted_calls_complete_during_shutdown() -> None:
 
 
 def refused(address: str) -> bool:
-    """Whether a new connection is refused."""
+    """Check whether a new connection is refused."""
     host, port = address.split(":")
     try:
         socket.create_connection((host, int(port)), 1).close()

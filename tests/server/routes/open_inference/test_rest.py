@@ -66,7 +66,7 @@ def test_health_and_metadata(client: Any) -> None:
 
 
 def test_the_configuration_agrees_with_the_metadata(client: Any) -> None:
-    """As perf_analyzer expects: with max_batch_size set, dims omit the first dimension of the metadata."""
+    """With max_batch_size set, dims omit the first dimension of the metadata, as perf_analyzer expects."""
     config = client.get_model_config("digits-vit")
     metadata = client.get_model_metadata("digits-vit")
     assert config["max_batch_size"] == 32
