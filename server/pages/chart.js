@@ -1,4 +1,4 @@
-/** Line or bar chart with a legend: an SVG that is redrawn when its width changes, so that svgText keeps its size. */
+/** Line or bar chart with a legend: an SVG that is redrawn when its width changes, so that text keeps its size. */
 
 import { element } from "./elements.js";
 import { shortNumber } from "./scales.js";
@@ -50,9 +50,9 @@ export class Chart {
     const svg = svgElement("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": this.#description() });
     for (const tick of y.ticks) {
       svg.append(svgElement("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: top(tick), y2: top(tick) }));
-      svg.append(svgText(shortNumber(tick), { x: MARGIN.left - 8, y: top(tick) + 4, "svgText-anchor": "end" }));
+      svg.append(svgText(shortNumber(tick), { x: MARGIN.left - 8, y: top(tick) + 4, "text-anchor": "end" }));
     }
-    for (const tick of x.ticks) svg.append(svgText(xText(tick), { x: left(tick), y: HEIGHT - 8, "svgText-anchor": "middle" }));
+    for (const tick of x.ticks) svg.append(svgText(xText(tick), { x: left(tick), y: HEIGHT - 8, "text-anchor": "middle" }));
     for (const { style, points } of series) {
       if (bars) svg.append(...this.#bars(style, points, left, top, inner.width));
       else svg.append(...this.#line(style, points, left, top, dots, xText));
@@ -107,7 +107,7 @@ function svgElement(name, attributes) {
 
 /** @param {string} content @param {Record<string, string | number>} attributes */
 function svgText(content, attributes) {
-  const result = svgElement("svgText", attributes);
+  const result = svgElement("text", attributes);
   result.textContent = content;
   return result;
 }

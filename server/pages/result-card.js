@@ -45,7 +45,7 @@ export class ResultCard {
     else if (!result.predictions.length) this.#show("failed", "No classes", `${this.model.name} has no classification head.`, bitmap);
     else {
       const [best] = result.predictions;
-      this.#show("done", best.label, `${percent(best.score)} confidence`, bitmap);
+      this.#show("done", best.label, `score ${percent(best.score)}`, bitmap);
       this.bars.forEach((bar, i) => bar.show(result.predictions[i] ?? null));
       this.timings.show(result);
     }
@@ -60,7 +60,7 @@ export class ResultCard {
     }
     const layer = layerAt(explanation, depth);
     const heatmap = explanation.values[layer - 1];
-    this.caption.textContent = `layer ${layer} of ${explanation.values.length}: maximum at ${maximumOf(heatmap)}`;
+    this.caption.textContent = `layer ${layer} of ${explanation.values.length}: max at ${maximumOf(heatmap)}`;
     drawPatches(this.patches, this.bitmap, this.model, heatmap);
   }
 

@@ -74,8 +74,8 @@ function summaryOf({ model, backend, device, dtype, matrix_rate: rate, differenc
 function table(run, other) {
   const eager = run.rows.some(({ speedup }) => speedup !== null);
   const headings = ["Batch size", "p50", "p95", "p99", "Spread", "Images/s", "Roofline"];
-  if (eager) headings.push("Eager p50", "Speedup");
-  if (other) headings.push("Other p50", "Speedup");
+  if (eager) headings.push("Eager p50", "Ratio");
+  if (other) headings.push("Other p50", "Ratio");
   const rows = sorted(run).map((row) => {
     const same = other?.rows.find(({ batch_size: size }) => size === row.batch_size);
     const cells = [row.batch_size, ms(row.p50_ms), ms(row.p95_ms), ms(row.p99_ms), percent(100 * row.spread)];

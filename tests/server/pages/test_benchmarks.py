@@ -48,6 +48,7 @@ def test_a_run_is_started_followed_and_exported(session: PageSession) -> None:
     expect(rows.nth(1)).to_contain_text(re.compile(r"^4.*ms.*%.*×"))
     expect(page.locator(".chart svg")).to_have_count(2)
     assert page.locator(".chart").first.locator("path.line").count() == 3  # median, 95th percentile, eager PyTorch
+    assert page.locator(".chart").first.locator("text").all_text_contents()[-2:] == ["1", "4"], "the batch sizes"
     assert "95th percentile" in (page.locator(".chart svg").first.get_attribute("aria-label") or "")
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()

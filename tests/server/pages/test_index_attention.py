@@ -18,7 +18,7 @@ def expected_caption(session: PageSession, image: bytes, layer: int) -> str:
     explanation = httpx.post(f"{session.url}/classify?{query}", content=image).json()["results"][0]["explain"]
     values = np.array(explanation["values"][layer - 1])
     row, column = np.unravel_index(values.argmax(), values.shape)
-    return f"layer {layer} of {explanation['layers']}: maximum at row {row + 1}, column {column + 1}"
+    return f"layer {layer} of {explanation['layers']}: max at row {row + 1}, column {column + 1}"
 
 
 def test_the_attention_map_is_painted_over_the_patches(session: PageSession) -> None:

@@ -32,6 +32,7 @@ def test_requests_appear_in_numbers_and_charts(session: PageSession) -> None:
         httpx.post(f"{session.url}/classify?model=digits-vit", files=[("image", IMAGE["bytes"])] * 4)
     expect(page.locator(".chart", has_text="Batch sizes").locator("rect")).not_to_have_count(0)
     assert page.locator(".chart", has_text="Latency").locator("path.line").count() == 2
+    assert page.locator(".chart", has_text="Latency").locator("text").all_text_contents()[-1] == "0", "seconds ago"
     httpx.post(f"{session.url}/classify?model=digits-tnt", content=IMAGE["bytes"])
     page.get_by_label("Model").select_option("digits-tnt")
     expect(page.locator(".chart", has_text="Batch sizes").locator("rect")).to_have_count(1)
