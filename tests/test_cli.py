@@ -173,7 +173,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_service_with_the_reason() -> No
     process = Process("--model", "digits-vit", "--model", "resnet50")
     assert process.process.wait(120) == 1
     process.stop()
-    assert any("resnet50" in line for line in process.said), process.said
+    assert any("resnet50" in line for line in process.log), process.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

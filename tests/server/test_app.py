@@ -1,4 +1,4 @@
-"""The application around a gated model: batching over real sockets, overload, deadlines, loading and draining."""
+"""Application around a gated model: batching, overload, deadlines, disconnects, failures and draining."""
 
 import socket
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("max_batch_size", [8, 32])
-def test_1_and_63_requests_are_1_and_63_by_max_batch_calls(
+def test_requests_queued_during_a_model_call_share_batches(
     runner: GatedRunner, pool: ThreadPoolExecutor, max_batch_size: int
 ) -> None:
     with gated(runner, Settings(model=("gated",), max_batch_size=max_batch_size)) as live:
@@ -41,17 +41,17 @@ def test_1_and_63_requests_are_1_and_63_by_max_batch_calls(
         until(lambda: live.waiting == 63)
         runner.gate.set()
         assert label(first.result()) == "red 255"
-        answers = [other.result() for other in others]
-    assert [label(answer) for answer in answers] == [f"red {value}" for value in range(63)]
+        responses = [other.result() for other in others]
+    assert [label(response) for response in responses] == [f"red {value}" for value in range(63)]
     assert len(runner.batches) == 1 + -(-63 // max_batch_size)
     assert runner.batches[0] == 1
     assert sum(runner.batches) == 64
-    sizes = [answer.json()["batch_sizes"][0] for answer in answers]
+    sizes = [response.json()["batch_sizes"][0] for response in responses]
     assert max(sizes) == max_batch_size
-    assert all(answer.headers["x-batch-size"] == str(size) for answer, size in zip(answers, sizes, strict=True))
+    assert all(response.headers["x-batch-size"] == str(size) for response, size in zip(responses, sizes, strict=True))
 
 
-def test_the_event_loop_stays_free_while_the_model_runs(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+def test_event_loop_is_free_while_the_model_runs(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",))) as live:
         first = hold(runner, pool, live)
         assert httpx.get(f"{live.url}/healthz").status_code == 200
@@ -60,16 +60,16 @@ def test_the_event_loop_stays_free_while_the_model_runs(runner: GatedRunner, poo
         assert label(first.result()) == "red 255"
 
 
-def test_overload_is_429_and_accepted_requests_are_answered(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+def test_overload_is_429_and_accepted_requests_finish(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",), max_queue=3)) as live:
         accepted = [hold(runner, pool, live), send(pool, live, 1), send(pool, live, 2)]
         until(lambda: live.waiting == 2)
-        refused = send(pool, live, 3).result()
-        assert refused.status_code == 429
-        assert refused.json()["error_type"] == "overloaded"
-        assert int(refused.headers["retry-after"]) == 1, "nothing is known of the rate yet"
+        rejected = send(pool, live, 3).result()
+        assert rejected.status_code == 429
+        assert rejected.json()["error_type"] == "overloaded"
+        assert int(rejected.headers["retry-after"]) == 1, "the default, as there is no rate yet"
         runner.gate.set()
-        assert [label(answer.result()) for answer in accepted] == ["red 255", "red 1", "red 2"]
+        assert [label(response.result()) for response in accepted] == ["red 255", "red 1", "red 2"]
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_overload_is_429_and_accepted_requests_are_answered(runner: GatedRunner,
         ("/v2/models/gated/infer", "application/octet-stream"),
     ],
 )
-def test_a_full_queue_refuses_before_the_body_is_sent(
+def test_full_queue_rejects_before_the_body_is_sent(
     runner: GatedRunner, pool: ThreadPoolExecutor, path: str, kind: str
 ) -> None:
     request = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 9000000\r\n\r\n".encode()
     with gated(runner, Settings(model=("gated",), max_queue=1)) as live:
         first = hold(runner, pool, live)
         host, port = live.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as line:
-            line.sendall(request)
-            head = line.recv(4096).decode()
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(request)
+            head = connection.recv(4096).decode()
         assert head.startswith("HTTP/1.1 429")
         assert "retry-after" in head
         runner.gate.set()
         assert label(first.result()) == "red 255"
 
 
-def test_a_request_whose_time_is_over_is_504(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+def test_expired_request_is_504(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",))) as live:
         first = hold(runner, pool, live)
         expired = send(pool, live, 1, timeout_ms=50).result()
@@ -115,7 +115,7 @@ def test_a_request_whose_time_is_over_is_504(runner: GatedRunner, pool: ThreadPo
     ("path", "head"),
     [("/classify", ""), ("/", ""), ("/v2/models/gated/infer", "inference-header-content-length: 0\r\n")],
 )
-def test_what_a_client_that_has_gone_had_asked_for_costs_no_batch(
+def test_images_of_a_disconnected_client_are_dropped(
     runner: GatedRunner, pool: ThreadPoolExecutor, path: str, head: str
 ) -> None:
     body = red(1)
@@ -123,8 +123,8 @@ def test_what_a_client_that_has_gone_had_asked_for_costs_no_batch(
     with gated(runner, Settings(model=("gated",))) as live:
         first = hold(runner, pool, live)
         host, port = live.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as line:
-            line.sendall(request)
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(request)
             until(lambda: live.waiting == 1)
         pending = 'nv_inference_pending_request_count{model="gated",version="1"} 1.0'
         until(lambda: pending in httpx.get(f"{live.url}/metrics").text)
@@ -135,7 +135,7 @@ def test_what_a_client_that_has_gone_had_asked_for_costs_no_batch(
     assert runner.batches == [1]
 
 
-def test_a_failing_model_is_503_and_not_the_end(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+def test_failed_model_call_is_503_and_the_next_succeeds(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",))) as live:
         runner.fails = True
         failed = send(pool, live, 1).result()
@@ -144,18 +144,18 @@ def test_a_failing_model_is_503_and_not_the_end(runner: GatedRunner, pool: Threa
         assert label(send(pool, live, 2).result()) == "red 2"
 
 
-def test_stopping_answers_what_was_accepted(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
+def test_shutdown_finishes_accepted_requests(runner: GatedRunner, pool: ThreadPoolExecutor) -> None:
     with gated(runner, Settings(model=("gated",))) as live:
         accepted = [hold(runner, pool, live), send(pool, live, 1)]
         until(lambda: live.waiting == 1)
         live.server.should_exit = True
         until(lambda: refuses(live.url))
         runner.gate.set()
-        assert [label(answer.result()) for answer in accepted] == ["red 255", "red 1"]
+        assert [label(response.result()) for response in accepted] == ["red 255", "red 1"]
 
 
 def hold(runner: GatedRunner, pool: ThreadPoolExecutor, live: Gated) -> "Future[httpx.Response]":
-    """Shuts the gate and sends one request: returns once the model runs, and cannot finish."""
+    """Close the gate and send one request; returns once the model call is in progress."""
     runner.gate.clear()
     first = send(pool, live, 255)
     assert runner.begun.acquire(timeout=30)
@@ -168,8 +168,8 @@ def send(pool: ThreadPoolExecutor, live: Gated, value: int, **query: Any) -> "Fu
 
 def label(response: httpx.Response) -> str:
     assert response.status_code == 200, response.text
-    found: str = response.json()["results"][0]["predictions"][0]["label"]
-    return found
+    result: str = response.json()["results"][0]["predictions"][0]["label"]
+    return result
 
 
 def refuses(url: str) -> bool:

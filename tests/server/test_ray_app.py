@@ -1,4 +1,4 @@
-"""The service on a real Ray of this machine: two replicas, the same answers, and a death that costs what was in it."""
+"""Ray Serve deployment on a local Ray: two replicas, the server's responses, and the death of a replica."""
 
 import asyncio
 import json
@@ -28,27 +28,27 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass
-class OnRay:
-    """`python -m tessella.server.ray_app`, ready. `log`: what all its processes say."""
+class RayService:
+    """`python -m tessella.server.ray_app`, ready. `log`: file with the output of all its processes."""
 
     process: "subprocess.Popen[bytes]"
     url: str
     log: Path
 
-    def replicas(self, known: set[int], within: float) -> set[int]:
-        """Process ids of two replicas, none of them among `known`'s dead, by what they count."""
-        end = time.monotonic() + within
-        found: set[int] = set()
-        while len(found) < 2:
-            time.sleep(0.1)  # a replica that starts needs the cores
-            assert time.monotonic() < end, f"{found}: {self.log.read_text()[-3000:]}"
+    def replicas(self, dead: set[int], timeout: float) -> set[int]:
+        """Process ids of two replicas that are not in `dead`, from their metrics."""
+        end = time.monotonic() + timeout
+        ids: set[int] = set()
+        while len(ids) < 2:
+            time.sleep(0.1)  # leave the cores to a replica that starts
+            assert time.monotonic() < end, f"{ids}: {self.log.read_text()[-3000:]}"
             text = httpx.get(f"{self.url}/metrics", timeout=60).text
-            found |= {int(number) for number in re.findall(r'resident_memory_bytes\{process="(\d+)"', text)} - known
-        return found
+            ids |= {int(number) for number in re.findall(r'resident_memory_bytes\{process="(\d+)"', text)} - dead
+        return ids
 
 
 @pytest.fixture(scope="module")
-def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnRay]:
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService]:
     folder = tmp_path_factory.mktemp("ray")
     with listen("127.0.0.1", 0) as probe:
         port = probe.getsockname()[1]
@@ -60,10 +60,10 @@ def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnRay]:
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "HOME": str(folder)},  # Ray writes a token there
+            env={**os.environ, "HOME": str(folder)},  # Ray writes a token to it
             start_new_session=True,
         )
-    running = OnRay(process, f"http://127.0.0.1:{port}", log)
+    running = RayService(process, f"http://127.0.0.1:{port}", log)
     try:
         _await_ready(running, 240)
         yield running
@@ -71,12 +71,12 @@ def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnRay]:
         assert process.wait(90) == 0, log.read_text()[-3000:]
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what has not ended with it
+            os.killpg(process.pid, signal.SIGKILL)  # processes that have not ended with it
         process.wait()
 
 
-def _await_ready(running: OnRay, within: float) -> None:
-    end = time.monotonic() + within
+def _await_ready(running: RayService, timeout: float) -> None:
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         assert running.process.poll() is None, running.log.read_text()[-3000:]
         with suppress(httpx.TransportError):
@@ -86,7 +86,7 @@ def _await_ready(running: OnRay, within: float) -> None:
     raise AssertionError(running.log.read_text()[-3000:])
 
 
-def test_ray_answers_as_the_server_does(on_ray: OnRay, service: str) -> None:
+def test_responses_equal_the_servers(on_ray: RayService, service: str) -> None:
     assert len(on_ray.replicas(set(), 180)) == 2
     for path, content in [
         ("/classify?top_k=3", PNG),
@@ -98,55 +98,55 @@ def test_ray_answers_as_the_server_does(on_ray: OnRay, service: str) -> None:
         rays = httpx.post(f"{on_ray.url}{path}", content=content, timeout=60)
         assert rays.status_code == ours.status_code, (path, rays.text, ours.text)
         assert rays.json().keys() == ours.json().keys()
-        assert_alike(rays.json(), ours.json())
+        assert_equal_results(rays.json(), ours.json())
         assert rays.headers["x-request-id"]
     paths = [httpx.get(f"{url}/openapi.json", timeout=60).json()["paths"] for url in (on_ray.url, service)]
     assert paths[0] == paths[1]
 
 
-def assert_alike(rays: dict[str, Any], ours: dict[str, Any]) -> None:
-    """The same class and score, as far as float32 and bfloat16 agree: each may choose its own. Or the same error."""
+def assert_equal_results(rays: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Assert the same class and score, with a tolerance for different dtypes, or the same error type."""
     if "results" not in ours:
         assert rays["error_type"] == ours["error_type"]
         return
-    (found,), (expected,) = (answer["results"] for answer in (rays, ours))
-    assert len(found["predictions"]) == len(expected["predictions"])
-    best, right = found["predictions"][0], expected["predictions"][0]
+    (result,), (expected,) = (response["results"] for response in (rays, ours))
+    assert len(result["predictions"]) == len(expected["predictions"])
+    best, right = result["predictions"][0], expected["predictions"][0]
     assert best == right | {"score": pytest.approx(right["score"], abs=0.02)}
 
 
-def test_a_killed_replica_takes_only_its_own_requests_with_it_and_comes_back(on_ray: OnRay) -> None:
+def test_killed_replica_loses_only_its_own_requests_and_is_replaced(on_ray: RayService) -> None:
     victim, other = sorted(on_ray.replicas(set(), 180))
-    statuses = asyncio.run(_ask_and_kill(on_ray, victim))
+    statuses = asyncio.run(_send_and_kill(on_ray, victim))
     assert set(statuses) <= {200, 500, 502, 503}, statuses
     assert statuses[200] > 5 * CLIENTS
     assert sum(statuses.values()) - statuses[200] <= CLIENTS, statuses
-    assert other in on_ray.replicas({victim}, 180), "a second one is there again"
+    assert other in on_ray.replicas({victim}, 180), "the killed replica is replaced"
 
 
-async def _ask_and_kill(on_ray: OnRay, victim: int) -> "Counter[int]":
-    """What clients got that ask one request after the other, before, while and after a replica dies.
+async def _send_and_kill(on_ray: RayService, victim: int) -> "Counter[int]":
+    """Status codes of clients that send requests before, during and after the death of a replica.
 
     Raises:
-        httpx.TransportError: one got no answer.
+        httpx.TransportError: a request has no response.
     """
     statuses: Counter[int] = Counter()
     killed = asyncio.Event()
 
-    async def ask(client: httpx.AsyncClient) -> None:
-        left = 20
-        while left:
+    async def send(client: httpx.AsyncClient) -> None:
+        remaining = 20
+        while remaining:
             response = await client.post("/classify", content=PNG)
             statuses[response.status_code] += 1
-            left -= killed.is_set()
+            remaining -= killed.is_set()
 
     async with httpx.AsyncClient(base_url=on_ray.url, timeout=120) as client:
-        asking = [asyncio.create_task(ask(client)) for _ in range(CLIENTS)]
-        while statuses[200] < 5 * CLIENTS and not any(task.done() for task in asking):
+        clients = [asyncio.create_task(send(client)) for _ in range(CLIENTS)]
+        while statuses[200] < 5 * CLIENTS and not any(task.done() for task in clients):
             await asyncio.sleep(0.02)
         os.kill(victim, signal.SIGKILL)
         killed.set()
-        await asyncio.gather(*asking)
+        await asyncio.gather(*clients)
     return statuses
 
 
@@ -167,8 +167,8 @@ print(json.dumps([error(text) for text in json.load(sys.stdin)]))
 """
 
 
-def test_the_configuration_is_one_that_ray_and_the_service_understand() -> None:
-    """In a process of its own: importing Ray warns."""
+def test_serve_config_is_valid_for_ray_and_the_service() -> None:
+    """In a separate process, since importing Ray emits warnings."""
     text = (Path(__file__).parents[2] / "docker" / "ray" / "serve.yaml").read_text()
     errors = [
         ("max_replicas", "max_replica", "max_replica"),
@@ -182,10 +182,10 @@ def test_the_configuration_is_one_that_ray_and_the_service_understand() -> None:
     assert process.returncode == 0, process.stderr
     right, *wrong = json.loads(process.stdout)
     assert right is None
-    assert all(name in found for (*_, name), found in zip(errors, wrong, strict=True)), wrong
+    assert all(name in message for (*_, name), message in zip(errors, wrong, strict=True)), wrong
 
 
-def test_a_wrong_argument_is_named_and_starts_nothing() -> None:
+def test_invalid_argument_is_reported() -> None:
     command = [sys.executable, "-m", "tessella.server.ray_app", "modl=digits-vit", "port"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1

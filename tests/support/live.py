@@ -1,4 +1,4 @@
-"""Servers on real sockets: the command in its own process, and the application around a gated runner in a thread."""
+"""Live servers on sockets: `tessella serve` in a process, and the application around a gated runner in a thread."""
 
 import os
 import re
@@ -32,20 +32,18 @@ from .gated_runner import GatedRunner
 HERE = Path(__file__).parent
 
 
-def until(
-    condition: Callable[[], object], within: float = 30, said: Iterable[str] = ("it never came to that",)
-) -> None:
-    """Waits for it, so many seconds at most. `said`: what explains why it never came to that."""
-    end = time.monotonic() + within
+def until(condition: Callable[[], object], timeout: float = 30, log: Iterable[str] = ("timeout",)) -> None:
+    """Wait until the condition is true, at most `timeout` seconds; `log` is the message of the failure."""
+    end = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < end, "".join(said)
+        assert time.monotonic() < end, "".join(log)
         time.sleep(0.01)
 
 
 class Process:
-    """A `tessella serve` of its own, with what it says. `url` is known once it listens.
+    """Process of `tessella serve`, with its log. `url` is known once it listens.
 
-    In float32, unless told otherwise: what `auto` measures may differ between two starts.
+    The dtype is float32 by default, since the measured choice of `auto` may differ between two starts.
     """
 
     def __init__(self, *options: str, folder: Path = HERE, **environment: str) -> None:
@@ -57,7 +55,7 @@ class Process:
             env={**os.environ, "TESSELLA_DTYPE": "float32", **environment},
             cwd=folder,
         )
-        self.said: deque[str] = deque(maxlen=500)
+        self.log: deque[str] = deque(maxlen=500)
         self._listening = threading.Event()
         self.url = ""
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -67,43 +65,41 @@ class Process:
         assert self.process.stderr
         with self.process.stderr as lines:
             for line in lines:
-                self.said.append(line)
-                if found := re.search(r"listening on (https?://\S+);", line):
-                    self.url = found[1]
+                self.log.append(line)
+                if match := re.search(r"listening on (https?://\S+);", line):
+                    self.url = match[1]
                     self._listening.set()
         self._listening.set()
 
-    def ready(self, within: float = 120, verify: ssl.SSLContext | bool = True) -> "Process":
-        """Waits until every model answers."""
-        assert self._listening.wait(within)
-        assert self.url, "".join(self.said)
-        end = time.monotonic() + within
+    def ready(self, timeout: float = 120, verify: ssl.SSLContext | bool = True) -> "Process":
+        """Wait until all models are ready."""
+        assert self._listening.wait(timeout)
+        assert self.url, "".join(self.log)
+        end = time.monotonic() + timeout
         while time.monotonic() < end:
-            assert self.process.poll() is None, "".join(self.said)
-            with suppress(httpx.TransportError):  # it may have ended since: the next turn tells why
+            assert self.process.poll() is None, "".join(self.log)
+            with suppress(httpx.TransportError):  # the process may have exited: checked in the next iteration
                 if httpx.get(f"{self.url}/readyz", verify=verify).status_code == 200:
                     return self
             time.sleep(0.05)
-        raise AssertionError(f"not ready within {within} s: {''.join(self.said)}")
+        raise AssertionError(f"not ready within {timeout} s: {''.join(self.log)}")
 
-    def until(self, condition: Callable[[], object], within: float = 60) -> None:
-        until(condition, within, self.said)
+    def until(self, condition: Callable[[], object], timeout: float = 60) -> None:
+        until(condition, timeout, self.log)
 
     @property
-    def is_open(self) -> bool:
-        """Whether it has said that everything is ready: until then a front end may be silent for longer."""
-        return any("ready: open" in line for line in list(self.said))
+    def startup_complete(self) -> bool:
+        """True once it has logged that it is ready; before that, a front end may miss heartbeats for longer."""
+        return any("ready: open" in line for line in list(self.log))
 
     def children(self, kind: str) -> list[int]:
-        """Process ids of the `engine`s or `frontend`s started so far, oldest first."""
+        """Process ids of the engines or front ends started so far, oldest first."""
         return [
-            int(found[1])
-            for line in list(self.said)
-            if (found := re.search(rf"{kind} \d+ \(pid (\d+)\) started", line))
+            int(match[1]) for line in list(self.log) if (match := re.search(rf"{kind} \d+ \(pid (\d+)\) started", line))
         ]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Sends the signal; returns the exit code."""
+        """Send a signal and wait; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -116,7 +112,7 @@ class Process:
 
 
 def alive(process_id: int) -> bool:
-    """Whether there is such a process, and it has not ended."""
+    """True if the process exists and is not a zombie."""
     try:
         with open(f"/proc/{process_id}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -126,7 +122,7 @@ def alive(process_id: int) -> bool:
 
 @contextmanager
 def served(*options: str, **environment: str) -> Iterator[str]:
-    """The URL of a ready `tessella serve`."""
+    """URL of a ready `tessella serve`, which is stopped at the end."""
     process = Process(*options, folder=HERE, **environment)
     try:
         yield process.ready().url
@@ -136,7 +132,7 @@ def served(*options: str, **environment: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Gated:
-    """The real application around a gated runner. `repository` belongs to the server's thread: only look."""
+    """Served application around a gated runner. `repository` belongs to the server's thread: read only."""
 
     url: str
     repository: ModelRepository
@@ -149,7 +145,7 @@ class Gated:
 
 @contextmanager
 def gated(runner: GatedRunner, settings: Settings) -> Iterator[Gated]:
-    """Serves in a thread, on a socket."""
+    """Context manager: serve a gated runner in a thread, on a socket."""
     listener = listen("127.0.0.1", 0)
     loaded = threading.Event()
 

@@ -71,8 +71,8 @@ def serving(*options: str) -> Iterator[Server]:
     process = Process("--grpc-port", "0", *options)
     try:
         url = process.ready().url
-        match = re.search(r"gRPC on (\S+)", "".join(process.said))
+        match = re.search(r"gRPC on (\S+)", "".join(process.log))
         assert match
         yield Server(url, match[1])
     finally:
-        assert process.stop() == 0, "".join(process.said)
+        assert process.stop() == 0, "".join(process.log)

@@ -168,8 +168,8 @@ def test_sigterm_while_a_model_is_loading_is_an_orderly_end(frontends: str) -> N
     process = Process("--model", "digits-vit", "--frontends", frontends)
     assert process._listening.wait(60)
     time.sleep(0.5)
-    assert process.stop() == 0, "".join(process.said)
-    assert "Traceback" not in "".join(process.said)
+    assert process.stop() == 0, "".join(process.log)
+    assert "Traceback" not in "".join(process.log)
 
 
 def test_killing_the_engine_is_503_at_worst_and_it_comes_back(process: Process) -> None:
@@ -208,17 +208,17 @@ def test_a_hanging_engine_is_noticed_killed_and_replaced(process: Process) -> No
 
 @pytest.mark.parametrize("process", [("--hang-timeout", "3")], indirect=True)
 def test_a_hanging_front_end_is_noticed_killed_and_replaced_while_the_other_serves(process: Process) -> None:
-    process.until(lambda: process.is_open)
+    process.until(lambda: process.startup_complete)
     victim, other = process.children("frontend")
     os.kill(victim, signal.SIGSTOP)
     answered, deadline = 0, time.monotonic() + 60
     while len(process.children("frontend")) < 3:
-        assert time.monotonic() < deadline, "".join(process.said)
+        assert time.monotonic() < deadline, "".join(process.log)
         with suppress(httpx.TransportError):  # the kernel deals some connections to the one that hangs
             answered += httpx.post(f"{process.url}/classify", content=IMAGES[0], timeout=2).status_code == 200
         time.sleep(0.1)
     assert answered > 0
-    assert f"(pid {victim}) hangs" in "".join(process.said)
+    assert f"(pid {victim}) hangs" in "".join(process.log)
     os.kill(other, 0)  # raises where it has ended
     assert len(process.children("engine")) == 1
     process.ready()
@@ -299,4 +299,4 @@ def test_nothing_is_left_when_the_supervisor_is_killed(process: Process) -> None
     members = process.children("engine") + process.children("frontend")
     assert len(members) == 3
     process.process.kill()
-    process.until(lambda: not any(map(alive, members)), within=30)
+    process.until(lambda: not any(map(alive, members)), timeout=30)

@@ -38,7 +38,7 @@ def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: 
             httpx.post(f"{process.url}/classify", content=PNG, headers={"x-api-key": key}) for key in ("blue", "")
         ]
         assert [answer.status_code for answer in answers] == [200, 401]
-        assert "Traceback" not in "".join(process.said)
+        assert "Traceback" not in "".join(process.log)
     finally:
         process.stop()
 
@@ -68,7 +68,7 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
     """As `docker pause` does it, or a machine that sleeps."""
     process = Process("--model", "digits-vit", "--frontends", "1", "--hang-timeout", "2").ready()
     try:
-        process.until(lambda: process.is_open)
+        process.until(lambda: process.startup_complete)
         for number in everyone(process):
             os.kill(number, signal.SIGSTOP)
         time.sleep(3)
@@ -77,7 +77,7 @@ def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> N
         time.sleep(1)
         assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
         assert len(everyone(process)) == 3
-        assert "hangs" not in "".join(process.said)
+        assert "hangs" not in "".join(process.log)
         os.kill(process.children("engine")[0], signal.SIGSTOP)  # it still notices
         process.until(lambda: len(process.children("engine")) == 2)
     finally:
@@ -105,7 +105,7 @@ def test_a_model_call_that_hangs_keeps_no_process_that_is_to_end(front_ends: int
     else:
         process.stop(signal.SIGKILL)
         process.until(lambda: not any(map(alive, everyone(process))))
-    assert "a model call that hangs" in "".join(process.said)
+    assert "a model call that hangs" in "".join(process.log)
 
 
 def test_a_process_that_cannot_be_started_is_tried_again() -> None:
@@ -115,7 +115,7 @@ def test_a_process_that_cannot_be_started_is_tried_again() -> None:
     try:
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (1, before[1]))
         os.kill(process.children("frontend")[0], signal.SIGKILL)
-        process.until(lambda: any("could not be started" in line for line in list(process.said)))
+        process.until(lambda: any("could not be started" in line for line in list(process.log)))
         resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
         process.until(lambda: len(process.children("frontend")) == 2)
         process.ready()

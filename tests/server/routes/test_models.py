@@ -161,7 +161,7 @@ def test_restarted_processes_serve_the_current_models() -> None:
         change(url, "load", "cats", source="digits-tnt")
         change(url, "unload", "birds")
         httpx.put(f"{url}/models/aliases/best", json={"model": "dogs"})
-        again(url, lambda: {0, 1} == {int(n) for n in re.findall(r"model (\d) unloaded from", "".join(process.said))})
+        again(url, lambda: {0, 1} == {int(n) for n in re.findall(r"model (\d) unloaded from", "".join(process.log))})
         expected = {"cats": "tnt", "birds": "unloaded", "dogs": "tnt"}
         assert families(url) == expected
         os.kill(process.children("engine")[-1], signal.SIGKILL)

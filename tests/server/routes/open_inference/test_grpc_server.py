@@ -278,5 +278,5 @@ def test_a_port_in_use_is_an_error() -> None:
         process = Process("--model", "digits-vit", "--grpc-port", port)
         assert process.process.wait(60) == 2
         process.stop(signal.SIGTERM)
-    assert f"cannot listen on 127.0.0.1:{port}" in "".join(process.said)
-    assert "--grpc-port" in "".join(process.said)
+    assert f"cannot listen on 127.0.0.1:{port}" in "".join(process.log)
+    assert "--grpc-port" in "".join(process.log)

@@ -61,7 +61,7 @@ def test_pixels_reach_the_engine_through_shared_memory(server: Server) -> None:
 
 def test_shutdown_under_load() -> None:
     process = Process("--model", "digits-vit", "--frontends", "2", "--grpc-port", "0").ready()
-    address = next(line.split("gRPC on ")[1].split()[0] for line in process.said if "gRPC on" in line)
+    address = next(line.split("gRPC on ")[1].split()[0] for line in process.log if "gRPC on" in line)
     stop, outcomes = threading.Event(), []
 
     def keep_asking() -> None:
@@ -84,6 +84,6 @@ def test_shutdown_under_load() -> None:
     stop.set()
     for thread in threads:
         thread.join(30)
-    assert code == 0, "".join(process.said)
+    assert code == 0, "".join(process.log)
     # gRPC itself rejects calls that it has not dispatched, during its shutdown as cancelled; none may hang
     assert set(outcomes) <= {7, "StatusCode.UNAVAILABLE", "StatusCode.CANCELLED"}, set(outcomes)
