@@ -41,3 +41,4 @@ def test_predictions_are_the_top_classes_in_order(tmp_path: Path) -> None:
     scores = [prediction["score"] for prediction in predictions]
     assert len(predictions) == TOP_K
     assert scores == sorted(scores, reverse=True)
+    assert 0 < sum(scores) < 1, "probabilities"
