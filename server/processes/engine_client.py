@@ -122,7 +122,7 @@ class EngineConnection(asyncio.Protocol):
 
 def _result(reply: Reply, content: bytes, shape: Shape) -> Inference | ServiceError:
     if reply.status == Status.EXPIRED:
-        return DeadlineExceeded("the request's deadline passed before the image was put into a batch")
+        return DeadlineExceeded("the deadline passed in the queue")
     if reply.status != Status.DONE:
         return InferenceFailed(content.decode(errors="replace") or "the engine dropped the image")
     values = np.frombuffer(content, np.float32).reshape(shape)

@@ -78,7 +78,7 @@ def states(url: str, id: str, connections: int = 8) -> set[str]:
     return states
 
 
-def test_one_job_for_all_front_ends_that_an_engine_measures() -> None:
+def test_one_run_at_a_time_is_visible_on_all_front_ends() -> None:
     process = Process("--model", "digits-vit", "--frontends", "2").ready()
     try:
         url = f"{process.url}/benchmarks"

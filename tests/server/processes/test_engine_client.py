@@ -1,4 +1,4 @@
-"""A front end's connection with an engine, on a real socket: deadlines travel; one that is replaced ends in order."""
+"""Engine client over a real socket: deadlines are sent, and a replaced connection drains."""
 
 import asyncio
 import os
@@ -27,20 +27,20 @@ Scenario = Callable[[GatedRunner, RemoteModel, Connect], Awaitable[None]]
 
 
 def play(scenario: Scenario) -> list[int]:
-    """With a model on one engine; returns the batches that it ran."""
+    """Run a scenario with a model on one engine; returns the sizes of the batches that were run."""
     runner = GatedRunner()
     worker = runner.worker(4)
     connections: list[EngineConnection] = []
-    links: list[asyncio.BaseTransport] = []
+    endpoints: list[asyncio.BaseTransport] = []
 
     async def connect() -> EngineConnection:
         memory = create_memory_file(SLOTS * SLOT_BYTES)
-        rings = [SlotMemory(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
+        memories = [SlotMemory(descriptor, SLOTS, SLOT_BYTES) for descriptor in (os.dup(memory), memory)]
         near, far = socket.socketpair()
         loop = asyncio.get_running_loop()
-        link, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, rings[0], {NUMBER: worker}), far)
-        links.append(link)
-        _, connection = await loop.connect_accepted_socket(partial(EngineConnection, rings[1]), near)
+        endpoint, _ = await loop.connect_accepted_socket(partial(EngineEndpoint, memories[0], {NUMBER: worker}), far)
+        endpoints.append(endpoint)
+        _, connection = await loop.connect_accepted_socket(partial(EngineConnection, memories[1]), near)
         connections.append(connection)
         return connection
 
@@ -50,7 +50,7 @@ def play(scenario: Scenario) -> list[int]:
             await scenario(runner, model, connect)
             for connection in connections:
                 connection.drain()
-            while not all(link.is_closing() for link in links):  # the other ends notice
+            while not all(endpoint.is_closing() for endpoint in endpoints):  # the other ends close as well
                 await asyncio.sleep(0.001)
 
     asyncio.run(main())
@@ -59,11 +59,11 @@ def play(scenario: Scenario) -> list[int]:
     return runner.batches
 
 
-def test_an_image_whose_time_is_over_costs_no_batch_on_the_engine() -> None:
+def test_an_expired_image_is_not_put_into_a_batch() -> None:
     async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
         model.attach(0, await connect(), NUMBER)
         late = model.submit(InputImage(IMAGE), deadline=time.monotonic() - 1)
-        with pytest.raises(DeadlineExceeded, match="before the image was put into a batch"):
+        with pytest.raises(DeadlineExceeded, match="in the queue"):
             await asyncio.wrap_future(late)
         for deadline in (None, time.monotonic() + 60):
             answer = await asyncio.wrap_future(model.submit(InputImage(IMAGE), deadline=deadline))
@@ -72,7 +72,7 @@ def test_an_image_whose_time_is_over_costs_no_batch_on_the_engine() -> None:
     assert play(scenario) == [1, 1]
 
 
-def test_a_connection_that_is_replaced_answers_what_it_has_and_ends() -> None:
+def test_a_replaced_connection_finishes_its_requests_and_closes() -> None:
     async def scenario(runner: GatedRunner, model: RemoteModel, connect: Connect) -> None:
         old, new = await connect(), await connect()
         model.attach(0, old, NUMBER)

@@ -1,4 +1,4 @@
-"""What the supervisor does where the machine, its operator or the files around it do something odd."""
+"""Faults around the supervisor: changed files, signals to all processes, pauses, hanging models, no descriptors."""
 
 import os
 import re
@@ -17,12 +17,12 @@ from ...support.live import Process, alive
 PNG = pictures.encode(pictures.gradient())
 
 
-def everyone(process: Process) -> list[int]:
+def all_pids(process: Process) -> list[int]:
     return [process.process.pid, *process.children("engine"), *process.children("frontend")]
 
 
-def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: Path) -> None:
-    """Its file is being edited, and the one with the keys is gone."""
+def test_a_restarted_front_end_has_the_settings_of_the_others(tmp_path: Path) -> None:
+    """The configuration file is invalid by now, and the file with the keys is deleted."""
     (tmp_path / "tessella.toml").write_text(
         'api_key_file = "keys"\nrate_limit = 100\n[models]\ndigits = "digits-vit"\n'
     )
@@ -43,8 +43,8 @@ def test_a_front_end_that_starts_again_has_the_settings_of_the_others(tmp_path: 
         process.stop()
 
 
-def test_sigterm_to_every_process_loses_nothing_that_was_accepted() -> None:
-    """As systemd sends it."""
+def test_sigterm_to_every_process_loses_no_accepted_request() -> None:
+    """As systemd sends it by default (KillMode=control-group)."""
     process = Process("--model", "digits-vit", "--frontends", "1", "--max-batch-size", "1").ready()
     answers: list[httpx.Response] = []
     request = threading.Thread(
@@ -56,7 +56,7 @@ def test_sigterm_to_every_process_loses_nothing_that_was_accepted() -> None:
     )
     request.start()
     process.until(lambda: pending(process) == 64)
-    for number in everyone(process):
+    for number in all_pids(process):
         os.kill(number, signal.SIGTERM)
     request.join()
     assert process.stop() == 0
@@ -64,21 +64,21 @@ def test_sigterm_to_every_process_loses_nothing_that_was_accepted() -> None:
     assert all("predictions" in result for result in answers[0].json()["results"])
 
 
-def test_a_service_that_was_paused_goes_on_with_the_processes_that_it_has() -> None:
-    """As `docker pause` does it, or a machine that sleeps."""
+def test_a_paused_service_continues_with_the_same_processes() -> None:
+    """As with `docker pause`, or on a machine that was suspended."""
     process = Process("--model", "digits-vit", "--frontends", "1", "--hang-timeout", "2").ready()
     try:
         process.until(lambda: process.startup_complete)
-        for number in everyone(process):
+        for number in all_pids(process):
             os.kill(number, signal.SIGSTOP)
         time.sleep(3)
-        for number in everyone(process):  # the supervisor first: it looks before the others have spoken
+        for number in all_pids(process):  # the supervisor first: it checks before the others have sent a heartbeat
             os.kill(number, signal.SIGCONT)
         time.sleep(1)
         assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
-        assert len(everyone(process)) == 3
+        assert len(all_pids(process)) == 3
         assert "hangs" not in "".join(process.log)
-        os.kill(process.children("engine")[0], signal.SIGSTOP)  # it still notices
+        os.kill(process.children("engine")[0], signal.SIGSTOP)  # hangs are still detected
         process.until(lambda: len(process.children("engine")) == 2)
     finally:
         process.stop()
@@ -93,8 +93,8 @@ tessella.server.engine.worker.Worker._begin = lambda self, batch: threading.Even
 
 
 @pytest.mark.parametrize("front_ends", [0, 1])
-def test_a_model_call_that_hangs_keeps_no_process_that_is_to_end(front_ends: int, tmp_path: Path) -> None:
-    """Where nobody would kill it: alone, and where the supervisor has been killed."""
+def test_a_hanging_model_call_does_not_prevent_exit(front_ends: int, tmp_path: Path) -> None:
+    """Without a supervisor that kills the process: in a single process, and after the supervisor was killed."""
     (tmp_path / "sitecustomize.py").write_text(HANGS)
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     options = ("--model", "digits-vit", "--drain-timeout", "0.2", "--frontends", str(front_ends))
@@ -104,11 +104,11 @@ def test_a_model_call_that_hangs_keeps_no_process_that_is_to_end(front_ends: int
         assert process.stop() == 1
     else:
         process.stop(signal.SIGKILL)
-        process.until(lambda: not any(map(alive, everyone(process))))
+        process.until(lambda: not any(map(alive, all_pids(process))))
     assert "a model call that hangs" in "".join(process.log)
 
 
-def test_a_process_that_cannot_be_started_is_tried_again() -> None:
+def test_starting_a_process_is_retried() -> None:
     process = Process("--model", "digits-vit", "--frontends", "1").ready()
     supervisor = process.process.pid
     before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
@@ -123,23 +123,23 @@ def test_a_process_that_cannot_be_started_is_tried_again() -> None:
         process.stop()
 
 
-def test_counters_never_go_back_whichever_front_end_tells_them() -> None:
+def test_counters_never_decrease_whichever_front_end_reports_them() -> None:
     process = Process("--model", "digits-vit", "--frontends", "2").ready()
     try:
-        told = []
-        for _ in range(40):  # each over a connection of its own: the kernel deals them out
+        counts = []
+        for _ in range(40):  # new connections, which the kernel distributes over the front ends
             assert httpx.post(f"{process.url}/classify", content=PNG).status_code == 200
-            told.append(counted(process, "nv_inference_request_success"))
-        assert told == sorted(told)
-        assert told[-1] > 0
+            counts.append(counter_sum(process, "nv_inference_request_success"))
+        assert counts == sorted(counts)
+        assert counts[-1] > 0
     finally:
         process.stop()
 
 
 def pending(process: Process) -> float:
-    return counted(process, "nv_inference_pending_request_count")
+    return counter_sum(process, "nv_inference_pending_request_count")
 
 
-def counted(process: Process, name: str) -> float:
+def counter_sum(process: Process, name: str) -> float:
     lines = httpx.get(f"{process.url}/metrics").text
-    return sum(float(found[1]) for found in re.finditer(rf"^{name}{{.*}} (\S+)$", lines, re.MULTILINE))
+    return sum(float(match[1]) for match in re.finditer(rf"^{name}{{.*}} (\S+)$", lines, re.MULTILINE))
