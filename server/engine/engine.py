@@ -56,7 +56,7 @@ class AsyncEngine:
         self.info = instance.info
         self.max_batch_size = instance.max_batch_size
         self.max_queue = max_queue
-        self._instance = instance
+        self.instance = instance
         self._recorder = RequestRecorder(metrics or Metrics(), name, version)
         self._decode_pool = DecodePool(
             instance.info.preprocessing,
@@ -120,23 +120,18 @@ class AsyncEngine:
     async def close(self) -> None:
         """Reject new images, finish those in flight, and end all threads."""
         await self.admission.close()
-        await asyncio.to_thread(self._instance.close)
+        await asyncio.to_thread(self.instance.close)
         self._decode_pool.close()
 
     @property
     def available(self) -> bool:
         """False while the process that runs the model is being restarted."""
-        return self._instance.available
-
-    @property
-    def instance(self) -> ModelInstance:
-        """Model instance that runs the images."""
-        return self._instance
+        return self.instance.available
 
     @property
     def waiting(self) -> int:
         """Number of images that wait for the model."""
-        return self._instance.waiting
+        return self.instance.waiting
 
     async def classify(
         self, image: bytes, *, top_k: int = 5, timeout: float | None = None, priority: int = 0
@@ -283,7 +278,7 @@ class AsyncEngine:
         )
 
     async def _infer(self, image: InputImage, task: Task, priority: int, deadline: float | None) -> Inference:
-        return await asyncio.wrap_future(self._instance.submit(image, priority=priority, task=task, deadline=deadline))
+        return await asyncio.wrap_future(self.instance.submit(image, priority=priority, task=task, deadline=deadline))
 
     async def _run_task(
         self, task: Task, priority: int, deadline: float | None, image: bytes | Pixels

@@ -48,7 +48,7 @@ class OnnxRunner:
         )
 
     def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        """As `Runner.run`."""
+        """Run a batch, see `Runner.run`."""
         if task == Task.LOGITS:
             return self._model.logits(stack_images(images))
         return self._checkpoint.run(images, task)

@@ -98,7 +98,9 @@ class PipelinedRunner(Runner, Protocol):
     """
 
     @property
-    def depth(self) -> int: ...
+    def depth(self) -> int:
+        """Maximum number of batches in flight."""
+        ...
 
     def start(self, images: ImageBatch, task: Task) -> Any:
         """Start a batch, as `run`; returns a handle for `finish` without waiting."""

@@ -75,22 +75,22 @@ class TorchRunner:
             self._transfers = PinnedTransfers(self._model.device, resize)
 
     def run(self, images: ImageBatch, task: Task = Task.LOGITS) -> NDArray[np.float32]:
-        """As `Runner.run`."""
+        """Run a batch, see `Runner.run`."""
         result: NDArray[np.float32] = self._functions[task](self._model.preprocess_batch(images)).numpy(force=True)
         return result
 
     @property
     def depth(self) -> int:
-        """As `PipelinedRunner`."""
+        """Maximum number of batches in flight."""
         return 1 if self._transfers is None else self._transfers.depth
 
     def start(self, images: ImageBatch, task: Task) -> Any:
-        """As `PipelinedRunner`; on a CPU it blocks until the batch is done."""
+        """Start a batch, see `PipelinedRunner.start`; on a CPU it blocks until the batch is done."""
         if self._transfers is None:
             return self.run(images, task)
         return self._transfers.start(self._functions[task], images)
 
     def finish(self, call: Any) -> NDArray[np.float32]:
-        """As `PipelinedRunner`."""
+        """Wait for a batch, see `PipelinedRunner.finish`."""
         result: NDArray[np.float32] = call if self._transfers is None else self._transfers.finish(call)
         return result

@@ -135,7 +135,7 @@ class Worker:
     def submit(
         self, image: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """As `ModelInstance.submit`; InferenceFailed if the model call raised."""
+        """Submit an image, see `ModelInstance.submit`; InferenceFailed if the model call raised."""
         return self._batcher.submit(image, priority=priority, group=task, deadline=deadline)
 
     def run_exclusive(self, work: Callable[[Runner], T]) -> "Future[T]":

@@ -113,7 +113,7 @@ class LocalBenchmarks:
         self._runner = BenchmarkRunner(self.history.update)
 
     async def start(self, run: Run, source: str) -> Run:
-        """As `BenchmarkService.start`."""
+        """Start a run, see `BenchmarkService.start`."""
         instances = {str(model.spec): model.engine.instance for model in self._repository.versions if model.engine}
         workers = {name: instance for name, instance in instances.items() if isinstance(instance, Worker)}
         if run.served not in workers:

@@ -133,7 +133,7 @@ def test_every_serving_process_freezes_loaded_objects(tmp_path: Path, frontends:
 
 
 def _frozen(process: Process) -> list[bool]:
-    return [int(found[1]) > MANY for line in list(process.log) if (found := re.search(r"^frozen (\d+)", line))]
+    return [int(match[1]) > MANY for line in list(process.log) if (match := re.search(r"^frozen (\d+)", line))]
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])

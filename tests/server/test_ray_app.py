@@ -168,7 +168,7 @@ print(json.dumps([error(text) for text in json.load(sys.stdin)]))
 
 
 def test_serve_config_is_valid_for_ray_and_the_service() -> None:
-    """In a separate process, since importing Ray emits warnings."""
+    """Validated in a separate process, since importing Ray emits warnings."""
     text = (Path(__file__).parents[2] / "docker" / "ray" / "serve.yaml").read_text()
     errors = [
         ("max_replicas", "max_replica", "max_replica"),

@@ -52,7 +52,7 @@ def test_invalid_file_is_rejected(tmp_path: Path, file: str, named: str) -> None
 
 @pytest.mark.parametrize("keys", ["", "blue,", " , blue"])
 def test_empty_api_key_is_rejected(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would match every request that carries none."""
+    """An empty key would match every request without one."""
     monkeypatch.setenv("TESSELLA_API_KEY", keys)
     with pytest.raises(ValueError, match="an empty API key would admit everyone"):
         Settings()

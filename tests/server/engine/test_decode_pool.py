@@ -1,4 +1,4 @@
-"""Decode pool: preprocessing on the host or left to the model, size limits, and overlays."""
+"""Decode pool: preprocessing on the host or by the model, size limits, and overlays."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -50,7 +50,7 @@ def test_image_is_preprocessed_and_timed() -> None:
     ("limit", "preprocess", "shape"),
     [(MAX_PIXELS, False, (40, 60, 3)), (MAX_PIXELS - 1, False, (8, 8, 3)), (MAX_PIXELS, True, (8, 8, 3))],
 )
-def test_image_is_left_to_the_model_up_to_the_limit(limit: int, preprocess: bool, shape: tuple[int, ...]) -> None:
+def test_model_resizes_images_up_to_the_limit(limit: int, preprocess: bool, shape: tuple[int, ...]) -> None:
     result = decode(PNG, preprocess=preprocess, max_device_resize_pixels=limit)
     assert result.image.pixels.shape == shape
     assert result.image.preprocessed == (shape == (8, 8, 3))
