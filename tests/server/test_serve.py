@@ -48,11 +48,14 @@ def test_grpc_port_is_reserved() -> None:
         assert settings.grpc_port is None
     with reserve_grpc_port(Settings(grpc_port=0)) as settings:
         assert settings.grpc_port
-        with pytest.raises(OSError, match=f"{settings.grpc_port}: .*; try another --grpc-port"):
-            listen_for_grpc(settings.grpc_port)
+        port = settings.grpc_port
+        with pytest.raises(OSError, match=f"{port}: .*; try another --grpc-port"):
+            reserve_again(port)
+    with reserve_grpc_port(Settings(grpc_port=port)) as settings:
+        assert settings.grpc_port == port
 
 
-def listen_for_grpc(port: int) -> None:
+def reserve_again(port: int) -> None:
     with reserve_grpc_port(Settings(grpc_port=port)):
         pytest.fail("the port is reserved twice")
 
