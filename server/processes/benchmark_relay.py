@@ -31,7 +31,7 @@ class RemoteBenchmarks:
         self._starting: dict[str, asyncio.Future[None]] = {}
 
     async def start(self, run: Run, source: str) -> Run:
-        """As `Benchmarks.start`."""
+        """Benchmark start, requested at the supervisor; see `Benchmarks.start`."""
         started = self._starting[run.id] = asyncio.get_running_loop().create_future()
         self._send({"kind": START, "source": source, "run": run.model_dump(mode="json")})
         try:

@@ -168,7 +168,7 @@ class RemoteModel:
     def submit(
         self, image: InputImage, *, priority: int = 0, task: Task = Task.LOGITS, deadline: float | None = None
     ) -> "Future[Inference]":
-        """As `ModelInstance.submit`.
+        """Submission of images to the engine; see `ModelInstance.submit`.
 
         Raises:
             NotReady: no engine with the model is running.

@@ -51,15 +51,15 @@ class RemoteRepository:
         self.repository = ModelRepository(settings, self._load_engine, served=served, aliases=aliases, control=self)
 
     async def load(self, spec: ModelSpec) -> None:
-        """As `ModelControl.load`."""
+        """Model load on all processes; see `ModelControl.load`."""
         await self._request({"kind": "load", "models": [astuple(spec)]})
 
     async def unload(self, models: list[ModelSpec]) -> None:
-        """As `ModelControl.unload`."""
+        """Model unload on all processes; see `ModelControl.unload`."""
         await self._request({"kind": "unload", "models": [astuple(spec) for spec in models]})
 
     async def set_alias(self, alias: str, target: str | None) -> None:
-        """As `ModelControl.set_alias`."""
+        """Alias change on all processes; see `ModelControl.set_alias`."""
         await self._request({"kind": "alias", "alias": alias, "target": target})
 
     def on_rollout_result(self, message: Message) -> None:
