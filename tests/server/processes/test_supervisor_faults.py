@@ -86,9 +86,14 @@ def test_a_paused_service_continues_with_the_same_processes() -> None:
 
 HANGS = """
 import threading
-import tessella.server.lifecycle, tessella.server.engine.worker
-tessella.server.lifecycle._AT_EXIT_SECONDS = 0.2
-tessella.server.engine.worker.Worker._begin = lambda self, batch: threading.Event().wait()
+from tessella.server import lifecycle
+from tessella.server.engine.worker import Worker
+for owner, name, value in (
+    (lifecycle, "_THREAD_EXIT_SECONDS", 0.2),
+    (Worker, "_start_batch", lambda self, batch: threading.Event().wait()),
+):
+    getattr(owner, name)  # raises if it has been renamed
+    setattr(owner, name, value)
 """
 
 
