@@ -109,7 +109,7 @@ def resample(table: Tensor, grid: int, *, antialias: bool) -> Tensor:
     A table that has this size or is not square is returned as it is.
 
     Args:
-        antialias: filter as timm does; Hugging Face does not.
+        antialias: filter as timm does, and Hugging Face for DINOv2 with registers only.
     """
     old = math.isqrt(len(table))
     if old == grid or old**2 != len(table):

@@ -18,7 +18,7 @@ class KeyMap:
     """Naming scheme of a library's checkpoints.
 
     Attributes:
-        identifier: pattern that matches one key of this scheme and no key of another.
+        identifier: pattern of a key that every checkpoint of this scheme has, and none of a later one in `KEY_MAPS`.
         rules: pairs of pattern and replacement, applied in turn.
         ignored: pattern of keys that inference does not use.
         norm_eps: the library's LayerNorm epsilon for such checkpoints, None if it varies.
@@ -99,10 +99,18 @@ _HUGGING_FACE: Rules = (
 )
 _HUGGING_FACE_IGNORED = r"(?:\w+\.)?(?:pooler\.dense\.\w+|embeddings\.mask_token)"
 
+HUGGING_FACE_DINOV2_REGISTERS = KeyMap(
+    name="Hugging Face's for DINOv2 with registers",
+    family="vit",
+    identifier=r"(?:\w+\.)?embeddings\.register_tokens",
+    rules=_HUGGING_FACE,
+    ignored=_HUGGING_FACE_IGNORED,
+    norm_eps=1e-6,
+)
 HUGGING_FACE_DINOV2 = KeyMap(
     name="Hugging Face's for DINOv2",
     family="vit",
-    identifier=r"(?:\w+\.)?encoder\.layer\.0\.layer_scale1\.lambda1",
+    identifier=r"(?:\w+\.)?(?:encoder\.)?layers?\.0\.layer_scale1\.lambda1",
     rules=_HUGGING_FACE,
     ignored=_HUGGING_FACE_IGNORED,
     norm_eps=1e-6,
@@ -171,7 +179,15 @@ OFFICIAL_TNT = KeyMap(
     norm_eps=1e-5,
 )
 
-KEY_MAPS = (OFFICIAL_TNT, TIMM_TNT, TIMM_VIT, HUGGING_FACE_DINOV2, HUGGING_FACE_VIT)
+KEY_MAPS = (
+    OFFICIAL_TNT,
+    TIMM_TNT,
+    TIMM_VIT,
+    HUGGING_FACE_DINOV2_REGISTERS,
+    HUGGING_FACE_DINOV2,
+    HUGGING_FACE_VIT,
+)
+"""Key maps in order of precedence: the first whose identifier is among the names."""
 
 
 def find_key_map(names: Collection[str]) -> KeyMap:

@@ -73,13 +73,18 @@ def test_hugging_face(
     assert distance(exact(batch.double()), output_of(reference, batch.double())) <= 1e-10
 
 
-@pytest.mark.parametrize("name", ["ViTForImageClassification", "Dinov2ForImageClassification"])
+@pytest.mark.parametrize("save", [save_old_names, save_new_names])
+@pytest.mark.parametrize("size", [24, 72])
+@pytest.mark.parametrize("name", [name for name in HUGGING_FACE if name.endswith("Classification")])
 @torch.inference_mode()
-def test_hugging_face_at_another_resolution(name: str, tmp_path: Path) -> None:
+def test_hugging_face_at_another_resolution(
+    name: str, size: int, save: Callable[[nn.Module, Path], str], tmp_path: Path
+) -> None:
+    """Each family resamples its position table in its own way, to fewer rows (24 pixels) and to more (72)."""
     reference = hugging_face(name)
-    ours = load_network(save_old_names(reference, tmp_path), image_size=72)
-    options = {"interpolate_pos_encoding": True} if name.startswith("ViT") else {}
-    assert distance(ours(images(72)), output_of(reference, images(72), **options)) <= 1e-4
+    ours = load_network(save(reference, tmp_path), image_size=size)
+    options = {} if name.startswith("Dinov2") else {"interpolate_pos_encoding": True}
+    assert distance(ours(images(size)), output_of(reference, images(size), **options)) <= 1e-4
 
 
 def official_tnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -167,7 +172,10 @@ def test_another_network_is_rejected_with_its_names_and_the_expected_ones() -> N
         find_key_map(names)
 
 
-@pytest.mark.parametrize(("name", "norm_eps"), [("ViTModel", 1e-12), ("Dinov2Model", 1e-6)])
+EPSILONS = {"ViTModel": 1e-12, "Dinov2Model": 1e-6, "Dinov2WithRegistersModel": 1e-6}
+
+
+@pytest.mark.parametrize(("name", "norm_eps"), EPSILONS.items())
 def test_the_key_map_gives_the_epsilon_of_bare_weights(name: str, norm_eps: float, tmp_path: Path) -> None:
     import transformers
 
