@@ -186,6 +186,13 @@ def open_session(browser_page: Page, url: str, theme: Any = "light") -> Iterator
     assert session.errors == []
 
 
+@pytest.fixture
+def blank_session(browser_page: Page, service: str) -> Iterator[PageSession]:
+    """Session with the service of the tests, no page opened."""
+    with open_session(browser_page, service) as session:
+        yield session
+
+
 @pytest.fixture(params=["light"])
 def session(browser_page: Page, service: str, request: pytest.FixtureRequest) -> Iterator[PageSession]:
     """Classify page, newly loaded, in a theme set by indirect parametrisation."""

@@ -1,5 +1,7 @@
 """Checks that every web page must pass: keyboard, small screens, reduced motion, revalidation."""
 
+from typing import ClassVar
+
 import httpx
 from playwright.sync_api import Page
 
@@ -41,3 +43,30 @@ def assert_revalidated(url: str) -> None:
     assert first.headers["content-type"].startswith("text/html")
     assert first.headers["cache-control"] == "no-cache"
     assert httpx.get(url, headers={"if-none-match": first.headers["etag"]}).status_code == 304
+
+
+class PageTests:
+    """Tests of one page; a test file has a subclass with these attributes.
+
+    Attributes:
+        path: of the page, relative to the service.
+        ready: selector that matches once the page has loaded its data.
+    """
+
+    path: ClassVar[str]
+    ready: ClassVar[str]
+
+    def test_tab_reaches_every_control(self, session: PageSession) -> None:
+        page = session.go(self.path)
+        page.wait_for_selector(self.ready)
+        assert_reachable_by_keyboard(page)
+
+    def test_reduced_motion_is_respected(self, session: PageSession) -> None:
+        session.page.emulate_media(reduced_motion="reduce")
+        page = session.go(self.path)
+        page.wait_for_selector(self.ready)
+        page.wait_for_timeout(1200)  # the live page is updated every second
+        assert_no_animations(page)
+
+    def test_the_page_is_revalidated(self, service: str) -> None:
+        assert_revalidated(f"{service}/{self.path}")

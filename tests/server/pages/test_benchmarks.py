@@ -4,28 +4,17 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from ...support.browser import PageSession, browser_page, open_session
-from ...support.page_checks import (
-    assert_fits_a_phone,
-    assert_no_animations,
-    assert_reachable_by_keyboard,
-    assert_revalidated,
-)
+from ...support.browser import blank_session as session
+from ...support.page_checks import PageTests, assert_fits_a_phone
 
-__all__ = ["browser_page"]
+__all__ = ["browser_page", "session"]
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def session(browser_page: Page, service: str) -> Iterator[PageSession]:
-    with open_session(browser_page, service) as session:
-        yield session
 
 
 def run_benchmark(session: PageSession, sizes: str, iterations: int = 3, model: str = "digits-vit") -> Page:
@@ -107,7 +96,7 @@ def test_the_services_validation_error_is_shown(session: PageSession) -> None:
     page = session.go("ui/benchmarks")
     page.get_by_label("Batch sizes").fill("1, 999")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator("#status.failed")).to_contain_text("999 is larger than the model's largest")
+    expect(page.locator("#status.failed")).to_contain_text("999 is larger than the model's maximum")
     session.assert_accessible()
     session.expect_failed_requests()
 
@@ -120,18 +109,5 @@ def test_the_page_is_accessible(browser_page: Page, service: str, theme: str) ->
         assert_fits_a_phone(session)
 
 
-def test_tab_reaches_every_control(session: PageSession) -> None:
-    page = session.go("ui/benchmarks")
-    page.wait_for_selector("#page[data-state=idle] #model:enabled")
-    assert_reachable_by_keyboard(page)
-
-
-def test_reduced_motion_is_respected(session: PageSession) -> None:
-    session.page.emulate_media(reduced_motion="reduce")
-    page = session.go("ui/benchmarks")
-    page.wait_for_load_state("networkidle")
-    assert_no_animations(page)
-
-
-def test_the_page_is_revalidated(service: str) -> None:
-    assert_revalidated(f"{service}/ui/benchmarks")
+class TestBenchmarksPage(PageTests):
+    path, ready = "ui/benchmarks", "#page[data-state=idle] #model:enabled"

@@ -1,27 +1,15 @@
 """Live page in a real browser."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from ...support.browser import IMAGE, PageSession, browser_page, open_session
-from ...support.page_checks import (
-    assert_fits_a_phone,
-    assert_no_animations,
-    assert_reachable_by_keyboard,
-    assert_revalidated,
-)
+from ...support.browser import blank_session as session
+from ...support.page_checks import PageTests, assert_fits_a_phone
 
-__all__ = ["browser_page"]
+__all__ = ["browser_page", "session"]
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def session(browser_page: Page, service: str) -> Iterator[PageSession]:
-    with open_session(browser_page, service) as session:
-        yield session
 
 
 def test_requests_appear_in_numbers_and_charts(session: PageSession) -> None:
@@ -61,18 +49,5 @@ def test_the_page_is_accessible(browser_page: Page, service: str, theme: str) ->
         assert_fits_a_phone(session)
 
 
-def test_tab_reaches_every_control(session: PageSession) -> None:
-    page = session.go("ui/live")
-    page.wait_for_selector("#model:enabled")
-    assert_reachable_by_keyboard(page)
-
-
-def test_reduced_motion_is_respected(session: PageSession) -> None:
-    session.page.emulate_media(reduced_motion="reduce")
-    page = session.go("ui/live")
-    page.wait_for_timeout(1200)  # it polls, so that the network is never idle
-    assert_no_animations(page)
-
-
-def test_the_page_is_revalidated(service: str) -> None:
-    assert_revalidated(f"{service}/ui/live")
+class TestLivePage(PageTests):
+    path, ready = "ui/live", "#model:enabled"

@@ -1,26 +1,14 @@
 """Models page in a real browser."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from ...support.browser import PageSession, browser_page, open_session
-from ...support.page_checks import (
-    assert_fits_a_phone,
-    assert_no_animations,
-    assert_reachable_by_keyboard,
-    assert_revalidated,
-)
+from ...support.browser import blank_session as session
+from ...support.page_checks import PageTests, assert_fits_a_phone
 
-__all__ = ["browser_page"]
+__all__ = ["browser_page", "session"]
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def session(browser_page: Page, service: str) -> Iterator[PageSession]:
-    with open_session(browser_page, service) as session:
-        yield session
 
 
 def test_models_are_described(session: PageSession) -> None:
@@ -56,18 +44,5 @@ def test_the_page_is_accessible(browser_page: Page, service: str, theme: str) ->
         assert_fits_a_phone(session)
 
 
-def test_tab_reaches_every_control(session: PageSession) -> None:
-    page = session.go("ui/models")
-    page.wait_for_selector("#models article")
-    assert_reachable_by_keyboard(page)
-
-
-def test_reduced_motion_is_respected(session: PageSession) -> None:
-    session.page.emulate_media(reduced_motion="reduce")
-    page = session.go("ui/models")
-    page.wait_for_load_state("networkidle")
-    assert_no_animations(page)
-
-
-def test_the_page_is_revalidated(service: str) -> None:
-    assert_revalidated(f"{service}/ui/models")
+class TestModelsPage(PageTests):
+    path, ready = "ui/models", "#models article"
