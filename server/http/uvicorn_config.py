@@ -1,16 +1,18 @@
-"""Uvicorn configuration: limits for request headers, and a server without signal handlers. No routes.
+"""Uvicorn configuration: request heads, no upgrades, and a server without signal handlers. No routes.
 
 All overrides of uvicorn are in this file; `tests/server/http/test_uvicorn_config_version.py` checks them against the
 installed version.
 """
 
 import asyncio
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -38,6 +40,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=partial(Connection, header_timeout=settings.timeout_ms / 1e3),  # type: ignore[arg-type]
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
@@ -46,10 +49,46 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
     )
 
 
+class RequestParser(httptools.HttpRequestParser):
+    """HTTP request parser that ignores offers to upgrade (RFC 9110, 7.8): the body keeps its framing.
+
+    httptools ends a message with its headers if they offer an upgrade, and parses the body as the next request. Such a
+    head is parsed a second time without the offer.
+
+    Args:
+        connection: receives the parser's calls.
+    """
+
+    def __init__(self, connection: "Connection") -> None:
+        super().__init__(connection)
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._connection = connection
+
+    def feed_data(self, data: "bytes | bytearray | memoryview | array[int]") -> None:
+        remaining = memoryview(data)
+        while remaining:
+            try:
+                super().feed_data(remaining)
+            except httptools.HttpParserUpgrade as upgrade:
+                remaining = remaining[upgrade.args[0] :]
+                if self.get_method() == b"CONNECT":
+                    self._connection.reject(501, "CONNECT is not supported: this is not a proxy", "unsupported")
+                    return
+                super().feed_data(self._head_without_upgrade())
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        connection = self._connection
+        line = b"%b %b HTTP/%b\r\n" % (self.get_method(), connection.url, self.get_http_version().encode())
+        headers = [b"%b: %b\r\n" % header for header in connection.headers if header[0] != b"upgrade"]
+        return b"".join([line, *headers, b"\r\n"])
+
+
 class Connection(HttpToolsProtocol):
     """HTTP connection that limits the request line and headers in bytes and in time; bodies have limits elsewhere.
 
-    Uvicorn itself has neither limit.
+    Uvicorn itself has neither limit. Requests that cannot be parsed are answered in the JSON shape of all errors.
 
     Args:
         header_timeout: seconds for the request line and headers, from the start of the connection or their first byte.
@@ -58,6 +97,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *, header_timeout: float, **options: Any) -> None:
         super().__init__(**options)
+        self.parser = RequestParser(self)
         self._header_timeout = header_timeout
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
@@ -81,15 +121,23 @@ class Connection(HttpToolsProtocol):
             return
         self._header_bytes += len(data)
         if self._header_bytes > MAX_HEADER_BYTES:
-            self._reject(431, f"the request line and headers exceed {MAX_HEADER_BYTES:,} bytes", "too_large")
+            self.reject(431, f"the request line and headers exceed {MAX_HEADER_BYTES:,} bytes", "too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
-        self._stop_timer()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():  # otherwise the parser repeats the head
+            self._stop_timer()
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self.reject(400, f"not a valid HTTP request: {msg}", "bad_request")
 
     def _expect_headers(self) -> None:
         self._stop_timer()
@@ -106,15 +154,20 @@ class Connection(HttpToolsProtocol):
             self._raw_transport.close()
             return
         message = f"the request line and headers did not arrive within {self._header_timeout:g} s"
-        self._reject(408, message, "deadline_exceeded")
+        self.reject(408, message, "deadline_exceeded")
 
-    def _reject(self, status: int, message: str, error_type: str) -> None:
-        """Send an error and close with a delay: closing with unread bytes would reset the connection and lose it."""
+    def reject(self, status: int, message: str, error_type: str) -> None:
+        """Send an error and close with a delay: closing with unread bytes would reset the connection and lose it.
+
+        If an earlier request is being answered, the connection closes after that response instead.
+        """
         self._stop_timer()
         transport = self._raw_transport
-        if transport.is_closing():
+        if self._rejected or transport.is_closing():
             return
         self._rejected = True
+        if self._is_answering():
+            return
         response = error_response(status, message, error_type)
         line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
         headers = [b"%b: %b\r\n" % header for header in (*response.raw_headers, (b"connection", b"close"))]
@@ -122,3 +175,18 @@ class Connection(HttpToolsProtocol):
         if transport.can_write_eof():
             transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.close)
+
+    def _is_answering(self) -> bool:
+        """True if a request before the rejected one will still be answered; the connection then closes."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        if cycle.response_started or not cycle.more_body:
+            cycle.keep_alive = False
+            return True
+        if self.pipeline:  # the rejected request waits behind others
+            self.pipeline.popleft()
+            return True
+        cycle.disconnected = True  # the application must not answer as well
+        cycle.message_event.set()
+        return False

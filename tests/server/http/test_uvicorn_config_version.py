@@ -28,11 +28,14 @@ OVERRIDDEN: dict[Callable[..., Any], tuple[str, ...]] = {
     HttpToolsProtocol.data_received: ("self", "data"),
     HttpToolsProtocol.on_message_begin: ("self",),
     HttpToolsProtocol.on_headers_complete: ("self",),
+    HttpToolsProtocol.on_message_complete: ("self",),
+    HttpToolsProtocol.send_400_response: ("self", "msg"),
 }
 CALLED: dict[Callable[..., Any], set[str]] = {
     uvicorn.Config.__init__: {
         "app",
         "http",
+        "ws",
         "log_config",
         "access_log",
         "timeout_graceful_shutdown",
@@ -64,7 +67,8 @@ def test_called_methods_accept_our_arguments(method: Callable[..., Any]) -> None
 def test_every_override_is_known() -> None:
     for ours, theirs in ((Server, uvicorn.Server), (uvicorn_config.Connection, HttpToolsProtocol)):
         for name, value in vars(ours).items():
-            if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
+            public = not name.startswith("_") or name == "__init__"
+            if inspect.isfunction(value) and public and hasattr(theirs, name):
                 assert getattr(theirs, name) in OVERRIDDEN, f"{ours.__name__}.{name} overrides what no test knows"
         shared = {name for name in vars(ours) if name.startswith("_") and not name.startswith("__")} & set(dir(theirs))
         assert not shared, f"uvicorn {uvicorn.__version__} has private names of its own: {', '.join(shared)}"
@@ -80,6 +84,8 @@ class Transport(asyncio.Transport):
     def write(self, data: object) -> None: ...
 
     def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
 
     def is_closing(self) -> bool:
         return False
@@ -97,7 +103,7 @@ def test_the_parser_calls_the_connection(monkeypatch: pytest.MonkeyPatch) -> Non
 
         return call
 
-    for name in ("on_message_begin", "on_headers_complete"):
+    for name in ("on_message_begin", "on_headers_complete", "on_message_complete"):
         monkeypatch.setattr(uvicorn_config.Connection, name, recorded(name))
 
     async def app(scope: object, receive: object, send: object) -> None:
@@ -116,7 +122,47 @@ def test_the_parser_calls_the_connection(monkeypatch: pytest.MonkeyPatch) -> Non
         protocol.connection_lost(None)
 
     asyncio.run(feed())
-    assert calls == ["on_message_begin", "on_headers_complete", "app"]
+    assert calls == ["on_message_begin", "on_headers_complete", "on_message_complete", "app"]
+
+
+def test_names_of_the_connection_exist() -> None:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    async def feed() -> None:
+        config = server_config(app, SETTINGS)
+        config.load()
+        protocol: Any = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+        assert config.ws_protocol_class is None, f"ws='none' of uvicorn {uvicorn.__version__} has another meaning"
+        assert not protocol.pipeline
+        assert not protocol.cycle
+        protocol.connection_made(Transport())
+        protocol.data_received(b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n")
+        assert protocol.url == b"/classify"
+        assert protocol.headers == [(b"host", b"x"), (b"content-length", b"1")]
+        cycle: Any = protocol.cycle
+        assert isinstance(cycle.message_event, asyncio.Event)
+        states = (
+            cycle.more_body,
+            cycle.keep_alive,
+            cycle.disconnected,
+            cycle.response_started,
+            cycle.response_complete,
+        )
+        assert states == (True, True, False, False, False)
+        protocol.data_received(b"aGET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert protocol.pipeline[0][0] is protocol.cycle is not cycle, "the newest request is not the leftmost"
+
+    asyncio.run(feed())
+
+
+def test_the_parser_is_the_one_that_uvicorn_uses() -> None:
+    source = inspect.getsource(HttpToolsProtocol)
+    used = set(re.findall(r"self\.parser\.(\w+)", source))
+    assert used == {
+        *("feed_data", "get_http_version", "get_method", "set_dangerous_leniencies", "should_keep_alive"),
+        "should_upgrade",
+    }
+    assert "set_dangerous_leniencies(lenient_data_after_close=True)" in source, "RequestParser sets the same leniencies"
 
 
 def test_the_server_installs_no_signal_handlers() -> None:
