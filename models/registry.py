@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoints.config_json import read_checkpoint_config
+from .checkpoints.config_json import CheckpointConfig, read_checkpoint_config
 from .checkpoints.description import Description, read_description
 from .checkpoints.files import is_safetensors, read_shapes
 from .checkpoints.infer_config import infer_config
 from .checkpoints.labels import read_labels
 from .checkpoints.sources import Source, locate, read_source
+from .config import Config
 from .errors import CheckpointError
 from .preprocessing import preprocessor_configs
 from .preprocessing.preprocess import Preprocessing
+from .types import Document
 
 if TYPE_CHECKING:  # installations without torch read descriptions through this module
     import torch
@@ -144,7 +146,7 @@ def _describe(source: Source, architecture: str | None, image_size: int | None) 
         )
     given = read_checkpoint_config(source.config, architecture)
     inferred = infer_config(read_shapes(source.weights), given)
-    preprocessing, assumption = _preprocessing(source, architecture, image_size, inferred.config.image_size)
+    preprocessing, assumption = _preprocessing(source, architecture, image_size, given, inferred.config)
     labels, labels_note = read_labels(source.config, inferred.config.num_classes)
     config = replace(inferred.config, image_size=preprocessing.size)
     notes = {"inferred": [*inferred.notes, *assumption], "labels": labels_note}
@@ -163,16 +165,33 @@ def _own_description(source: Source) -> Description | None:
 
 
 def _preprocessing(
-    source: Source, architecture: str | None, image_size: int | None, native_size: int
+    source: Source, architecture: str | None, image_size: int | None, given: CheckpointConfig, config: Config
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Preprocessing from the config beside the weights, or an assumed one with a note."""
+    """Preprocessing from the config beside the weights, or an assumed one; with notes on what was inferred."""
     if source.preprocessor is not None:
         return preprocessor_configs.from_hugging_face(source.preprocessor, image_size), ()
     if source.config is not None and preprocessor_configs.is_timm(source.config):
-        return preprocessor_configs.from_timm(source.config, image_size), ()
+        return _timm_preprocessing(source.config, image_size, given, config)
     named = architecture or (source.config or {}).get("architecture", "")
-    assumed = preprocessor_configs.default_preprocessing(named, image_size or native_size)
+    size = image_size or given.image_size or config.image_size
+    assumed = preprocessor_configs.default_preprocessing(named, size)
     return assumed, (f"preprocessing is not given beside the weights; assumed: {assumed}",)
+
+
+def _timm_preprocessing(
+    document: Document, image_size: int | None, given: CheckpointConfig, config: Config
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Preprocessing of a timm config, at the size of the network: `img_size`, else that of its position table."""
+    if image_size:
+        return preprocessor_configs.from_timm(document, image_size), ()
+    stated = preprocessor_configs.from_timm(document)
+    fixed = not given.any_image_size and getattr(config, "position", "learned") != "none"
+    size = given.image_size or (config.image_size if fixed else stated.size)
+    if size == stated.size:
+        return stated, ()
+    shown = "img_size in model_args states" if given.image_size else "the position table shows"
+    note = f"image size {size}, as {shown}; input_size in config.json is {stated.size}"
+    return preprocessor_configs.from_timm(document, size), (note,)
 
 
 def _load(source: Source, architecture: str | None, image_size: int | None) -> tuple[Network, Description]:

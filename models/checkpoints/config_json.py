@@ -24,6 +24,9 @@ class CheckpointConfig:
 
     Attributes:
         origin: the source of the settings, for messages.
+        pooling: as the document states it; that of a named architecture is in `architecture`.
+        image_size: side of the network's input in pixels.
+        any_image_size: the network takes images of any size, whatever its position table (timm's `dynamic_img_size`).
         expected: fields of the network configuration that tensors do show, to be checked against them.
     """
 
@@ -34,6 +37,7 @@ class CheckpointConfig:
     feedforward: Feedforward | None = None
     pooling: Pooling | None = None
     image_size: int | None = None
+    any_image_size: bool = False
     expected: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -61,14 +65,12 @@ def _from_architecture(name: str, origin: str) -> CheckpointConfig:
         similar = get_close_matches(name.partition(".")[0], VARIANTS, n=3)
         hint = f"; similar names: {', '.join(similar)}" if similar else ""
         raise ValueError(f"{origin} is not a known architecture (`tessella models` lists {len(VARIANTS)}){hint}")
-    feedforward, pooling = (config.feedforward, config.pooling) if isinstance(config, ViTConfig) else (None, None)
     return CheckpointConfig(
         origin=origin,
         architecture=config,
         heads=config.heads,
         norm_eps=config.norm_eps,
-        feedforward=feedforward,
-        pooling=pooling,
+        feedforward=config.feedforward if isinstance(config, ViTConfig) else None,
         expected={"dim": config.dim},
     )
 
@@ -100,20 +102,31 @@ def _from_timm(document: Document) -> CheckpointConfig:
     arguments = document.get("model_args") or {}
     if unsupported := {key for key in _UNSUPPORTED if arguments.get(key)}:
         raise CheckpointError(f"config.json sets model_args that are not supported: {', '.join(sorted(unsupported))}")
-    feedforward, pooling = named.feedforward, named.pooling
-    if "act_layer" in arguments:
+    feedforward = named.feedforward
+    if arguments.get("act_layer"):
         feedforward = _lookup(_ACTIVATIONS, arguments["act_layer"], "act_layer")
-    if document.get("global_pool"):
-        pooling = _lookup(_POOLINGS, document["global_pool"], "global_pool")
+    pooling = document.get("global_pool") or arguments.get("global_pool")
     return CheckpointConfig(
         origin=named.origin,
         architecture=named.architecture,
         heads=arguments.get("num_heads", named.heads),
         norm_eps=named.norm_eps,
         feedforward=feedforward,
-        pooling=pooling,
+        pooling=_lookup(_POOLINGS, pooling, "global_pool") if pooling else None,
+        image_size=_side(arguments.get("img_size")),
+        any_image_size=bool(arguments.get("dynamic_img_size")),
         expected={} if "embed_dim" in arguments else named.expected,
     )
+
+
+def _side(img_size: Any) -> int | None:
+    """Side of a square `img_size`: a number, two equal ones, or None."""
+    sides = img_size if isinstance(img_size, list) else [img_size]
+    if len(set(map(str, sides))) != 1 or not isinstance(sides[0], int | None):
+        raise CheckpointError(
+            f"config.json has img_size {img_size!r}; expected one number of pixels, or two equal ones"
+        )
+    return sides[0]
 
 
 def _lookup(table: Mapping[str, T], value: Any, key: str) -> T:

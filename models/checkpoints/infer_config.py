@@ -66,7 +66,7 @@ class CheckpointShapes:
         return len(numbers)
 
     def num_classes(self) -> int:
-        """Rows of the classification head; 0 without a head."""
+        """Rows of the head; 0 without one."""
         return self.shape("head.weight", 2)[0] if self.has("head.weight") else 0
 
     def norm_eps(self, known: Mapping[str, Config]) -> float:
@@ -154,7 +154,7 @@ def _vit(shapes: CheckpointShapes) -> ViTConfig:
         depth=shapes.depth(),
         heads=_heads(shapes, dim, known, qk_norm=qk_norm),
         mlp_dim=mlp_dim,
-        feedforward="swiglu" if gated else _activation(shapes, known),
+        feedforward=_feedforward(shapes, known, gated=gated),
         num_classes=shapes.num_classes(),
         position="learned" if position else "none",
         position_prefix=position_prefix,
@@ -187,9 +187,7 @@ def _prefix(shapes: CheckpointShapes) -> tuple[bool, bool, int]:
 def _patches(shapes: CheckpointShapes) -> tuple[int, int]:
     dim, channels, height, width = shapes.shape("patch_embedding.projection.weight", 4)
     if channels != 3 or height != width:
-        raise CheckpointError(
-            f"a patch has {height}×{width} pixels of {channels} channels; supported are squares of 3 channels"
-        )
+        raise CheckpointError(f"a patch has {height}×{width} pixels of {channels} channels, not a square of 3 channels")
     return dim, height
 
 
@@ -206,7 +204,17 @@ def _pooling(shapes: CheckpointShapes, dim: int, *, class_token: bool, distillat
         return "token_mean"
     if shapes.config.pooling is not None:
         return shapes.config.pooling
-    return "mean" if not class_token or shapes.has("pooled_norm.weight") else "token"
+    implied = getattr(shapes.config.architecture, "pooling", None)
+    if shapes.has("pooled_norm.weight"):
+        if implied == "token":
+            shapes.notes.append(f"mean pooling, as fc_norm shows; {shapes.config.origin} has the class token")
+        return "mean"
+    if implied == "mean" and class_token:
+        raise CheckpointError(
+            f"{shapes.config.origin} pools the mean of the patch tokens, but there is a class token and no fc_norm; "
+            'state "global_pool": "token" or "avg" beside "architecture" in config.json'
+        )
+    return "token" if class_token else "mean"
 
 
 def _positions(shapes: CheckpointShapes, patch_size: int, class_token: bool, prefix: int) -> tuple[bool, int, bool]:
@@ -242,25 +250,20 @@ def _matching_variants(
 def _heads(shapes: CheckpointShapes, dim: int, known: Mapping[str, ViTConfig], *, qk_norm: bool) -> int:
     if qk_norm:
         return dim // shapes.shape("blocks.0.attention.query_norm.weight", 1)[0]
-    heads = {name: config.heads for name, config in known.items()}
-    return shapes.resolve("number of heads", shapes.config.heads, heads)
+    return shapes.resolve("number of heads", shapes.config.heads, {n: c.heads for n, c in known.items()})
 
 
-def _activation(shapes: CheckpointShapes, known: Mapping[str, ViTConfig]) -> Feedforward:
-    activations = {name: config.feedforward for name, config in known.items()}
-    return shapes.resolve("activation", shapes.config.feedforward, activations)
+def _feedforward(shapes: CheckpointShapes, known: Mapping[str, ViTConfig], *, gated: bool) -> Feedforward:
+    given = "swiglu" if gated else shapes.config.feedforward
+    return shapes.resolve("activation", given, {name: config.feedforward for name, config in known.items()})
 
 
 def _tnt(shapes: CheckpointShapes) -> TNTConfig:
     inner_dim, channels, *kernel = shapes.shape("sub_patch_embedding.projection.weight", 4)
     if channels != 3 or kernel != [7, 7]:
-        raise CheckpointError(
-            f"the sub-patch convolution is {kernel} over {channels} channels; supported is 7×7 over 3"
-        )
+        raise CheckpointError(f"the sub-patch convolution is {kernel} over {channels} channels, not 7×7 over 3")
     if shapes.config.pooling not in (None, "token"):
-        raise CheckpointError(
-            f"{shapes.config.origin} has pooling {shapes.config.pooling!r}; TNT supports 'token' only"
-        )
+        raise CheckpointError(f"{shapes.config.origin} has pooling {shapes.config.pooling!r}; TNT has 'token' only")
     words = shapes.shape("sentence.norm.weight", 1)[0] // inner_dim
     patch_size = math.isqrt(words) * STRIDE
     dim = shapes.shape("class_token", 3)[2]

@@ -19,7 +19,7 @@ from tessella.models.networks.build import build
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.models.registry import describe, load_model, load_network
 
-from ..support.references import timm_network, write_json, write_timm, write_weights
+from ..support.references import distance, images, timm_network, write_json, write_timm, write_weights
 
 LABELS = ("cat", "dog", "fox")
 
@@ -84,6 +84,41 @@ def test_an_architecture_beside_bare_weights_is_enough(tensors: dict[str, Tensor
     assert description.preprocessing.mean == (0.485, 0.456, 0.406)
     (assumption,) = description.notes["inferred"]
     assert "preprocessing" in assumption
+
+
+@pytest.mark.parametrize(
+    ("model_args", "size", "note"),
+    [
+        ({}, 80, "image size 80, as the position table shows; input_size in config.json is 64"),
+        (
+            {"img_size": [96, 96]},
+            96,
+            "image size 96, as img_size in model_args states; input_size in config.json is 64",
+        ),
+        ({"dynamic_img_size": True}, 64, None),
+    ],
+    ids=["position table", "img_size", "any size"],
+)
+def test_the_networks_image_size_outweighs_input_size(
+    model_args: dict[str, Any], size: int, note: str | None, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    file = write_weights(tensors, tmp_path / "model.safetensors")
+    pretrained = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.8}
+    config = {"architecture": "vit_tiny_patch16_224", "model_args": model_args, "pretrained_cfg": pretrained}
+    write_json(config, tmp_path / "config.json")
+    description = describe(str(file))
+    assert (description.preprocessing.size, description.preprocessing.resize) == (size, int(size / 0.8))
+    assert description.notes["inferred"] == ([note] if note else [])
+    assert describe(str(file), image_size=112).preprocessing.size == 112
+    assert load_network(str(file))(torch.zeros(1, 3, size, size)).shape == (1, 3)
+
+
+@torch.inference_mode()
+def test_mean_pooled_weights_under_a_named_architecture(tmp_path: Path) -> None:
+    reference = timm_network("vit_tiny_patch16_224", depth=1, img_size=80, num_classes=3, global_pool="avg")
+    torch.save({"model": reference.state_dict()}, tmp_path / "finetuned.pth")
+    ours = load_network(str(tmp_path / "finetuned.pth"), architecture="vit_tiny_patch16_224")
+    assert distance(ours(images(80)), reference(images(80))) <= 1e-4
 
 
 def test_labels_come_from_the_checkpoint(tensors: dict[str, Tensor], tmp_path: Path) -> None:

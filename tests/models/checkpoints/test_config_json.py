@@ -44,6 +44,19 @@ def test_timm_settings_are_those_of_the_architecture_with_its_model_args() -> No
     assert read_checkpoint_config(narrower).expected == {}
 
 
+def test_timm_image_size_is_that_of_the_network() -> None:
+    def config(**arguments: Any) -> CheckpointConfig:
+        return read_checkpoint_config({"architecture": "vit_tiny_patch16_224", "model_args": arguments})
+
+    assert (config(img_size=384).image_size, config(img_size=[384, 384]).image_size, config().image_size) == (
+        384,
+        384,
+        None,
+    )
+    assert config(dynamic_img_size=True).any_image_size
+    assert config(global_pool="avg").pooling == "mean"
+
+
 def test_an_architecture_overrides_the_document() -> None:
     assert read_checkpoint_config({"model_type": "resnet"}, "vit_tiny_patch16_224").heads == 3
 
@@ -74,6 +87,10 @@ def test_a_pretraining_tag_is_part_of_timms_names() -> None:
         (
             {"architecture": "vit_tiny_patch16_224", "model_args": {"norm_layer": "rmsnorm"}},
             r"not supported: norm_layer",
+        ),
+        (
+            {"architecture": "vit_tiny_patch16_224", "model_args": {"img_size": [224, 448]}},
+            r"img_size \[224, 448\]; expected one number of pixels, or two equal ones",
         ),
     ],
 )

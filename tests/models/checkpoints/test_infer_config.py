@@ -74,6 +74,33 @@ def test_an_unknown_form_requires_an_architecture() -> None:
         infer_config(shapes("vit_tiny_patch16_224", embed_dim=96, num_heads=4), CheckpointConfig())
 
 
+def test_fc_norm_outweighs_the_pooling_of_a_named_architecture() -> None:
+    mean = shapes("vit_tiny_patch16_224", global_pool="avg")
+    inferred = infer_config(mean, read_checkpoint_config(None, "vit_tiny_patch16_224"))
+    assert isinstance(inferred.config, ViTConfig)
+    assert (inferred.config.pooling, inferred.config.norm_after_pooling) == ("mean", True)
+    (note,) = inferred.notes
+    assert "mean pooling, as fc_norm shows; architecture='vit_tiny_patch16_224' has the class token" in note
+
+
+def test_stated_pooling_outweighs_fc_norm() -> None:
+    token = shapes("vit_tiny_patch16_224", fc_norm=True)
+    given = read_checkpoint_config({"architecture": "vit_tiny_patch16_224", "global_pool": "token"})
+    config = infer_config(token, given).config
+    assert isinstance(config, ViTConfig)
+    assert config.pooling == "token"
+
+
+def test_mean_pooling_that_tensors_do_not_show_is_to_be_stated() -> None:
+    token = shapes("eva_large_patch14_196", global_pool="token")
+    document = {"architecture": "eva_large_patch14_196"}
+    with pytest.raises(CheckpointError, match=r'no fc_norm.*state "global_pool": "token" or "avg" beside'):
+        infer_config(token, read_checkpoint_config(document))
+    config = infer_config(token, read_checkpoint_config(document | {"global_pool": "token"})).config
+    assert isinstance(config, ViTConfig)
+    assert config.pooling == "token"
+
+
 def test_an_architecture_of_another_width_is_rejected() -> None:
     with pytest.raises(CheckpointError, match=r"'vit_base_patch16_224' has dim 768, the tensors have 192"):
         infer_config(shapes("vit_tiny_patch16_224"), read_checkpoint_config(None, "vit_base_patch16_224"))
