@@ -1,8 +1,9 @@
 """Image inputs: the body of a classification request (raw, multipart or JSON) -> its encoded images."""
 
 import base64
-import binascii
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -16,6 +17,10 @@ from .url_fetch import ImageUrl
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 FILE_FIELDS = ("image", "file")
 _EMPTY_IMAGE = "the image is empty (0 bytes)"
+_SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,31}):", re.IGNORECASE)
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_WHITESPACE = b" \t\r\n"
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=_\- \t\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +80,45 @@ def too_many_images(max_images: int) -> RequestTooLarge:
 
 def parse_image_text(text: str) -> bytes | ImageUrl | ServiceError:
     """Image given as text in JSON: base64, a data URI, or a URL, which the caller fetches."""
-    if text.startswith(("http://", "https://")):
-        return ImageUrl(text)
-    if text.startswith("data:"):
-        header, comma, text = text.partition(",")
-        if not comma or not header.endswith(";base64"):
-            return BadRequest("a data URI must have the form data:image/png;base64,…")
+    if _uri_scheme(text) in ("http", "https"):
+        return ImageUrl(text.strip())
     try:
-        return base64.b64decode(text, validate=True) or ImageError(_EMPTY_IMAGE)
-    except (binascii.Error, ValueError) as error:
-        return BadRequest(f"the image is not valid base64: {error}")
+        return decode_image_text(text) or ImageError(_EMPTY_IMAGE)
+    except BadRequest as error:
+        return error
+
+
+def decode_image_text(text: str) -> bytes:
+    """Bytes of an image given as base64 or as a data URI.
+
+    Base64 is read as common tools write it: in lines, in the URL-safe alphabet, without padding.
+
+    Raises:
+        BadRequest: the text is another URI, or not base64.
+    """
+    scheme = _uri_scheme(text)
+    if scheme not in ("", "data"):
+        raise BadRequest(f"an image with URI scheme {scheme!r} cannot be read here; send base64 or a data URI")
+    if scheme:
+        header, comma, text = text.partition(",")
+        if not comma or not header.lower().endswith(";base64"):
+            raise BadRequest("a data URI must have the form data:image/png;base64,…")
+    with suppress(ValueError):  # the common case first: rewriting megabytes takes as long as decoding them
+        return base64.b64decode(text, validate=True)
+    try:
+        encoded = text.encode("ascii").translate(_STANDARD_ALPHABET, _WHITESPACE)
+        padding = b"" if encoded.endswith(b"=") else b"=" * (-len(encoded) % 4)
+        return base64.b64decode(encoded + padding, validate=True)
+    except ValueError as error:
+        found = _NOT_BASE64.search(text)
+        reason = f"{found[0]!r} at position {found.start()} is not in its alphabet" if found else str(error)
+        raise BadRequest(f"the image is not valid base64: {reason}") from error
+
+
+def _uri_scheme(text: str) -> str:
+    """Scheme of a URI in lower case, or an empty string: base64 has no colon."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else ""
 
 
 def _parse_json(body: bytes) -> RequestImages:

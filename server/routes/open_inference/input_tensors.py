@@ -1,7 +1,5 @@
 """Input tensors -> images: encoded ones as bytes, decoded ones as the uint8 pixels that the engine takes."""
 
-import base64
-import binascii
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from ....models.preprocessing.images import Pixels
 from ....models.preprocessing.preprocess import Preprocessing
 from ...errors import BadRequest
-from ...http.image_inputs import too_many_images
+from ...http.image_inputs import decode_image_text, too_many_images
 from .requests import InputTensor
 
 INPUTS = {"image": ("BYTES",), "pixels": ("UINT8",), "pixel_values": ("FP32", "FP16")}
@@ -127,18 +125,19 @@ def _encoded_images(tensor: InputTensor) -> Sequence[bytes]:
     if isinstance(content, memoryview):
         images = split_bytes(content)
     else:
-        images = [_decode_base64(item) for item in flatten(content)]
+        images = [_decode_element(item) for item in flatten(content)]
     _check_element_count(tensor, len(images))
     return images
 
 
-def _decode_base64(item: Any) -> bytes:
+def _decode_element(item: Any) -> bytes:
     if isinstance(item, bytes):
         return item
+    if not isinstance(item, str):
+        raise BadRequest(f"in JSON, the elements of input 'image' must be base64 text, not {type(item).__name__}")
     try:
-        _, _, text = item.rpartition(";base64,")  # of a data URI
-        return base64.b64decode(text, validate=True)
-    except (AttributeError, binascii.Error, ValueError) as error:
+        return decode_image_text(item)
+    except BadRequest as error:
         raise BadRequest(f"in JSON, the elements of input 'image' must be base64 text: {error}") from error
 
 

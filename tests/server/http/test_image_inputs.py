@@ -2,12 +2,16 @@
 
 import base64
 import json
+from collections.abc import Callable
 
+import httpx
 import pytest
 
 from tessella.server.errors import BadRequest, RequestTooLarge, ServiceError, UnsupportedMediaType
 from tessella.server.http.image_inputs import check_image_count, parse_body, parse_image_text
 from tessella.server.http.url_fetch import ImageUrl
+
+from ...support import pictures
 
 IMAGE = b"\x89PNG image"
 TEXT = base64.b64encode(IMAGE).decode()
@@ -66,6 +70,13 @@ def test_invalid_bodies(body: bytes, content_type: str, error: type[ServiceError
         ("", "empty"),
         ("data:image/png,a", "data URI"),
         ("data:image/png;base64", "data URI"),
+        ("data:image/png;base64,a\u00e9==", "'\u00e9' at position 1 is not in its alphabet"),
+        ("eA==eA==", "not valid base64"),
+        ("eA=", "not valid base64: Incorrect padding"),
+        ("eAAAA", "not valid base64"),
+        ("file:///a.png", "URI scheme 'file' cannot be read here; send base64 or a data URI"),
+        ("S3://bucket/a.png", "URI scheme 's3'"),
+        ("C:\\a.png", "URI scheme 'c'"),
     ],
 )
 def test_invalid_image_texts_are_errors_not_exceptions(text: str, message: str) -> None:
@@ -74,8 +85,43 @@ def test_invalid_image_texts_are_errors_not_exceptions(text: str, message: str) 
     assert message in str(error)
 
 
-def test_a_data_uri_is_its_base64() -> None:
-    assert parse_image_text(f"data:image/png;base64,{TEXT}") == IMAGE
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "DATA:image/png;BASE64,", "data:;base64,"])
+@pytest.mark.parametrize(
+    "encode",
+    [base64.b64encode, base64.encodebytes, base64.urlsafe_b64encode, lambda raw: base64.b64encode(raw).rstrip(b"=")],
+    ids=["standard", "in lines", "URL-safe", "without padding"],
+)
+@pytest.mark.parametrize("raw", [IMAGE, b"\xfb\xff" * 99, b"\xfb\xff" * 100])
+def test_base64_as_common_tools_write_it(raw: bytes, encode: Callable[[bytes], bytes], prefix: str) -> None:
+    text = prefix + encode(raw).decode()
+    for written in (text, f" {text}\r\n", text.replace("\n", "\r\n")):
+        assert parse_image_text(written) == raw
+
+
+ROUTES: dict[str, Callable[[str], dict[str, object]]] = {
+    "/classify": lambda text: {"inputs": text},
+    "/": lambda text: {"inputs": text},
+    "/models/digits-vit": lambda text: {"inputs": text},
+    "/v1/embeddings": lambda text: {"input": text},
+    "/v1/infer": lambda text: {"input": [{"url": text}]},
+    "/v2/models/digits-vit/infer": lambda text: {
+        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}]
+    },
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_route_reads_base64_in_lines_and_names_other_schemes(service: str, path: str) -> None:
+    image = pictures.encode(pictures.gradient())
+    answer = httpx.post(service + path, json=ROUTES[path](base64.encodebytes(image).decode()))
+    assert answer.status_code == 200, answer.text
+    answer = httpx.post(service + path, json=ROUTES[path]("file:///a.png"))
+    assert answer.status_code == 400
+    assert "URI scheme 'file'" in answer.text
+
+
+def test_urls_in_capitals_are_urls() -> None:
+    assert parse_image_text("HTTPS://example.org/a.png\n") == ImageUrl("HTTPS://example.org/a.png")
 
 
 def test_the_number_of_images_has_both_limits() -> None:

@@ -1,12 +1,16 @@
-"""Input tensors: normalised pixels are recovered exactly, and values out of range are rejected."""
+"""Input tensors: normalised pixels are recovered exactly, invalid values rejected, and base64 read as written."""
+
+import base64
 
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
+from tessella.models.preprocessing.images import Pixels
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.server.errors import BadRequest
-from tessella.server.routes.open_inference.input_tensors import denormalize
+from tessella.server.routes.open_inference.input_tensors import denormalize, extract_images
+from tessella.server.routes.open_inference.requests import InputTensor
 
 NORMALISATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -43,3 +47,19 @@ def test_values_out_of_range_are_rejected(value: float) -> None:
     values[0, 1, 2, 3] = value
     with pytest.raises(BadRequest, match=r"they must be between 0 and 1"):
         denormalize(values, preprocessing("none"))
+
+
+def encoded(*elements: object) -> list[bytes | Pixels]:
+    return extract_images([InputTensor("image", "BYTES", (len(elements),), elements)], preprocessing("none"), 9)
+
+
+def test_images_in_json_are_base64_as_common_tools_write_it() -> None:
+    raw = b"\xfb\xff" * 100
+    in_lines, url_safe = base64.encodebytes(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    assert encoded(in_lines, url_safe, f"DATA:image/png;BASE64,{url_safe}", raw) == [raw] * 4
+
+
+@pytest.mark.parametrize(("element", "message"), [("s3://b/a.png", "URI scheme 's3'"), ("%", "'%' at"), (7, "not int")])
+def test_other_elements_are_rejected(element: object, message: str) -> None:
+    with pytest.raises(BadRequest, match=f"elements of input 'image' must be base64 text.*{message}"):
+        encoded(element)
