@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # installations without torch read descriptions through this 
     from .execution.classifier import Classifier, Network
 
 BACKENDS = ("torch", "triton")
+_PREPROCESSING_REMEDY = (
+    "state another in preprocessor_config.json (Hugging Face's keys) or config.json (timm's pretrained_cfg) beside them"
+)
 
 
 def load_model(
@@ -172,10 +175,21 @@ def _preprocessing(
         return preprocessor_configs.from_hugging_face(source.preprocessor, image_size), ()
     if source.config is not None and preprocessor_configs.is_timm(source.config):
         return _timm_preprocessing(source.config, image_size, given, config)
-    named = architecture or (source.config or {}).get("architecture", "")
-    size = image_size or given.image_size or config.image_size
-    assumed = preprocessor_configs.default_preprocessing(named, size)
-    return assumed, (f"preprocessing is not given beside the weights; assumed: {assumed}",)
+    native_size = given.image_size or config.image_size
+    assumed = _assumed_preprocessing(source.config or {}, architecture, image_size, config, native_size)
+    return assumed, (f"preprocessing is not given beside the weights; assumed: {assumed}; {_PREPROCESSING_REMEDY}",)
+
+
+def _assumed_preprocessing(
+    document: Document, architecture: str | None, image_size: int | None, config: Config, native_size: int
+) -> Preprocessing:
+    """Preprocessing that the family is published with: by architecture, Hugging Face's `model_type`, or tokens."""
+    named = architecture or document.get("architecture")
+    if named is None and (model_type := document.get("model_type")) in preprocessor_configs.FAMILY_PROCESSORS:
+        return preprocessor_configs.family_preprocessing(str(model_type), image_size, native_size)
+    if named is None and getattr(config, "distillation_token", False):
+        named = "deit"
+    return preprocessor_configs.default_preprocessing(named or "", image_size or native_size)
 
 
 def _timm_preprocessing(

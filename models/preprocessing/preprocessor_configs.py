@@ -31,6 +31,17 @@ _PROCESSORS: dict[str, dict[str, Any]] = {
 }
 """Defaults of each Hugging Face image processor, for keys that its file leaves out."""
 
+_IMAGENET = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
+_DINOV2 = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, **_IMAGENET}
+FAMILY_PROCESSORS: dict[str, Document] = {
+    "vit": {"image_processor_type": "ViTImageProcessor"},
+    "vit_msn": {"image_processor_type": "ViTImageProcessor", **_IMAGENET},
+    "deit": {"image_processor_type": "DeiTImageProcessor", **_IMAGENET},
+    "dinov2": _DINOV2,
+    "dinov2_with_registers": _DINOV2,
+}
+"""`preprocessor_config.json` of the published checkpoints of each Hugging Face `model_type`."""
+
 _SHORTEST_EDGE = ("Bit", "CLIP")  # in their older files a bare number is the length of the shorter side
 
 
@@ -100,6 +111,19 @@ def from_hugging_face(document: Document, image_size: int | None = None) -> Prep
         std=_rgb(config["image_std"]) if config["do_normalize"] else (1.0, 1.0, 1.0),
     )
     return at_size(preprocessing, image_size or size)
+
+
+def family_preprocessing(model_type: str, image_size: int | None, native_size: int) -> Preprocessing:
+    """Preprocessing that a Hugging Face family is published with, for a checkpoint without `preprocessor_config.json`.
+
+    Args:
+        model_type: as in its `config.json`; one of `FAMILY_PROCESSORS`.
+        image_size: overrides the family's size: that of the position table, for DINOv2 at most 224 pixels.
+        native_size: image size of the position table.
+    """
+    published = from_hugging_face(FAMILY_PROCESSORS[model_type])
+    size = image_size or (min(native_size, published.size) if model_type.startswith("dinov2") else native_size)
+    return replace(published, size=size, resize=size * published.resize // published.size)
 
 
 def default_preprocessing(architecture: str, image_size: int) -> Preprocessing:

@@ -145,6 +145,28 @@ def test_hugging_faces_config_files_are_read(tmp_path: Path) -> None:
     assert description.notes["inferred"] == []
 
 
+def test_preprocessing_that_is_not_given_is_the_familys(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    import transformers
+
+    options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = transformers.Dinov2Config(**options, image_size=518)
+    transformers.Dinov2ForImageClassification(config).save_pretrained(tmp_path / "dinov2")
+    description = describe(str(tmp_path / "dinov2"))
+    preprocessing = description.preprocessing
+    assert (preprocessing.size, preprocessing.resize, preprocessing.mean[0]) == (224, 256, 0.485)
+    (note,) = description.notes["inferred"]
+    assert note.endswith(
+        "preprocessor_config.json (Hugging Face's keys) or config.json (timm's pretrained_cfg) beside them"
+    )
+    distilled = tensors | {
+        "dist_token": torch.zeros(1, 1, 192),
+        "head_dist.weight": torch.zeros(3, 192),
+        "head_dist.bias": torch.zeros(3),
+        "pos_embed": torch.zeros(1, 27, 192),
+    }
+    assert describe(str(write_weights(distilled, tmp_path / "a.safetensors"))).preprocessing.mean[0] == 0.485
+
+
 def test_dinov2_runs_at_the_size_of_its_preprocessor(tmp_path: Path) -> None:
     import transformers
 

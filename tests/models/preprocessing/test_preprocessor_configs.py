@@ -11,11 +11,14 @@ from PIL import Image
 
 from tessella.benchmarks import timm_import  # noqa: F401
 from tessella.kernels.reference import normalise
+from tessella.models.checkpoints.config_json import HUGGING_FACE_MODELS
 from tessella.models.errors import CheckpointError
 from tessella.models.preprocessing.preprocess import Preprocessing
 from tessella.models.preprocessing.preprocessor_configs import (
+    FAMILY_PROCESSORS,
     at_size,
     default_preprocessing,
+    family_preprocessing,
     from_hugging_face,
     from_timm,
 )
@@ -49,6 +52,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "dinov2": {"input_size": (3, 518, 518), "crop_pct": 1.0, "crop_mode": "center", "interpolation": "bicubic"},
     "odd margin": {"input_size": (3, 224, 224), "crop_pct": 0.95, "interpolation": "lanczos"},
 }
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 _HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 HUGGING_FACE: dict[str, dict[str, Any]] = {
     "ViT": {"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 2, **_HALF},
@@ -98,6 +102,36 @@ def test_hugging_face(config: str) -> None:
     for name, photograph in PHOTOGRAPHS.items():
         expected = theirs(photograph, return_tensors="np").pixel_values[0]
         assert np.abs(network_input(ours, photograph) - expected).max() <= 1e-6, name
+
+
+FAMILIES = {
+    "vit": ("ViT", {}),
+    "vit_msn": ("ViT", _IMAGENET),
+    "deit": ("DeiT", _IMAGENET),
+    "dinov2": ("Bit", {"size": {"shortest_edge": 256}, **_IMAGENET}),
+    "dinov2_with_registers": ("Bit", {"size": {"shortest_edge": 256}, **_IMAGENET}),
+}
+
+
+@pytest.mark.parametrize(("model_type", "published"), FAMILIES.items(), ids=FAMILIES)
+def test_families_without_a_preprocessor_file(model_type: str, published: tuple[str, dict[str, Any]]) -> None:
+    import transformers
+
+    kind, options = published
+    theirs = getattr(transformers, f"{kind}ImageProcessorPil")(**options)
+    ours = family_preprocessing(model_type, None, 224)
+    for name, photograph in PHOTOGRAPHS.items():
+        expected = theirs(photograph, return_tensors="np").pixel_values[0]
+        assert np.abs(network_input(ours, photograph) - expected).max() <= 1e-6, name
+
+
+def test_families_at_the_size_of_their_position_table() -> None:
+    sizes = {"vit": (384, 384), "deit": (384, 438), "dinov2": (224, 256)}
+    for model_type, (size, resize) in sizes.items():
+        preprocessing = family_preprocessing(model_type, None, 518 if model_type == "dinov2" else 384)
+        assert (preprocessing.size, preprocessing.resize) == (size, resize), model_type
+    assert family_preprocessing("dinov2", 448, 518).resize == 512
+    assert FAMILIES.keys() == FAMILY_PROCESSORS.keys() == set(HUGGING_FACE_MODELS)
 
 
 def test_another_size_keeps_the_crop_ratio() -> None:
