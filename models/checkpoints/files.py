@@ -1,6 +1,5 @@
 """Checkpoint files read into tensors: safetensors and PyTorch pickles, recognised by content; no code is run."""
 
-import argparse
 import json
 import re
 import warnings
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, ModelNotFoundError
+from .key_maps import has_key_map
 
 if TYPE_CHECKING:  # the shapes in a safetensors header are read where torch is not installed
     from torch import Tensor
@@ -27,10 +27,34 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 """Weight files in order of preference; an index names the files that a large checkpoint is split over."""
-STATE_DICT_KEYS = ("model_ema", "state_dict_ema", "model", "state_dict")
-"""Keys of training checkpoints that hold the state dict, in timm's order: an EMA of the weights goes first."""
-NAME_PREFIXES = ("module.", "_orig_mod.")
-"""Prefixes of all names under DistributedDataParallel and torch.compile."""
+STATE_DICT_KEYS = (
+    *("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema"),
+    *("teacher", "student"),
+    *("state_dict", "model_state_dict", "model", "net", "network", "module"),
+)
+"""Keys of training checkpoints that hold the state dict, the preferred first: timm takes an EMA of the weights."""
+NAME_PREFIXES = ("_orig_mod.", "module.", "_forward_module.", "model.", "net.", "network.", "backbone.")
+"""Name prefixes of torch.compile, DistributedDataParallel, Lightning and training modules."""
+EMA_COUNTER = "n_averaged"
+"""Buffer of torch.optim.swa_utils.AveragedModel beside the weights."""
+
+
+class _Discarded:
+    """Placeholder for a value beside the weights, which is not built."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+_DISCARDED = (
+    *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
+    *("numpy.dtype", "argparse.Namespace"),
+    *(f"{module}.{kind}Path" for module in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")),
+)
+"""Types of options and metrics that training scripts save beside the weights."""
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -151,8 +175,7 @@ def _read_pickle(file: Path) -> "dict[str, Tensor]":
     import torch
 
     try:
-        # argparse.Namespace holds a training script's options beside the weights; unpickling it runs no code
-        with file.open("rb") as opened, torch.serialization.safe_globals([argparse.Namespace]):
+        with file.open("rb") as opened, torch.serialization.safe_globals([(_Discarded, name) for name in _DISCARDED]):
             document = torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_message(file, str(error))) from error
@@ -169,11 +192,13 @@ def _unpickling_message(file: Path, message: str) -> str:
 
 
 def _state_dict(file: Path, document: Any) -> "dict[str, Tensor]":
+    """State dict in a training checkpoint, below any number of wrapping keys."""
     import torch
 
-    for key in STATE_DICT_KEYS:
-        if isinstance(document, Mapping) and isinstance(document.get(key), Mapping):
-            document = document[key]
+    while key := next((key for key in STATE_DICT_KEYS if _is_wrapped(document, key)), None):
+        if key == "teacher" and _is_wrapped(document, "student"):
+            warnings.warn(f"{file}: the weights of the teacher are used, not those of the student", stacklevel=2)
+        document = document[key]
     if not isinstance(document, Mapping) or not document:
         raise CheckpointError(f"{file} holds {type(document).__name__}; expected a state dict: names and tensors")
     if invalid := [str(key) for key, value in document.items() if not isinstance(value, torch.Tensor)]:
@@ -184,11 +209,23 @@ def _state_dict(file: Path, document: Any) -> "dict[str, Tensor]":
     return dict(document)
 
 
+def _is_wrapped(document: Any, key: str) -> bool:
+    """True if the key holds tensors or another wrapper, not the options of a network."""
+    import torch
+
+    inner = document.get(key) if isinstance(document, Mapping) else None
+    return isinstance(inner, Mapping) and any(isinstance(value, Mapping | torch.Tensor) for value in inner.values())
+
+
 def _strip_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
-    for prefix in NAME_PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+    """Tensors without the prefixes that all their names share, in any order and depth."""
+    tensors = {name: tensor for name, tensor in tensors.items() if name != EMA_COUNTER}
+    while prefix := next((p for p in NAME_PREFIXES if tensors and all(name.startswith(p) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    bare = tensors
+    while len({name.partition(".")[0] for name in bare}) == 1 and all("." in name for name in bare):
+        bare = {name.partition(".")[2]: tensor for name, tensor in bare.items()}  # the attribute of a training module
+    return bare if has_key_map(bare) else tensors
 
 
 def warn_if_not_finite(tensors: "Mapping[str, Tensor]", origin: str) -> None:

@@ -206,6 +206,11 @@ def find_key_map(names: Collection[str]) -> KeyMap:
     )
 
 
+def has_key_map(names: Collection[str]) -> bool:
+    """True if a key map matches a checkpoint's tensor names."""
+    return any(re.fullmatch(key_map.identifier, name) for key_map in KEY_MAPS for name in names)
+
+
 def _sample(names: Collection[str]) -> str:
     return ", ".join(list(names)[:4]) + (", …" if len(names) > 4 else "")
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,6 +17,10 @@ from tessella.models.checkpoints.files import read_shapes, read_tensors
 from tessella.models.errors import CheckpointError
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in WEIGHTS.items()}
 
 
 class Code:
@@ -51,15 +56,53 @@ def test_several_files_are_one_checkpoint(tmp_path: Path) -> None:
         {"state_dict": WEIGHTS, "epoch": 3, "args": argparse.Namespace(lr=0.1), "optimizer": {"lr": 0.1}},
         {"model": {"a.weight": torch.zeros(2, 3)}, "model_ema": WEIGHTS},
         {f"module.{name}": tensor for name, tensor in WEIGHTS.items()},
-        {"state_dict": {f"_orig_mod.{name}": tensor for name, tensor in WEIGHTS.items()}},
+        {"state_dict": prefixed("_orig_mod.")},
+        prefixed("_orig_mod.module."),
+        prefixed("module._orig_mod.model.net."),
+        {"model": {"state_dict": prefixed("module.backbone.")}},
+        {"model_state_dict": WEIGHTS, "loss": np.float64(0.5), "path": Path("runs/1"), "best": np.float32(0.1)},
+        {"model": {"name": "vit"}, "net": WEIGHTS},
+        {"ema": WEIGHTS, "state_dict": {"a.weight": torch.zeros(2, 3)}},
+        prefixed("module.") | {"n_averaged": torch.tensor(3)},
     ],
-    ids=["bare", "model", "state_dict beside other things", "EMA first", "module.", "_orig_mod."],
+    ids=[
+        *("bare", "model", "state_dict beside other things", "EMA first", "module.", "_orig_mod."),
+        *(
+            "compiled DDP",
+            "four prefixes",
+            "keys and prefixes",
+            "NumPy scalars and paths",
+            "options",
+            "ema",
+            "averaged",
+        ),
+    ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
 def test_pickled(wrapped: Any, zipped: bool, tmp_path: Path) -> None:
     torch.save(wrapped, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     assert same(read_tensors([tmp_path / "a.pth"]))
     assert read_shapes([tmp_path / "a.pth"]) == {"a.weight": (2, 3), "a.bias": (2,)}
+
+
+def test_the_attribute_of_a_training_module_is_a_prefix(tmp_path: Path) -> None:
+    names = ("patch_embed.proj.weight", "cls_token", "blocks.0.norm1.weight")
+    save_file({f"lit.encoder.{name}": torch.zeros(1) for name in names}, tmp_path / "a.safetensors")
+    assert set(read_tensors([tmp_path / "a.safetensors"])) == set(names)
+    assert set(read_shapes([tmp_path / "a.safetensors"])) == set(names)
+
+
+def test_the_teacher_is_taken_and_reported(tmp_path: Path) -> None:
+    torch.save({"student": {"a.weight": torch.zeros(2, 3)}, "teacher": WEIGHTS}, tmp_path / "a.pth")
+    with pytest.warns(UserWarning, match=r"a\.pth: the weights of the teacher are used, not those of the student"):
+        assert same(read_tensors([tmp_path / "a.pth"]))
+
+
+def test_values_beside_the_weights_are_not_built(tmp_path: Path) -> None:
+    """Their types are replaced, so that NumPy's and pathlib's own code does not see the file."""
+    torch.save({"model": WEIGHTS | {"a": np.float64(0.5)}}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"holds a, which are no tensors"):
+        read_tensors([tmp_path / "a.pth"])
 
 
 def test_the_format_is_recognised_by_content_not_by_suffix(tmp_path: Path) -> None:
