@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from .service import service_of
 
 PUBLIC_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 PUBLIC_PREFIXES = ("/ui/", "/docs-assets/", "/docs/")
+_PROXY_HEADERS = ("via", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 class ApiKeys:
@@ -96,9 +97,10 @@ async def require_admin(request: Request) -> None:
 
     With keys, `ApiKeyMiddleware` has checked one. Without, cross-origin requests are rejected as well, and so are those
     to another host name: a web page open in a browser on this machine must not reach admin routes (DNS rebinding).
+    Requests through a proxy are not local either, wherever the proxy runs.
 
     Raises:
-        Forbidden: the request is from another machine or another origin.
+        Forbidden: the request is from another machine, a proxy or another origin.
     """
     settings = service_of(request).settings
     if settings.api_key or settings.api_key_file:
@@ -106,10 +108,17 @@ async def require_admin(request: Request) -> None:
     host, origin = request.url.hostname or "", request.headers.get("origin")
     if not (is_loopback(request.client.host if request.client else "") and is_loopback(host)):
         raise Forbidden("this route accepts only local requests unless an API key is configured; set --api-key")
+    if is_forwarded(request.headers):
+        raise Forbidden("this route accepts no request through a proxy unless an API key is configured; set --api-key")
     if origin is not None and urlsplit(origin).netloc != request.url.netloc:
         raise Forbidden(
             f"this route accepts no request from origin {origin} unless an API key is configured; set --api-key"
         )
+
+
+def is_forwarded(headers: Container[Any]) -> bool:
+    """Check whether a proxy has forwarded a request, by its headers with lower-case names."""
+    return any(name in headers for name in _PROXY_HEADERS)
 
 
 def is_loopback(host: str) -> bool:

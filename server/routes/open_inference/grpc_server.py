@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.json_format import ParseDict
 
 from ... import errors
-from ...http.auth import ApiKeys, is_loopback, rate_limit_message
+from ...http.auth import ApiKeys, is_forwarded, is_loopback, rate_limit_message
 from ...http.error_responses import STATUS_CODES, retry_after_seconds
 from ...http.service import Service
 from ...observability.logs import log_access
@@ -195,15 +195,17 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         return handler
 
     def _check_access(self, name: str, context: Any) -> None:
+        metadata = dict(context.invocation_metadata() or ())
         if self._keys and name not in _PUBLIC_METHODS:
-            wait = self._keys.admit(dict(context.invocation_metadata() or ()))
+            wait = self._keys.admit(metadata)
             if wait is None:
                 raise _Unauthenticated(
                     "missing or invalid API key; send it as metadata 'authorization: Bearer …' or 'x-api-key'"
                 )
             if wait:
                 raise errors.Overloaded(rate_limit_message(wait), wait)
-        elif not self._keys and name in _ADMIN_METHODS and not is_loopback(_host(context.peer())):
+        local = is_loopback(_host(context.peer())) and not is_forwarded(metadata)
+        if name in _ADMIN_METHODS and not (self._keys or local):
             raise errors.Forbidden(
                 "this method accepts only local calls unless an API key is configured; set --api-key"
             )

@@ -53,6 +53,16 @@ def test_requests_require_a_valid_key(tmp_path: Path) -> None:
             assert httpx.get(live.url + path).status_code == 200, path
 
 
+def admin_client(keys: tuple[str, ...], host: str, url: str) -> TestClient:
+    """Client at `host` of an application with one admin route, `POST /admin`."""
+    settings = Settings(model=("gated",), api_key=keys)
+    app = FastAPI(dependencies=[Depends(require_admin)])
+    app.state.service = Service(settings, ModelRepository(settings, local_loader(settings, Metrics())))
+    install_error_handlers(app)
+    app.post("/admin")(lambda: "done")
+    return TestClient(app, base_url=url, client=(host, 1))
+
+
 def test_without_keys_every_client_has_access() -> None:
     with gated(GatedRunner(), Settings(model=("gated",))) as live:
         assert httpx.post(f"{live.url}/classify", content=PNG).status_code == 200
@@ -73,15 +83,20 @@ def test_without_keys_every_client_has_access() -> None:
 def test_admin_routes_require_a_local_client_or_a_key(
     keys: tuple[str, ...], client: str, url: str, origin: str | None, status: int
 ) -> None:
-    settings = Settings(model=("gated",), api_key=keys)
-    app = FastAPI(dependencies=[Depends(require_admin)])
-    app.state.service = Service(settings, ModelRepository(settings, local_loader(settings, Metrics())))
-    install_error_handlers(app)
-    app.post("/admin")(lambda: "done")
     headers = {"origin": origin} if origin else {}
-    answer = TestClient(app, base_url=url, client=(client, 1)).post("/admin", headers=headers)
+    answer = admin_client(keys, client, url).post("/admin", headers=headers)
     assert answer.status_code == status, answer.text
     assert status == 200 or answer.json()["error_type"] == "forbidden"
+
+
+@pytest.mark.parametrize("keys", [(), ("red",)])
+@pytest.mark.parametrize(
+    "name", ["Via", "Forwarded", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"]
+)
+def test_requests_through_a_proxy_are_not_local(keys: tuple[str, ...], name: str) -> None:
+    answer = admin_client(keys, "127.0.0.1", "http://127.0.0.1:8000").post("/admin", headers={name: "127.0.0.1"})
+    assert answer.status_code == (200 if keys else 403), answer.text
+    assert keys or "no request through a proxy" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,17 @@ def refused(address: str) -> bool:
     return False
 
 
+def test_admin_calls_through_a_proxy_are_not_local(stub: Any) -> None:
+    request = service_pb2.RepositoryModelUnloadRequest(model_name="counted")
+    for metadata, code in (
+        ((("x-forwarded-for", "127.0.0.1"),), grpc.StatusCode.PERMISSION_DENIED),
+        ((), grpc.StatusCode.NOT_FOUND),
+    ):
+        with pytest.raises(grpc.RpcError) as error:
+            stub.RepositoryModelUnload(request, metadata=metadata)
+        assert error.value.code() is code
+
+
 def test_calls_are_counted_by_method_and_code(server: Server, stub: Any) -> None:
     with pytest.raises(grpc.RpcError):
         stub.ModelConfig(service_pb2.ModelConfigRequest(name="counted"))
