@@ -36,12 +36,32 @@ def read_labels(document: Mapping[str, Any] | None, num_classes: int) -> tuple[t
 
 def _own_labels(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     if by_id := document.get("id2label"):
-        return tuple(str(by_id[index]) for index in sorted(by_id, key=int))
+        return tuple(map(str, _by_index(by_id, "id2label")))
     pretrained_cfg = document.get("pretrained_cfg", {})
     names = document.get("label_names") or pretrained_cfg.get("label_names")
     if not names:
         return None
     if isinstance(names, Mapping):
-        names = [names[index] for index in sorted(names, key=int)]
+        names = _by_index(names, "label_names")
     descriptions = document.get("label_descriptions") or pretrained_cfg.get("label_descriptions") or {}
     return tuple(str(descriptions.get(name, name)) for name in names)
+
+
+def _by_index(labels: Any, key: str) -> list[Any]:
+    """Values of a mapping from class index to label, in the order of the indices.
+
+    Raises:
+        CheckpointError: it is no mapping, or its keys are not 0 to n - 1, each once.
+    """
+    by_index = (
+        {int(index): label for index, label in labels.items() if str(index).isdecimal()}
+        if isinstance(labels, Mapping)
+        else {}
+    )
+    if sorted(by_index) != list(range(len(labels))):
+        keys = ", ".join(map(repr, list(labels)[:3]))
+        raise CheckpointError(
+            f"config.json has {key} with {keys}, …; expected a mapping from the class indices, "
+            f'"0" to "{len(labels) - 1}" without gaps, to the labels'
+        )
+    return [by_index[index] for index in sorted(by_index)]

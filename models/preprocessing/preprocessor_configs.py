@@ -1,6 +1,7 @@
 """Preprocessor configs of checkpoints: timm's `pretrained_cfg`, Hugging Face's `preprocessor_config.json`. No torch."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast, get_args
 
@@ -96,7 +97,7 @@ def from_hugging_face(document: Document, image_size: int | None = None) -> Prep
             "preprocessor_config.json does not resize, or does not rescale by 1/255; both are required"
         )
     squash, resize = _resize(config["size"], kind)
-    size = _side(config["crop_size"]) if config["do_center_crop"] else resize
+    size = _side(config["crop_size"], "crop_size") if config["do_center_crop"] else resize
     if not squash and not config["do_center_crop"]:
         raise CheckpointError(
             "preprocessor_config.json resizes the shorter side without a crop; only square inputs are supported"
@@ -156,17 +157,23 @@ def _processor(document: Document) -> str:
 
 def _resize(size: Any, kind: str) -> tuple[bool, int]:
     """(squash, length): squash if both sides are given."""
-    if isinstance(size, int):
-        return kind not in _SHORTEST_EDGE, size
-    if "shortest_edge" in size and "longest_edge" not in size:
-        return False, int(size["shortest_edge"])
-    return True, _side(size)
+    if isinstance(size, int) and kind in _SHORTEST_EDGE:
+        return False, _side(size, "size")
+    if isinstance(size, Mapping) and "shortest_edge" in size and "longest_edge" not in size:
+        return False, _side(size["shortest_edge"], "size.shortest_edge")
+    return True, _side(size, "size")
 
 
-def _side(size: Any) -> int:
-    if isinstance(size, int):
-        return size
-    return _square((size.get("height", 0), size.get("width", 1)), "size")
+def _side(size: Any, key: str) -> int:
+    """Side of a square: a number, [height, width], or a mapping of both."""
+    sides = [size.get("height"), size.get("width")] if isinstance(size, Mapping) else size
+    sides = sides if isinstance(sides, list | tuple) else [sides] * 2
+    if len(sides) != 2 or any(type(side) is not int or side <= 0 for side in sides):
+        raise CheckpointError(
+            f"preprocessor_config.json has {key} {size!r}; expected a number of pixels, [height, width], "
+            '{"height": …, "width": …} or, with a centre crop, {"shortest_edge": …}'
+        )
+    return _square(sides, key)
 
 
 def _square(sides: Any, key: str) -> int:

@@ -19,7 +19,7 @@ def test_imagenet_names_are_in_the_order_of_published_heads() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"id2label": {"10": "k", "0": "a", "2": "c"}},
+        {"id2label": {"2": "k", "0": "a", "1": "c"}},
         {"label_names": ["a", "c", "k"]},
         {"label_names": {"0": "a", "1": "c", "2": "k"}},
         {"pretrained_cfg": {"label_names": ["n0", "c", "k"], "label_descriptions": {"n0": "a"}}},
@@ -27,6 +27,20 @@ def test_imagenet_names_are_in_the_order_of_published_heads() -> None:
 )
 def test_own_names(document: dict[str, object]) -> None:
     assert read_labels(document, 3) == (("a", "c", "k"), None)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"10": "k", "0": "a", "2": "c"}, {"0": "a", "00": "b", "1": "c"}, {"a": 0, "c": 1, "k": 2}, ["a", "c", "k"]],
+    ids=["gaps", "doubles", "the wrong way round", "list"],
+)
+def test_indices_that_are_not_those_of_the_head_are_refused(labels: object) -> None:
+    with pytest.raises(CheckpointError, match=r'config\.json has id2label with .*"0" to "2" without gaps'):
+        read_labels({"id2label": labels}, 3)
+
+
+def test_ten_and_more_labels_are_in_numeric_order() -> None:
+    assert read_labels({"id2label": {str(index): index for index in range(12)}}, 12)[0] == tuple(map(str, range(12)))
 
 
 def test_own_names_must_match_the_head() -> None:

@@ -58,6 +58,7 @@ HUGGING_FACE: dict[str, dict[str, Any]] = {
     "ViT": {"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 2, **_HALF},
     "ViT, defaults": {"image_processor_type": "ViTImageProcessorFast"},
     "ViT, old": {"feature_extractor_type": "ViTFeatureExtractor", "size": 384, "resample": 3, **_HALF},
+    "ViT, a list": {"image_processor_type": "ViTImageProcessor", "size": [96, 96], "resample": 2, **_HALF},
     "DeiT": {"image_processor_type": "DeiTImageProcessor", "size": {"height": 256, "width": 256}, "resample": 3},
     "DeiT, old": {"feature_extractor_type": "DeiTFeatureExtractor", "size": 438, "crop_size": 384, "resample": 3},
     "DINOv2": {
@@ -163,6 +164,13 @@ def test_default_preprocessing_by_architecture(architecture: str, mean: float, r
         ({"do_rescale": False}, "does not rescale by 1/255"),
         ({"rescale_factor": 0.5}, "does not rescale by 1/255"),
         ({"size": {"height": 224, "width": 448}}, "size is 224×448; only square inputs"),
+        (
+            {"size": {"longest_edge": 224}},
+            r"json has size \{'longest_edge': 224\}; expected a number of pixels, \[height",
+        ),
+        ({"size": [224]}, r"json has size \[224\]; expected"),
+        ({"size": {"shortest_edge": "224"}}, r"json has size.shortest_edge '224'; expected"),
+        ({"do_center_crop": True, "crop_size": {"height": 0, "width": 0}}, r"json has crop_size \{.*; expected"),
         ({"size": {"shortest_edge": 224}}, "shorter side without a crop; only square inputs"),
         ({"image_mean": [0.5]}, "have 1 values; expected are 3, one for each channel"),
     ],
