@@ -63,9 +63,11 @@ def read_metadata(metadata: Mapping[str, str], signature: Signature, path: Path)
     """
     try:
         facts = json.loads(metadata.get(FACTS, "{}"))
-        own = {key: json.loads(metadata[key]) for key in (LABELS, PREPROCESSING) if key in metadata}
+        own = {PREPROCESSING: json.loads(metadata[PREPROCESSING])} if PREPROCESSING in metadata else {}
     except ValueError as error:
         raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
+    if LABELS in metadata:
+        own[LABELS] = _parse_labels(metadata[LABELS])
     if not isinstance(facts, dict) or any(not isinstance(value, _TYPES.get(key, ())) for key, value in facts.items()):
         raise CheckpointError(f"{path}: its {FACTS!r} metadata is not in the format of this version")
     sidecars = _read_sidecars(path, own.keys())
@@ -78,6 +80,15 @@ def read_metadata(metadata: Mapping[str, str], signature: Signature, path: Path)
             f"{path} takes images of {signature.size} pixels, but its preprocessing gives {preprocessing.size}"
         )
     return ModelMetadata(labels=labels, preprocessing=preprocessing, **facts)
+
+
+def _parse_labels(text: str) -> Any:
+    """Labels in JSON, or as other exporters write them: plain names on lines of their own, else between commas."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        separator = "\n" if "\n" in text.strip() else ","
+        return [name.strip() for name in text.strip().split(separator)]
 
 
 def _read_sidecars(path: Path, known: Set[str]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ DTYPES = ("uint8", "float32", "float16")
 LOGITS = "logits"
 PIXELS = "pixels"
 """Name of the network's input in our files: the graph's input, or the value after preprocessing in the graph."""
+HUGGING_FACE_PIXELS = "pixel_values"
+"""Name of the input in Hugging Face's exports, always (B, 3, H, W); optimum 1.x leaves all its sides dynamic."""
 _EXPECTED = "uint8 or float images, (B, H, W, 3) or (B, 3, H, W)"
 
 Layout = Literal["NHWC", "NCHW"]
@@ -85,7 +87,7 @@ def _layout(spec: TensorSpec, path: Path) -> tuple[Layout, int | None]:
     _, *sides = spec.shape
     if sides[2] == 3 and sides[0] != 3:
         layout, height, width = "NHWC", sides[0], sides[1]
-    elif sides[0] == 3:
+    elif sides[0] == 3 or (sides == [None, None, None] and spec.name == HUGGING_FACE_PIXELS):
         layout, height, width = "NCHW", sides[1], sides[2]
     else:
         raise CheckpointError(f"{path}: the channel axis of its input {spec} is ambiguous; expected are {_EXPECTED}")

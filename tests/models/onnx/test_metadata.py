@@ -58,6 +58,18 @@ def test_a_thousand_classes_without_labels_are_imagenets(tmp_path: Path) -> None
     assert OnnxRuntimeModel(file).metadata.labels == imagenet_1k()
 
 
+@pytest.mark.parametrize("text", ["w,x, y,z", "w\nx\ny\nz\n", '["w", "x", "y", "z"]'], ids=["commas", "lines", "JSON"])
+def test_labels_of_other_exporters(text: str, tmp_path: Path) -> None:
+    import onnx
+
+    file = write_foreign(tmp_path / "m.onnx")
+    file.with_suffix(".json").write_text(json.dumps({"preprocessing": SIDECAR["preprocessing"]}))
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {"labels": text})
+    onnx.save(model, file)
+    assert OnnxRuntimeModel(file).metadata.labels == ("w", "x", "y", "z")
+
+
 def test_documents_of_hugging_face_beside_the_file_or_above_it(tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "w", "1": "x", "2": "y", "3": "z"}}))

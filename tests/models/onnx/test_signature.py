@@ -19,8 +19,9 @@ LOGITS = TensorSpec("logits", "float32", (None, 5))
         (TensorSpec("x", "uint8", (None, 8, 8, 3)), "NHWC", 8, None),
         (TensorSpec("x", "float32", (1, 3, 9, 9)), "NCHW", 9, 1),
         (TensorSpec("x", "float16", (2, 3, None, None)), "NCHW", None, 2),
+        (TensorSpec("pixel_values", "float32", (None, None, None, None)), "NCHW", None, None),
     ],
-    ids=["NHWC", "NCHW", "dynamic size"],
+    ids=["NHWC", "NCHW", "dynamic size", "optimum"],
 )
 def test_layout_size_and_batch(spec: TensorSpec, layout: str, size: int | None, batch: int | None) -> None:
     signature = read_signature([spec], [LOGITS], FILE)
@@ -43,6 +44,8 @@ def test_feed_normalises_and_transposes_float_inputs() -> None:
 def test_an_ambiguous_channel_axis_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"m\.onnx: the channel axis of its input x float32 \(\?, 4, 8, 8\)"):
         read_signature([TensorSpec("x", "float32", (None, 4, 8, 8))], [LOGITS], FILE)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: the channel axis of its input x float32 \(\?, \?, \?, \?\)"):
+        read_signature([TensorSpec("x", "float32", (None, None, None, None))], [LOGITS], FILE)
 
 
 def test_of_several_outputs_the_one_named_logits_is_used(caplog: pytest.LogCaptureFixture) -> None:
