@@ -246,13 +246,21 @@ app.command()(tune)
 
 
 @app.command()
-def doctor() -> None:
-    """Report hardware and packages, and the backend and dtype chosen for the shipped models, with the reasons."""
+def doctor(
+    backend_timings: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TESSELLA_BACKEND_TIMINGS",
+            help="table of `tessella tune --device cpu`; default: the one in the cache folder",
+        ),
+    ] = None,
+) -> None:
+    """Report hardware and packages, and the backend and dtype chosen for large and shipped models, with the reasons."""
     from .models.doctor import diagnose
 
     table = Table(show_header=False, box=None, padding=(0, 2))
-    with error_console.status("detecting hardware, measuring"):
-        findings = diagnose()
+    with error_console.status("detecting hardware"):
+        findings = diagnose(backend_timings)
     for subject, finding in findings:
         table.add_row(f"[bold]{subject}[/bold]", finding)
     console.print(table, highlight=False)

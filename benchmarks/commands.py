@@ -223,32 +223,33 @@ def bench_service(
 
 def tune(
     architecture: Architectures = None,
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="model to measure (cpu); repeat")] = None,
     batch_size: GpuBatches = None,
-    device: GpuDevice = "cuda:0",
+    device: Device = "cuda:0",
     dtype: GpuDtype = "bfloat16",
     seconds: Budget = 600,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="table to write (cpu)")] = None,
 ) -> None:
-    """Tune kernel launch configurations for this GPU, and write the table that is used from the next start on."""
-    from ..kernels.device import gpu_of
-    from ..kernels.tuning import tables
-    from .operators import tune as tuner
-    from .operators.arguments import gpu_dtype, require_gpu
+    """Tune kernel launch configurations for a GPU, or backends for this CPU; later starts use the table.
 
-    torch_device = require_gpu(device, "without a table, heuristics choose the configurations")
+    Replicas with the same CPU, cores and versions can be given the table of a CPU: --backend-timings FILE.
+    """
+    if device == "cpu":
+        with require_extra("torch,onnx"):
+            from .networks.tune_backends import tune_cpu
+        with _progress_bar() as progress:
+            lines = tune_cpu(model or [], architecture, output, progress)
+        error_console.print(*map(escape, lines), sep="\n", highlight=False, soft_wrap=True)
+        return
+    if model or output:
+        raise ValueError("--model and --output need --device cpu: on a GPU networks are tuned by --architecture")
+    from .operators import tune as tuner
+
     with error_console.status("tuning") as status:
-        remaining = tuner.tune(
-            torch_device,
-            architectures=architecture or tuner.ARCHITECTURES,
-            batches=batch_size or tuner.BATCHES,
-            dtype=gpu_dtype(dtype),
-            budget=seconds,
-            progress=lambda text: status.update(escape(text)),
+        summary, remaining = tuner.tune_gpu(
+            device, architecture, batch_size, dtype, seconds, lambda text: status.update(escape(text))
         )
-    gpu = gpu_of(torch_device)
-    table = tables.table_for(gpu)
-    assert table is not None
-    counts = f"{len(table.entries)} configurations and {len(table.choices)} choices for {gpu.name}"
-    error_console.print(f"{tables.table_path(gpu)}: {counts}", highlight=False, soft_wrap=True)
+    error_console.print(summary, highlight=False, soft_wrap=True)
     _print_remaining(remaining)
 
 

@@ -1,175 +1,95 @@
-"""Backend choice on a CPU: the fastest one and its batch size, measured only for large networks.
+"""Backend choice on a CPU: by a table of timings where one applies, else by the rule; nothing is timed.
 
 No torch at import; only a checkpoint, which needs it anyway, imports it.
 """
 
-import logging
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-import numpy as np
-
-from . import costs
-from .backend_timings import BackendChoice, RunBatch, batch_size, choose_fastest, load_or_measure
-from .cache import CacheError
+from . import backend_rule
+from .backend_rule import RUNTIMES, BackendChoice, Machine, describe_choice
+from .backend_timings import Entry, TimingsTable, choose, load_table, subject_of_file
 from .checkpoints.sources import Overrides
-from .onnx.export_cache import load_cached_export
-from .onnx.model import OnnxModel, file_bytes
-from .onnx.onnxruntime_model import CUDA
+from .onnx.model import file_bytes
+from .onnx.onnxruntime_model import CUDA, require_onnxruntime
 from .packages import installed
-from .preprocessing.images import Pixels
-
-SMALL_MACS = 100_000_000
-"""Multiply-accumulates below which a network is not measured, as any backend runs it in a few milliseconds."""
-SMALL_BYTES = 8 * 2**20
-"""Size of an .onnx file below which it is not measured, as its arithmetic is not known before it is loaded."""
-_EXPORT_PACKAGES = ("onnx", "onnx_ir", "onnxruntime")
-_log = logging.getLogger(__name__)
 
 
-def choose_checkpoint_backend(source: str, *, device: str, dtype: str, **overrides: Unpack[Overrides]) -> BackendChoice:
-    """Backend for a checkpoint: measured for a large network on a CPU if it can be exported, else `auto` at once.
+def choose_checkpoint_backend(
+    source: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    backend: str = "auto",
+    timings: Path | None = None,
+    machine: Machine | None = None,
+    **overrides: Unpack[Overrides],
+) -> BackendChoice:
+    """Backend, dtype and batch size of a checkpoint; on a GPU they stay as requested.
+
+    Args:
+        timings: table of `tessella tune`; by default the one in the cache folder.
+        machine: by default this one.
 
     Raises:
         CheckpointError, ModelNotFoundError, ValueError: the checkpoint cannot be loaded.
     """
-    if device not in ("auto", "cpu") or _has_gpu(device) or not _can_export():
-        return BackendChoice("auto", "")
-    if (subject := _large_checkpoint(source, overrides)) is None:
-        return BackendChoice("auto", "")
-    config, name = subject
-    return load_or_measure(
-        config, dtype, name, lambda: choose_fastest(_checkpoint_runs(source, dtype, overrides)), backend="auto"
-    )
-
-
-def choose_onnx_backend(path: Path, *, device: str, dtype: str) -> BackendChoice:
-    """Backend for an .onnx file: onnxruntime, unless OpenVINO is installed too and measured faster on a large file.
-
-    Raises:
-        CheckpointError, ValueError: neither runtime loads the file and computes in `dtype`.
-    """
-    if device not in ("auto", "cpu") or not installed("onnxruntime"):
-        return BackendChoice("openvino" if device in ("auto", "cpu") and installed("openvino") else "onnxruntime", "")
-    if not installed("openvino") or _has_cuda_provider(device) or _is_small(path):
-        return BackendChoice("onnxruntime", "")
-    return load_or_measure(
-        _stamp(path), dtype, path.stem, lambda: choose_fastest(_file_runs(path, dtype)), backend="auto"
-    )
-
-
-def choose_checkpoint_batch_size(
-    source: str, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str, **overrides: Unpack[Overrides]
-) -> BackendChoice:
-    """Batch size of a checkpoint in a given backend, as `preferred_batch`; not measured for a small network.
-
-    Args:
-        run: function of uint8 pixels (B, size, size, 3).
-        size: side of the input in pixels.
-    """
-    if (subject := _large_checkpoint(source, overrides)) is None:
-        return BackendChoice(backend, "")
-    config, name = subject
-    return load_or_measure(config, dtype, name, lambda: choose_fastest({backend: _run(run, size)}), backend=backend)
-
-
-def choose_onnx_batch_size(
-    path: Path, run: Callable[[Pixels], object], *, size: int, backend: str, dtype: str
-) -> BackendChoice:
-    """Batch size of an .onnx file in a given backend; as `choose_checkpoint_batch_size`."""
-    if _is_small(path):
-        return BackendChoice(backend, "")
-    return load_or_measure(
-        _stamp(path), dtype, path.stem, lambda: choose_fastest({backend: _run(run, size)}), backend=backend
-    )
-
-
-def _large_checkpoint(source: str, overrides: Overrides) -> tuple[dict[str, Any], str] | None:
-    """Configuration and name of a classifier that is large enough to be measured, else None; weights are not loaded."""
+    if backend not in ("auto", *RUNTIMES) or not _on_cpu(device, backend):
+        return BackendChoice(backend, dtype)
     from .registry import describe
 
-    description = describe(source, **overrides)
-    config = description.config
-    if costs.macs(config) < SMALL_MACS or not config.num_classes:
-        return None
-    return asdict(config), description.name
+    config = describe(source, **overrides).config
+    return choose(config, machine or Machine.current(), load_table(timings), backend=backend, dtype=dtype)
 
 
-def _checkpoint_runs(source: str, dtype: str, overrides: Overrides) -> dict[str, RunBatch]:
-    """Runs of a checkpoint by backend: those that are installed and compute in `dtype`."""
-    from .execution.dtype import limit_threads
-    from .registry import load_model
-
-    limit_threads()
-    model = load_model(source, device="cpu", dtype=dtype, **overrides)
-    runs = {"torch": _run(model.logits, model.preprocessing.size)}
-    try:
-        return runs | load_cached_export(source, lambda path: _file_runs(path, dtype), **overrides)
-    except CacheError:
-        raise
-    except (ValueError, RuntimeError) as error:
-        _log.warning("%s cannot be exported to ONNX, so torch runs it: %s", source, error)
-    return runs
+def order_onnx_backends(path: Path, *, device: str, timings: Path | None = None) -> list[str]:
+    """Backends of an .onnx file for `auto`, in order of preference; some may not support its operators or the dtype."""
+    if device not in ("auto", "cpu") or _has_cuda_provider(device):
+        return ["onnxruntime"]
+    order = backend_rule.file_backends(file_bytes(path), Machine.current()) or ["onnxruntime"]
+    _, entry = _file_entry(path, timings)
+    return sorted(order, key=lambda name: entry is None or name != entry.choice.backend)
 
 
-def _file_runs(path: Path, dtype: str) -> dict[str, RunBatch]:
-    """Runs of an .onnx file by runtime: those that load the file and compute in `dtype`.
+def choose_onnx_batch(
+    path: Path, *, backend: str, family: str, dtype: str, asked: tuple[str, str], timings: Path | None = None
+) -> BackendChoice:
+    """Batch size of an .onnx file that is loaded on a CPU, and the clause on what was chosen.
 
-    Raises:
-        CheckpointError, ValueError: none does; the first runtime's error.
+    Args:
+        backend, family, dtype: of the loaded file.
+        asked: backend and dtype as requested.
     """
-    from .onnx.onnxruntime_model import OnnxRuntimeModel
-
-    models: list[OnnxModel] = []
-    first_error: ValueError | None = None
-    loaders: list[Callable[[], OnnxModel | None]]
-    loaders = [lambda: OnnxRuntimeModel(path, device="cpu"), lambda: _openvino(path, dtype)]
-    for load in loaders:
-        try:
-            models += filter(None, [load()])
-        except ValueError as error:
-            _log.info("%s is not measured in every runtime: %s", path, error)
-            first_error = first_error or error
-    supported = [model for model in models if model.backend == "openvino" or dtype in ("auto", model.dtype)]
-    if not supported and first_error:
-        raise first_error
-    return {model.backend: _run(model.logits, model.metadata.preprocessing.size) for model in supported}
+    machine = Machine.current()
+    table, entry = _file_entry(path, timings)
+    if table and entry and asked[1] == "auto":
+        choice = table.choose(entry, machine.cores, backend=asked[0], dtype=dtype)
+        if choice is not None and choice.backend == backend:
+            return choice
+    batch = backend_rule.file_batch(file_bytes(path), family, dtype, machine)
+    parts = [backend] if asked[0] == "auto" else []
+    return BackendChoice(backend, dtype, batch, describe_choice("the rule for CPUs", parts, batch))
 
 
-def _openvino(path: Path, dtype: str) -> OnnxModel | None:
-    from .onnx.openvino_model import OpenVINOModel
-
-    return OpenVINOModel(path, dtype=dtype) if installed("openvino") else None
-
-
-def _run(run: Callable[[Pixels], object], size: int) -> RunBatch:
-    pixels = np.random.default_rng(0).integers(0, 256, (batch_size(), size, size, 3), dtype=np.uint8)
-    return lambda count: run(pixels[:count])
+def _file_entry(path: Path, timings: Path | None) -> tuple[TimingsTable | None, Entry | None]:
+    table = load_table(timings)
+    return table, table.find(subject_of_file(path, file_bytes(path)), "auto") if table else None
 
 
-def _is_small(path: Path) -> bool:
-    return file_bytes(path) < SMALL_BYTES
+def _on_cpu(device: str, backend: str) -> bool:
+    """True if a checkpoint runs on the CPU in the requested backend."""
+    if device != "auto":
+        return device == "cpu"
+    if backend == "onnxruntime":
+        return not _has_cuda_provider(device)
+    return backend == "openvino" or not _has_gpu()
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """Path, size and modification time, which identify a file's content."""
-    return str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns
-
-
-def _can_export() -> bool:
-    """True if a checkpoint can be exported to ONNX and run there."""
-    return all(map(installed, _EXPORT_PACKAGES))
-
-
-def _has_gpu(device: str) -> bool:
+def _has_gpu() -> bool:
     import torch
 
-    return device == "auto" and torch.cuda.is_available()
+    return torch.cuda.is_available()
 
 
 def _has_cuda_provider(device: str) -> bool:
-    from .onnx.onnxruntime_model import require_onnxruntime
-
-    return device == "auto" and CUDA in require_onnxruntime().get_available_providers()
+    return device == "auto" and installed("onnxruntime") and CUDA in require_onnxruntime().get_available_providers()

@@ -1,60 +1,117 @@
-"""Backend timings on this CPU: one image and full batches, measured in turn and cached. No torch."""
+"""Backend timings of this CPU: the table that `tessella tune --device cpu` writes and later starts read. No torch."""
 
-import hashlib
 import json
 import logging
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import cpu
-from .cache import CacheError, cache_folder, make_cache_folder
+from . import backend_rule, cpu
+from .backend_rule import RUNTIMES, BackendChoice, Machine, NetworkSize, batch_size, describe_choice
+from .cache import CacheError, cache_folder
+from .config import Config
 from .packages import installed, version
+from .types import Document
 
-RunBatch = Callable[[int], object]
-"""Function that runs a batch of the given size."""
 Rates = Mapping[str, tuple[float, ...]]
 """Images/s of each backend: at batch 1 and, where measured, in full batches."""
 
-RUNTIMES = ("torch", "onnxruntime", "openvino")
+FILE = "backend-timings.json"
+"""Name of the table in the cache folder."""
 MIN_BATCH_GAIN = 1.05
 """Minimum gain in images/s for batching, as images in a batch wait for each other."""
-MAX_SLOWDOWN = 1.5
-"""Maximum ratio to the fastest time for one image; slower backends are not measured in batches."""
-_BATCH_SIZES = (8, 32)
-"""Minimum and maximum size of a measured batch."""
-_ROUNDS = (3, 7)
-"""Minimum and maximum number of rounds."""
-_WARMUP_IMAGES = 2
-"""Untimed images before each timed call: the previous backend's threads still spin, and caches are cold."""
-_BUDGET = 5.0
-"""Time for all rounds in seconds; the minimum number of rounds may take longer."""
+MIN_BFLOAT16_SPEEDUP = 1.15
+"""Minimum speed-up over float32 for which dtype `auto` is bfloat16, in exchange for its lower precision."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class BackendChoice:
-    """Chosen backend, with the reason in a sentence.
+class MeasuredChoice:
+    """Fastest backend of those measured.
 
     Attributes:
-        rates: measured rates, empty if nothing was measured.
-        preferred_batch: largest batch that is worth waiting for, None if not measured.
+        reason: the figures in a sentence.
+        preferred_batch: largest batch that is worth waiting for.
     """
 
     backend: str
     reason: str
-    rates: Rates = field(default_factory=dict)
-    preferred_batch: int | None = None
+    rates: Rates
+    preferred_batch: int
+
+    @property
+    def score(self) -> float:
+        """Product of the rates for one image and for full batches; never below the square of the first."""
+        return score(self.rates[self.backend])
 
 
-def batch_size() -> int:
-    """Size of a measured batch, and of served ones where batching gains: an image per core, within bounds."""
-    smallest, largest = _BATCH_SIZES
-    return max(smallest, min(cpu.usable_cores(), largest))
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Timings of one network or file in one dtype.
+
+    Attributes:
+        network: display name.
+        subject: JSON object that identifies the network or file, as `subject_of_file` or {"config": …}.
+        dtype: `float32`, `bfloat16`, or `auto` for an .onnx file.
+    """
+
+    network: str
+    subject: Document
+    dtype: str
+    choice: MeasuredChoice
+
+
+@dataclass(frozen=True, slots=True)
+class TimingsTable:
+    """Timings of this machine, and the file that they were read from."""
+
+    path: Path
+    entries: tuple[Entry, ...]
+
+    def find(self, subject: Document, dtype: str) -> Entry | None:
+        """Entry of a network or file in a dtype; for `auto` of a network the one in the dtype that is worth it."""
+        by_dtype = {entry.dtype: entry for entry in self.entries if entry.subject == plain(subject)}
+        wide, narrow = by_dtype.get("float32"), by_dtype.get("bfloat16")
+        if dtype != "auto" or dtype in by_dtype or wide is None or narrow is None:
+            return by_dtype.get(dtype)
+        return narrow if narrow.choice.score >= MIN_BFLOAT16_SPEEDUP**2 * wide.choice.score else wide
+
+    def choose(self, entry: Entry, cores: int, *, backend: str, dtype: str) -> BackendChoice | None:
+        """Choice of an entry; None if `backend` is requested and its batches were not measured."""
+        name = entry.choice.backend if backend == "auto" else backend
+        rates = entry.choice.rates.get(name, ())
+        if len(rates) < 2:
+            return None
+        batch = entry.choice.preferred_batch
+        if name != entry.choice.backend:
+            batch = batch_size(cores) if rates[1] / rates[0] > MIN_BATCH_GAIN else 1
+        parts = [value for value, asked in ((name, backend), (entry.dtype, dtype)) if asked == "auto" != value]
+        clause = describe_choice(f"the table {self.path}", parts, batch)
+        return BackendChoice(name, entry.dtype, batch, f"{clause} ({entry.choice.reason})")
+
+
+def choose(
+    config: Config, machine: Machine, table: TimingsTable | None, *, backend: str = "auto", dtype: str = "auto"
+) -> BackendChoice:
+    """Choice for a checkpoint on a CPU: of the table where it has the network, else of the rule.
+
+    Raises:
+        ValueError: an unknown dtype.
+    """
+    entry = table.find({"config": asdict(config)}, dtype) if table else None
+    choice = table.choose(entry, machine.cores, backend=backend, dtype=dtype) if table and entry else None
+    if choice and (choice.backend == "torch" or machine.exports):
+        return choice
+    return backend_rule.choose(NetworkSize.of(config), machine, backend=backend, dtype=dtype)
+
+
+def score(rates: Sequence[float]) -> float:
+    """Product of the rates for one image and for full batches; batches that gain nothing count as single images."""
+    return rates[0] * max(rates)
 
 
 def relative_spread(seconds: Sequence[float]) -> float:
@@ -65,120 +122,115 @@ def relative_spread(seconds: Sequence[float]) -> float:
     return (upper - lower) / 2 / median
 
 
-def choose_fastest(runs: Mapping[str, RunBatch]) -> BackendChoice:
-    """Backend with the largest product of its rates for one image and for full batches, measured now.
-
-    A single client sees the first rate, a busy service the second; the product weighs a factor in either equally.
-    Where batches gain nothing, images run one at a time, so the second rate counts as no less than the first.
-    """
-    size = batch_size()
-    single = _median_times({(name, 1): run for name, run in runs.items()})
-    limit = MAX_SLOWDOWN * min(single.values())
-    finalists = {name: run for name, run in runs.items() if single[name, 1] <= limit}
-    times = _median_times({(name, count): run for name, run in finalists.items() for count in (1, size)})
-    rates: dict[str, tuple[float, ...]] = {
-        name: (1 / times[name, 1], size / times[name, size]) if name in finalists else (1 / single[name, 1],)
-        for name in runs
-    }
-    best = max(finalists, key=lambda name: rates[name][0] * max(rates[name]))
-    gain = rates[best][1] / rates[best][0]
-    return BackendChoice(best, _reason(rates, best, gain, size), rates, size if gain > MIN_BATCH_GAIN else 1)
-
-
-def load_or_measure(
-    subject: object, dtype: str, name: str, measure: Callable[[], BackendChoice], *, backend: str
-) -> BackendChoice:
-    """Cached choice for a network or file, or the result of `measure`, which is then cached.
-
-    Args:
-        subject: JSON values that identify the network or file.
-        name: display name.
-        backend: the choice if the cache cannot be written, as nothing is measured then.
-    """
-    try:
-        file = cache_folder("choices") / f"{_key(subject, dtype, backend)}.json"
-        if (cached := _read(file)) is not None:
-            return cached[1]
-        make_cache_folder(file.parent)
-        _log.info("measuring how fast %s is on this CPU; the result is cached", name)
-        choice = measure()
-        _write(file, {"network": name, **asdict(choice)})
-    except CacheError as error:
-        _log.warning("not measured how fast %s is on this CPU: %s", name, error)
-        return BackendChoice(backend, "not measured, as the cache cannot be written")
-    return choice
-
-
-def recorded_choices() -> list[str]:
-    """Cached choices of this machine, oldest first: `name: reason` each."""
-    try:
-        files = sorted(cache_folder("choices").glob("*.json"), key=lambda file: file.stat().st_mtime)
-    except (CacheError, OSError):
-        return []
-    return [f"{entry[0]}: {entry[1].reason}" for file in files if (entry := _read(file)) is not None]
-
-
-def _median_times(runs: Mapping[tuple[str, int], RunBatch]) -> dict[tuple[str, int], float]:
-    """Median seconds of each call over several rounds, after one to compile and one to estimate the time of a round."""
-    _time_round(runs)
-    started = time.perf_counter()
-    _time_round(runs)
-    affordable = _BUDGET / max(time.perf_counter() - started, 1e-9)
-    min_rounds, max_rounds = _ROUNDS
-    rounds = [_time_round(runs) for _ in range(max(min_rounds, min(int(affordable), max_rounds)))]
-    return {key: statistics.median(times[key] for times in rounds) for key in runs}
-
-
-def _time_round(runs: Mapping[tuple[str, int], RunBatch]) -> dict[tuple[str, int], float]:
-    """Seconds of each call, one after the other."""
-    times = {}
-    for (name, count), run in runs.items():
-        for _ in range(_WARMUP_IMAGES):
-            run(1)
-        started = time.perf_counter()
-        run(count)
-        times[name, count] = time.perf_counter() - started
-    return times
-
-
-def _reason(rates: Rates, best: str, gain: float, size: int) -> str:
-    order = sorted(rates, key=lambda name: (name != best, -rates[name][0]))
-    figures = "; ".join(f"{name} {_figures(rates[name], size)}" for name in order)
-    prefix = "measured fastest here" if len(rates) > 1 else "measured here"
-    gained = f"gain {gain - 1:.0%}" if gain > MIN_BATCH_GAIN else f"gain nothing ({gain - 1:+.0%})"
-    return f"{prefix}: {figures}; batches of {size} {gained}"
-
-
-def _figures(rates: tuple[float, ...], size: int) -> str:
-    batched = f", {rates[-1]:.3g} in batches of {size}" if len(rates) > 1 else ""
-    return f"{1e3 / rates[0]:.1f} ms for one image ({rates[0]:.3g} images/s{batched})"
-
-
-def _key(subject: object, dtype: str, backend: str) -> str:
-    """Cache key: hash of the network or file and of everything that decides its speed."""
+def describe_machine() -> dict[str, Any]:
+    """CPU, cores and runtime versions; a table of others does not apply."""
     versions = {name: version(name) for name in ("tessella", *RUNTIMES) if installed(name)}
-    parts = (subject, dtype, backend, cpu.name(), cpu.usable_cores(), batch_size(), versions)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+    return {"cpu": cpu.name(), "bfloat16": cpu.has_bfloat16(), "cores": cpu.usable_cores(), "versions": versions}
 
 
-def _read(file: Path) -> tuple[str, BackendChoice] | None:
-    """Network name and cached choice; None if the file is missing or invalid for this version."""
+def subject_of_file(path: Path, size: int) -> Document:
+    """Identity of an .onnx file: its name and size in bytes, as it may stand elsewhere on another replica."""
+    return {"file": path.name, "bytes": size}
+
+
+def default_path() -> Path:
+    """Path of the table in the cache folder.
+
+    Raises:
+        CacheError: there is no cache folder.
+    """
+    return cache_folder(FILE)
+
+
+def load_table(path: Path | None = None) -> TimingsTable | None:
+    """Table of a file, by default the one in the cache folder; None if it does not apply here, which is logged once.
+
+    Raises:
+        ValueError: `path` is given and does not exist.
+    """
+    if path is not None and not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r} with backend timings")
     try:
-        document: dict[str, Any] = json.loads(file.read_text())
-        rates = {name: tuple(map(float, values)) for name, values in document.pop("rates").items()}
-        network, choice = document.pop("network"), BackendChoice(rates=rates, **document)
-        valid = isinstance(choice.preferred_batch, int) and choice.backend in rates.keys() & set(RUNTIMES)
-        return (network, choice) if valid else None
-    except (OSError, ValueError, TypeError, AttributeError, LookupError):
+        file = path or default_path()
+        text = file.read_text("utf-8") if file.is_file() else None
+    except CacheError:
+        return None
+    except (OSError, ValueError) as error:
+        _warn_once(f"the backend timings of {file} are ignored: {error}")
+        return None
+    return None if text is None else _parse(text, file)
+
+
+def save_table(path: Path, entries: Iterable[Entry]) -> TimingsTable:
+    """Write entries as the table of this machine; those of the same machine in the file that are not replaced stay.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    added = tuple(entries)
+    replaced = [(entry.subject, entry.dtype) for entry in added]
+    previous = load_table(path) if path.is_file() else None
+    kept = () if previous is None else previous.entries
+    table = TimingsTable(path, (*(entry for entry in kept if (entry.subject, entry.dtype) not in replaced), *added))
+    document = {"machine": describe_machine(), "entries": [asdict(entry) for entry in table.entries]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        draft.write_text(json.dumps(document, indent=1))
+        draft.replace(path)
+    return table
+
+
+def plain(subject: Document) -> Document:
+    """A subject as JSON returns it: lists in place of tuples."""
+    document: Document = json.loads(json.dumps(subject))
+    return document
+
+
+def _parse(text: str, file: Path) -> TimingsTable | None:
+    try:
+        document = json.loads(text)
+        if difference := _difference(document["machine"]):
+            _warn_once(f"the backend timings of {file} are ignored: measured with {difference}")
+            return None
+        return TimingsTable(file, tuple(map(_entry, document["entries"])))
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        _warn_once(
+            f"the backend timings of {file} are ignored, as they are not in the format of this version: {error!r}"
+        )
         return None
 
 
-def _write(file: Path, document: dict[str, Any]) -> None:
-    """Write the file atomically, as other processes may read it and the disk may be full."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=file.parent) as folder:
-            draft = Path(folder) / file.name
-            draft.write_text(json.dumps(document))
-            draft.replace(file)
-    except OSError as error:
-        _log.warning("the measured choice cannot be cached: %s", error)
+def _difference(machine: dict[str, Any]) -> str:
+    """First property in which a machine differs from this one: `cores 4, not 2`; empty if none does."""
+    measured, current = _flat(machine), _flat(describe_machine())
+    for name in current | measured:
+        if measured.get(name) != current.get(name):
+            return f"{name} {measured.get(name, 'not installed')}, not {current.get(name, 'installed')}"
+    return ""
+
+
+def _flat(machine: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in machine.items() if name != "versions"} | dict(machine["versions"])
+
+
+def _entry(document: dict[str, Any]) -> Entry:
+    """Entry of a JSON object. Raises ValueError, TypeError or LookupError if it is invalid."""
+    choice = dict(document["choice"])
+    rates = {name: tuple(map(float, values)) for name, values in choice.pop("rates").items()}
+    entry = Entry(**document | {"choice": MeasuredChoice(rates=rates, **choice)})
+    if type(entry.choice.preferred_batch) is not int or entry.choice.preferred_batch < 1:
+        raise ValueError(f"preferred_batch is {entry.choice.preferred_batch!r}")
+    if entry.choice.backend not in RUNTIMES or len(rates[entry.choice.backend]) != 2:
+        raise ValueError(f"backend {entry.choice.backend!r} has no two rates")
+    if not all(value and min(value) > 0 for value in rates.values()):
+        raise ValueError("a rate is missing or not positive")
+    if not isinstance(entry.subject, dict) or not isinstance(entry.choice.reason, str):
+        raise TypeError("subject or reason has another type")
+    return entry
+
+
+@lru_cache
+def _warn_once(message: str) -> None:
+    """Log a warning once per process, as every model reads the table."""
+    _log.warning("%s", message)

@@ -1,37 +1,66 @@
-"""Diagnosis for `tessella doctor`: hardware, packages, and the backends chosen for the shipped models."""
+"""Diagnosis for `tessella doctor`: hardware, packages, and the choice of backend for large and shipped models."""
 
 import os
 import platform
+from dataclasses import replace
+from pathlib import Path
 
-from .backend_timings import recorded_choices
+from . import backend_rule
+from .backend_rule import Machine, NetworkSize
+from .backend_timings import TimingsTable, choose, load_table
 from .checkpoints.sources import shipped
 from .cpu import has_bfloat16, usable_cores
 from .packages import installed, version
-from .registry import load_model
+from .registry import describe, load_model
+from .variants import VARIANTS
 
+EXAMPLE = "vit_base_patch16_224"
+"""Architecture for which the choice for large networks is shown."""
+EXTRAS = {"openvino": "onnx,openvino", "onnxruntime": "onnx", "torch": "torch"}
+"""Extras with which a backend runs checkpoints."""
 PACKAGES = ("torch", "triton", "onnx", "onnxruntime", "openvino", "timm")
 
 
-def diagnose() -> list[tuple[str, str]]:
-    """Findings as (subject, finding), in display order. Loads and measures the shipped models."""
-    findings = [
+def diagnose(timings: Path | None = None) -> list[tuple[str, str]]:
+    """Findings as (subject, finding), in display order. Nothing is timed; on a GPU the shipped models are loaded.
+
+    Args:
+        timings: table of `tessella tune`; by default the one in the cache folder.
+    """
+    machine = Machine.current()
+    table = load_table(timings)
+    entries = table.entries if table else ()
+    return [
         ("tessella", version("tessella")),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("cpu", f"{os.cpu_count()} cores, {usable_cores()} for this process; {_cpu_arithmetic()}"),
         ("gpu", _gpus()),
         *((package, _version(package)) for package in PACKAGES),
-        *((name, _choice(name)) for name in shipped()),
+        ("large networks on the cpu", _describe_rule(machine)),
+        *((name, _choice(name, machine, table)) for name in shipped()),
+        *((f"measured {entry.network}", f"{entry.dtype}: {entry.choice.reason}") for entry in entries),
     ]
-    return findings + [("measured", choice) for choice in recorded_choices()]
 
 
-def _choice(name: str) -> str:
+def _describe_rule(machine: Machine) -> str:
+    """Choice of the rule for a large classifier, such as ViT-B/16, and the extra that would be faster."""
+    network = NetworkSize.of(VARIANTS[EXAMPLE])
+    choice = backend_rule.choose(network, machine)
+    everything = replace(machine, runtimes=frozenset(backend_rule.RUNTIMES), exports=True)
+    faster = backend_rule.choose(network, everything).backend
+    if faster == choice.backend:
+        return choice.reason
+    return f"{choice.reason}; {faster} would be faster: pip install 'tessella[{EXTRAS[faster]}]'"
+
+
+def _choice(name: str, machine: Machine, table: TimingsTable | None) -> str:
     if not installed("torch"):
         return "needs torch; .onnx files are served without it"
-    from .execution.dtype import limit_threads
+    import torch
 
-    limit_threads()
-    return load_model(name, device="auto").choice
+    if torch.cuda.is_available():
+        return load_model(name, device="auto").choice
+    return choose(describe(name).config, machine, table).reason
 
 
 def _cpu_arithmetic() -> str:

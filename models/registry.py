@@ -82,7 +82,7 @@ def load_model(
     network, description = _load(locate(source), architecture, image_size)
     if inferred := description.notes.get("inferred"):
         warnings.warn(f"{description.name} lacks settings, which were inferred: {'; '.join(inferred)}", stacklevel=2)
-    torch_dtype, reason = choose_dtype(dtype, network, description.config.image_size, target)
+    torch_dtype, reason = choose_dtype(dtype, description.config, target)
     preprocessing = description.preprocessing
     mixed = backend == "auto" and chosen == "triton" and not batch_invariant
     options = Options("auto" if mixed else chosen, batch_invariant=batch_invariant)

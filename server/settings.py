@@ -48,10 +48,15 @@ class Settings(BaseSettings):
         default="auto", description="device: auto, cpu or cuda:0; comma-separated for several, such as cuda:0,cuda:1"
     )
     backend: Literal["auto", "triton", "torch", "onnxruntime", "tensorrt", "openvino"] = Field(
-        default="auto", description="inference backend; auto: the fastest on this machine"
+        default="auto", description="inference backend; auto: on a CPU by rule or table, see docs/onnx.md"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="data type of the computation; auto: the fastest on this machine"
+        default="auto",
+        description="data type of the computation; auto: by device and network size, see docs/onnx.md",
+    )
+    backend_timings: Path | None = Field(
+        default=None,
+        description="file of `tessella tune --device cpu` with measured backends; unset: the one in the cache folder",
     )
     batch_invariant: bool = Field(
         default=False,
@@ -66,7 +71,7 @@ class Settings(BaseSettings):
     max_batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="maximum images per model call; unset: 32, on a CPU the measured best",
+        description="maximum images per model call; unset: 32, for large networks on a CPU by rule or table",
     )
     max_queue_delay_ms: float = Field(
         default=0, ge=0, description="maximum time to wait for a fuller batch, in ms; 0 disables waiting"

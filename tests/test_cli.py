@@ -126,7 +126,7 @@ def test_gpu_only_options_are_refused_with_the_reason(picture: Path, options: li
 @pytest.mark.parametrize("command", [["tune"], ["bench", "kernels"]])
 def test_gpu_commands_are_refused_without_a_gpu(command: list[str]) -> None:
     assert_refused(run(*command, CUDA_VISIBLE_DEVICES=""), "this cannot run here: ")
-    assert_refused(run(*command, "--device", "cpu"), "it needs an NVIDIA GPU, and the device is 'cpu'")
+    assert_refused(run(*command, "--device", "xpu"), "it needs an NVIDIA GPU, and the device is 'xpu'")
 
 
 def test_roofline_bounds_are_printed_on_any_machine() -> None:

@@ -21,6 +21,7 @@ from ...models.execution.folded_tnt import ORDER_KEY, FusedTNT
 from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.tnt import TNT
 from . import cuda_timer
+from .arguments import gpu_dtype, require_gpu
 from .sub_blocks import make
 from .tuning_jobs import MEAN, STD, Comparison, TuningJob, candidates, comparisons, heuristic, tuning_jobs, vit_of, work
 
@@ -35,6 +36,34 @@ BATCHES = (256, 1, 64, 8, 32, 128)
 _TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
 Timer = Callable[[Sequence[Callable[[], object]]], float]
+
+
+def tune_gpu(
+    name: str,
+    architectures: Sequence[str] | None,
+    batches: Sequence[int] | None,
+    dtype: str,
+    budget: float,
+    progress: Callable[[str], object],
+) -> tuple[str, list[str]]:
+    """Tune a GPU by its name: a summary of its table, and what `tune` returns. Arguments as there.
+
+    Raises:
+        ValueError: the device or dtype is not one that the kernels support.
+    """
+    device = require_gpu(name, "without a table, heuristics choose the configurations")
+    remaining = tune(
+        device,
+        architectures=architectures or ARCHITECTURES,
+        batches=batches or BATCHES,
+        dtype=gpu_dtype(dtype),
+        budget=budget,
+        progress=progress,
+    )
+    table = tables.table_for(gpu := gpu_of(device))
+    assert table is not None
+    counts = f"{len(table.entries)} configurations and {len(table.choices)} choices for {gpu.name}"
+    return f"{tables.table_path(gpu)}: {counts}", remaining
 
 
 def tune(

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar, Unpack
 
 from ...models.preprocessing.decode import DEFAULT_MAX_PIXELS
@@ -81,6 +82,7 @@ class AsyncEngine:
         batch_invariant: bool = False,
         architecture: str | None = None,
         image_size: int | None = None,
+        backend_timings: Path | None = None,
         max_batch_size: int | None = None,
         max_delay: float = 0.0,
         **limits: Unpack[EngineLimits],
@@ -91,7 +93,8 @@ class AsyncEngine:
 
         Args:
             source: shipped name, file, folder or hub id.
-            device, dtype, backend, batch_invariant, architecture, image_size, max_batch_size: as in `Settings`.
+            device, dtype, backend, batch_invariant, architecture, image_size, backend_timings, max_batch_size: as in
+                `Settings`.
             max_delay: maximum time to wait for a fuller batch, in seconds; 0 disables waiting.
             limits: as in the constructor.
 
@@ -111,6 +114,7 @@ class AsyncEngine:
             batch_invariant=batch_invariant,
             architecture=architecture,
             image_size=image_size,
+            backend_timings=backend_timings,
             max_delay=max_delay,
             metrics=limits.get("metrics"),
         )

@@ -1,22 +1,16 @@
-"""Model loader: the runner of a source, on the requested backend or the fastest one measured here, and its worker."""
+"""Model loader: the runner of a source, on the requested backend or the one that rule or table choose; its worker."""
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from ...models.backend_choice import (
-    choose_checkpoint_backend,
-    choose_checkpoint_batch_size,
-    choose_onnx_backend,
-    choose_onnx_batch_size,
-)
-from ...models.backend_timings import RUNTIMES, BackendChoice
-from ...models.cache import CacheError
+from ...models.backend_choice import choose_checkpoint_backend, choose_onnx_batch, order_onnx_backends
+from ...models.backend_rule import RUNTIMES, BackendChoice, Machine
 from ...models.checkpoints.sources import Overrides, onnx_file
-from ...models.errors import CheckpointError, OperatorError
 from ...models.onnx.export_cache import load_cached_export
 from ...models.onnx.model import OnnxModel
 from ...models.packages import installed
@@ -53,6 +47,7 @@ class ModelOptions(TypedDict, total=False):
     batch_invariant: bool
     architecture: str | None
     image_size: int | None
+    backend_timings: Path | None
 
 
 def engine_limits(settings: Settings, metrics: Metrics, max_queue: int) -> EngineLimits:
@@ -76,6 +71,7 @@ def model_options(settings: Settings) -> ModelOptions:
         "batch_invariant": settings.batch_invariant,
         "architecture": settings.architecture,
         "image_size": settings.image_size,
+        "backend_timings": settings.backend_timings,
     }
 
 
@@ -89,13 +85,14 @@ def load_runner(
     batch_invariant: bool = False,
     architecture: str | None = None,
     image_size: int | None = None,
+    backend_timings: Path | None = None,
 ) -> Runner:
-    """Load a model.
+    """Load a model. Nothing is timed.
 
     Args:
         source: shipped name, file (`.onnx` too), folder or hub id.
-        max_batch_size: None: on a CPU the best batch size is measured once.
-        device, dtype, backend, batch_invariant, architecture, image_size: as in `Settings`.
+        max_batch_size: largest batch that TensorRT builds its engine for; DEFAULT_MAX_BATCH_SIZE if None.
+        device, dtype, backend, batch_invariant, architecture, image_size, backend_timings: as in `Settings`.
 
     Raises:
         LookupError, ValueError: the model was not found, cannot be loaded, or the backend does not support it.
@@ -105,26 +102,36 @@ def load_runner(
         reason = f"{source} is an ONNX file" if file is not None else f"the backend is {backend!r}"
         raise ValueError(f"batch invariance needs a checkpoint and backend 'triton', but {reason}")
     overrides = _overrides(architecture, image_size)
+    limit = max_batch_size or DEFAULT_MAX_BATCH_SIZE
     if file is not None:
         if overrides:
             raise ValueError(f"{source} is an ONNX file: --architecture and --image-size apply to checkpoints only")
-        return _load_onnx_file(file, device=device, dtype=dtype, backend=backend, max_batch_size=max_batch_size)
+        return _load_onnx_file(file, device, (backend, dtype), limit, backend_timings)
     if not installed("torch"):
         raise ValueError(f"{source} is a checkpoint, which needs torch (pip install 'tessella[torch]'); .onnx does not")
-    choice = BackendChoice(backend, "")
-    if backend == "auto" and not batch_invariant:
-        choice = choose_checkpoint_backend(source, device=device, dtype=dtype, **overrides)
-    runner: OnnxRunner | TorchRunner | None = None
+    choose = partial(
+        choose_checkpoint_backend, source, device=device, dtype=dtype, backend=backend, timings=backend_timings
+    )
+    choice = BackendChoice(backend, dtype) if batch_invariant else choose(**overrides)
     if choice.backend in BACKENDS:
-        runner, choice = _load_exported(
-            source, choice, backend, device=device, dtype=dtype, limit=max_batch_size, **overrides
-        )
-    if runner is None:
-        runner = TorchRunner(
-            source, device=device, dtype=dtype, backend=choice.backend, batch_invariant=batch_invariant, **overrides
-        )
-    measure = partial(choose_checkpoint_batch_size, source, backend=runner.info.backend, dtype=dtype, **overrides)
-    return _with_choice(runner, choice, measure, max_batch_size)
+        try:
+            return _load_exported(source, choice, device, dtype, limit, overrides)
+        except (ValueError, RuntimeError) as error:  # of an export, too, of which torch raises RuntimeError
+            if backend != "auto":
+                raise
+            _log.warning("%s runs on torch instead of the faster %s: %s", source, choice.backend, error)
+        failed = choice.backend
+        choice = choose(machine=replace(Machine.current(), exports=False), **overrides)
+        choice = replace(choice, reason=f"the faster {failed} failed to load; {choice.reason}")
+    runner = TorchRunner(
+        source,
+        device=device,
+        dtype=choice.dtype,
+        backend=choice.backend,
+        batch_invariant=batch_invariant,
+        **overrides,
+    )
+    return _with_choice(runner, choice)
 
 
 def _overrides(architecture: str | None, image_size: int | None) -> Overrides:
@@ -138,74 +145,67 @@ def _overrides(architecture: str | None, image_size: int | None) -> Overrides:
 
 
 def _load_exported(
-    source: str,
-    choice: BackendChoice,
-    requested: str,
-    *,
-    device: str,
-    dtype: str,
-    limit: int | None,
-    **overrides: Unpack[Overrides],
-) -> tuple[OnnxRunner | None, BackendChoice]:
-    """Export and load a checkpoint in an ONNX runtime.
-
-    Returns:
-        The runner, or None and the choice of torch if `requested` is "auto" and the export fails.
-    """
-    load = partial(
-        open_onnx, backend=choice.backend, device=device, dtype=dtype, max_batch_size=limit or DEFAULT_MAX_BATCH_SIZE
-    )
-    try:
-        model = load_cached_export(
-            source, load, dtype=dtype if choice.backend != "openvino" else "float32", **overrides
-        )
-    except (CheckpointError, CacheError) as error:
-        if requested != "auto":
-            raise
-        _log.warning("%s runs on torch instead of the faster %s: %s", source, choice.backend, error)
-        return None, BackendChoice("torch", f"the faster {choice.backend} failed to load")
-    load_checkpoint = partial(
-        TorchRunner, source, device="cpu" if model.device == "cpu" else device, backend="torch", **overrides
-    )
-    return OnnxRunner(
-        model, load_checkpoint=load_checkpoint, results=result_shapes(describe(source, **overrides).config)
-    ), choice
-
-
-def _load_onnx_file(file: Path, *, device: str, dtype: str, backend: str, max_batch_size: int | None) -> Runner:
-    choice = BackendChoice(backend, "")
-    if backend == "auto":
-        choice = choose_onnx_backend(file, device=device, dtype=dtype)
-    load = partial(open_onnx, file, device=device, dtype=dtype, max_batch_size=max_batch_size or DEFAULT_MAX_BATCH_SIZE)
-    try:
-        model = load(choice.backend)
-    except OperatorError:
-        fallback = _load_in_openvino(load) if backend == "auto" and device in ("auto", "cpu") else None
-        if fallback is None:
-            raise
-        model = fallback
-    measure = partial(choose_onnx_batch_size, file, backend=model.backend, dtype=dtype)
-    return _with_choice(OnnxRunner(model), choice, measure, max_batch_size)
-
-
-def _load_in_openvino(load: Callable[[str], OnnxModel]) -> OnnxModel | None:
-    """Load a file with operators that onnxruntime lacks, as in bfloat16; None if OpenVINO cannot load it either."""
-    try:
-        return load("openvino")
-    except ValueError:
-        return None
-
-
-def _with_choice(
-    runner: OnnxRunner | TorchRunner,
-    choice: BackendChoice,
-    measure: Callable[..., BackendChoice],
-    max_batch_size: int | None,
+    source: str, choice: BackendChoice, device: str, dtype: str, limit: int, overrides: Overrides
 ) -> Runner:
-    """Add the choice of backend and batch size to a runner's description; `measure` runs if no timing is known yet."""
-    measurable = runner.info.device == "cpu" and runner.info.backend in RUNTIMES
-    if measurable and max_batch_size is None and not choice.reason:
-        choice = measure(runner.run, size=runner.info.preprocessing.size)
+    """Export a checkpoint unless the cache has it, and load it in the ONNX runtime that was chosen.
+
+    What the file does not compute, such as embeddings, PyTorch does, in float32 unless `dtype` is requested.
+    """
+    load = partial(open_onnx, backend=choice.backend, device=device, dtype=choice.dtype, max_batch_size=limit)
+    file_dtype = "float32" if choice.backend == "openvino" else choice.dtype
+    model = load_cached_export(source, load, dtype=file_dtype, **overrides)
+    load_checkpoint = partial(
+        TorchRunner,
+        source,
+        device="cpu" if model.device == "cpu" else device,
+        dtype="float32" if dtype == "auto" and model.device == "cpu" else dtype,
+        backend="torch",
+        **overrides,
+    )
+    results = result_shapes(describe(source, **overrides).config)
+    return _with_choice(OnnxRunner(model, load_checkpoint=load_checkpoint, results=results), choice)
+
+
+def _load_onnx_file(
+    file: Path, device: str, asked: tuple[str, str], limit: int, backend_timings: Path | None
+) -> Runner:
+    """Load an .onnx file in the requested backend, or in the first of those in order that supports it.
+
+    Raises:
+        CheckpointError, ValueError: none does; the first one's error.
+    """
+    backend, dtype = asked
+    load = partial(open_onnx, file, device=device, dtype=dtype, max_batch_size=limit)
+    order = order_onnx_backends(file, device=device, timings=backend_timings) if backend == "auto" else [backend]
+    model = _load_first(load, order)
+    runner = OnnxRunner(model)
+    if model.device != "cpu" or model.backend not in RUNTIMES:
+        return runner
+    choice = choose_onnx_batch(
+        file,
+        backend=model.backend,
+        family=model.metadata.family,
+        dtype=model.dtype,
+        asked=asked,
+        timings=backend_timings,
+    )
+    return _with_choice(runner, choice)
+
+
+def _load_first(load: Callable[[str], OnnxModel], backends: list[str]) -> OnnxModel:
+    """Load a file in the first backend that supports its operators and the dtype; raises the first one's error."""
+    first, *others = backends
+    try:
+        return load(first)
+    except ValueError as error:
+        for backend in others:
+            with suppress(ValueError):
+                return load(backend)
+        raise error
+
+
+def _with_choice(runner: OnnxRunner | TorchRunner, choice: BackendChoice) -> Runner:
+    """Add the choice of backend, dtype and batch size to a runner's description."""
     explanation = "; ".join(filter(None, (runner.info.choice.rstrip("."), choice.reason)))
     runner.info = replace(runner.info, choice=explanation, preferred_batch=choice.preferred_batch)
     return runner
@@ -224,7 +224,7 @@ def start_worker(
     """Load a model, warm it up and start its worker. Blocks until then.
 
     Args:
-        max_batch_size: default: on a CPU the measured best, else DEFAULT_MAX_BATCH_SIZE.
+        max_batch_size: default: the preferred batch size of rule or table, else DEFAULT_MAX_BATCH_SIZE.
 
     Raises:
         LookupError, ValueError: the model was not found or cannot be loaded.

@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from tessella.benchmarks import commands, plots
+from tessella.benchmarks.networks import tune_backends
 
 
 def test_bench_lists_its_commands_each_with_a_summary() -> None:
@@ -37,3 +38,24 @@ def test_bounds_are_printed_for_each_batch(capsys: pytest.CaptureFixture[str]) -
     assert "vit_tiny_patch16_224 on NVIDIA H200 SXM (datasheet): roofline bound" in shown.replace("\n", " ")
     with pytest.raises(ValueError, match="no datasheet for 'voodoo'; known GPUs are a100"):
         commands._print_bounds("voodoo", None, None)
+
+
+def test_tune_on_a_cpu_prints_what_it_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def tune_cpu(*arguments: Any) -> list[str]:
+        calls.append(arguments[:3])
+        return ["v: [figures]", "t.json: 1 entries"]
+
+    monkeypatch.setattr(tune_backends, "tune_cpu", tune_cpu)
+    commands.tune(device="cpu", model=["v"], output=Path("t.json"))
+    assert calls == [(["v"], None, Path("t.json"))]
+    assert capsys.readouterr().err.endswith("v: [figures]\nt.json: 1 entries\n")
+
+
+@pytest.mark.parametrize("options", [{"model": ["digits-vit"]}, {"output": Path("t.json")}])
+def test_options_of_a_cpu_are_refused_on_a_gpu(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="need --device cpu"):
+        commands.tune(**options)

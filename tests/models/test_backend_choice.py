@@ -1,43 +1,45 @@
-"""Backend choice on a CPU: measured once per network, dtype and machine, cached, and skipped for small networks."""
+"""Backend choice on a CPU: by a table of timings where one applies, else by the rule."""
 
-import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
-from tessella.models import backend_choice
-from tessella.models import cache as caches
-from tessella.models.backend_choice import (
-    choose_checkpoint_backend,
-    choose_checkpoint_batch_size,
-    choose_onnx_backend,
-    choose_onnx_batch_size,
+from tessella.models import backend_rule, cpu
+from tessella.models.backend_choice import choose_checkpoint_backend, choose_onnx_batch, order_onnx_backends
+from tessella.models.backend_rule import RUNTIMES, BackendChoice, Machine
+from tessella.models.backend_timings import (
+    Entry,
+    MeasuredChoice,
+    Rates,
+    default_path,
+    plain,
+    save_table,
+    subject_of_file,
 )
-from tessella.models.backend_timings import recorded_choices
-from tessella.models.cache import CacheError
-from tessella.models.doctor import diagnose
-from tessella.models.errors import CheckpointError
-from tessella.models.onnx import export_cache
-from tessella.models.onnx.openvino_model import OpenVINOModel
+from tessella.models.onnx.model import file_bytes
 
 from ..support.exports import VIT, write_checkpoint, write_foreign, write_sidecar
 
-ON_CPU: Any = {"device": "cpu", "dtype": "auto"}
+BOTH: Rates = {"torch": (10.0, 12.0), "onnxruntime": (9.0, 8.0), "openvino": (5.0,)}
+FASTEST_TORCH = MeasuredChoice("torch", "the figures", BOTH, 8)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "tessella" / "choices"
+    return tmp_path / "cache"
 
 
 @pytest.fixture
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_choice, "SMALL_MACS", 0)
-    monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Machine with bfloat16 and every runtime, on which small networks count as large."""
+    monkeypatch.setattr(backend_rule, "SMALL_MACS", 0)
+    monkeypatch.setattr(backend_rule, "SMALL_BYTES", 0)
+    machine = Machine(bfloat16=True, cores=2, runtimes=frozenset(RUNTIMES), exports=True)
+    monkeypatch.setattr(Machine, "current", lambda: machine)
+    return machine
 
 
 @pytest.fixture
@@ -50,154 +52,116 @@ def file(tmp_path: Path) -> Path:
     return write_sidecar(write_foreign(tmp_path / "m.onnx"))
 
 
-def test_small_networks_are_not_measured(source: str, file: Path, cache: Path) -> None:
-    def run(_: object) -> None:
-        pytest.fail("measured")
-
-    assert choose_checkpoint_backend(source, **ON_CPU).backend == "auto"
-    assert choose_onnx_backend(file, **ON_CPU).backend == "onnxruntime"
-    single: Any = {"size": 32, "backend": "torch", "dtype": "auto"}
-    assert choose_checkpoint_batch_size(source, run, **single).preferred_batch is None
-    assert choose_onnx_batch_size(file, run, **single).preferred_batch is None
-    assert not cache.exists()
+def write_table(dtype: str = "float32", choice: MeasuredChoice = FASTEST_TORCH, path: Path | None = None) -> Path:
+    path = path or default_path()
+    save_table(path, [Entry("v", plain({"config": asdict(VIT)}), dtype, choice)])
+    return path
 
 
-@pytest.mark.usefixtures("small_is_large")
-def test_a_large_checkpoint_is_measured_once(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = write_foreign(tmp_path / "m.onnx", ("n", 32, 32, 3), kind=TensorProto.UINT8)
-    stand_in.with_suffix(".json").write_text(json.dumps({"labels": list("abcd")}))
-    monkeypatch.setattr(export_cache, "_path", lambda *_: stand_in)
-    measured = choose_checkpoint_backend(source, **ON_CPU)
-    assert set(measured.rates) == {"torch", "onnxruntime", "openvino"}
-    assert measured.preferred_batch in (1, 8)
-    monkeypatch.setattr(backend_choice, "_checkpoint_runs", lambda *_: pytest.fail("measured again"))
-    assert choose_checkpoint_backend(source, **ON_CPU) == measured
-    assert recorded_choices() == [f"v: {measured.reason}"]
-    assert ("measured", f"v: {measured.reason}") in diagnose()
-    with pytest.raises(pytest.fail.Exception):  # another dtype is measured again
-        choose_checkpoint_backend(source, device="cpu", dtype="float32")
-
-
-@pytest.mark.usefixtures("small_is_large")
-def test_a_file_is_measured_only_where_there_is_a_choice(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
-    monkeypatch.setattr(backend_choice, "installed", lambda package: package == "openvino")
-    assert choose_onnx_backend(file, **ON_CPU).backend == "openvino"
-
-
-@pytest.mark.usefixtures("small_is_large")
-def test_batches_of_the_one_backend_are_measured_once(source: str, file: Path) -> None:
-    """Requested or only backends are measured on their own."""
-    sizes: list[int] = []
-    for backend in ("torch", "torch", "openvino"):
-        choice = choose_checkpoint_batch_size(
-            source, lambda pixels: sizes.append(len(pixels)), size=32, backend=backend, dtype="auto"
-        )
-        assert (choice.backend, set(choice.rates)) == (backend, {backend})
-    assert (sizes.count(8), max(sizes)) == (2 * 9, 8)
-    choose_onnx_batch_size(file, lambda pixels: sizes.append(len(pixels)), size=8, backend="openvino", dtype="auto")
-    assert sizes.count(8) == 3 * 9
-
-
-@pytest.mark.usefixtures("small_is_large")
-def test_backend_and_batch_size_are_cached_separately(file: Path) -> None:
-    requested: Any = {"size": 8, "backend": "onnxruntime", "dtype": "auto"}
-    alone = choose_onnx_batch_size(file, lambda pixels: None, **requested)
-    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime", "openvino"}
-    assert choose_onnx_batch_size(file, lambda pixels: pytest.fail("measured again"), **requested) == alone
-
-
-@pytest.mark.usefixtures("small_is_large")
-def test_the_other_runtime_runs_a_file_that_one_cannot_load(file: Path) -> None:
-    model = onnx.load(file)
-    model.graph.node.pop()
-    model.graph.node.append(
-        helper.make_node("Scaler", ["sums"], ["scores"], domain="ai.onnx.ml", scale=[2.0], offset=[0.0])
+@pytest.mark.usefixtures("machine")
+def test_without_a_table_the_rule_decides(source: str) -> None:
+    choice = choose_checkpoint_backend(source, device="cpu")
+    assert choice == BackendChoice(
+        "openvino", "bfloat16", 8, "the rule for CPUs chose openvino, bfloat16 and batches of up to 8"
     )
-    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-    onnx.save(model, file)
-    with pytest.raises(CheckpointError, match=r"OpenVINO .* cannot load"):
-        OpenVINOModel(file)
-    assert set(choose_onnx_backend(file, **ON_CPU).rates) == {"onnxruntime"}
+    assert choose_checkpoint_backend(source, device="cpu", dtype="float32").dtype == "float32"
 
 
-@pytest.mark.usefixtures("small_is_large")
+@pytest.mark.usefixtures("machine")
+def test_a_table_in_the_cache_folder_decides(source: str) -> None:
+    path = write_table()
+    choice = choose_checkpoint_backend(source, device="cpu", dtype="float32")
+    reason = f"the table {path} chose torch and batches of up to 8 (the figures)"
+    assert choice == BackendChoice("torch", "float32", 8, reason)
+    assert choose_checkpoint_backend(source, device="cpu", dtype="bfloat16").backend == "openvino", "not in the table"
+    assert choose_checkpoint_backend(source, device="cpu", dtype="float32", image_size=16).backend == "openvino"
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_given_table_decides_in_place_of_the_one_in_the_cache_folder(source: str, tmp_path: Path) -> None:
+    write_table()
+    fastest = MeasuredChoice("onnxruntime", "", {"onnxruntime": (2.0, 2.0)}, 1)
+    given = write_table(choice=fastest, path=tmp_path / "given.json")
+    choice = choose_checkpoint_backend(source, device="cpu", dtype="float32", timings=given)
+    assert (choice.backend, choice.preferred_batch) == ("onnxruntime", 1)
+    assert str(given) in choice.reason
+    with pytest.raises(ValueError, match="there is no file"):
+        choose_checkpoint_backend(source, device="cpu", timings=tmp_path / "missing.json")
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_table_decides_about_dtype_auto(source: str) -> None:
+    write_table("float32", MeasuredChoice("openvino", "", {"openvino": (10.0, 10.0)}, 1))
+    write_table("bfloat16", MeasuredChoice("torch", "", {"torch": (11.0, 11.0)}, 1))
+    choice = choose_checkpoint_backend(source, device="cpu")
+    assert (choice.backend, choice.dtype) == ("openvino", "float32"), "bfloat16 gains too little"
+    assert "chose openvino, float32 and single images" in choice.reason
+
+
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(
-    "damage",
-    [
-        "{",
-        "[]",
-        '{"network": "m", "backend": "openvino", "reason": "", "milliseconds": {"openvino": 1.5}}',
-        '{"network": "m", "backend": "cuda", "reason": "", "rates": {"cuda": [1, 2]}, "preferred_batch": 1}',
-        '{"network": "m", "backend": "openvino", "reason": "", "rates": {"openvino": [1, 2]}, "preferred_batch": null}',
-        '{"network": "m", "backend": "openvino", "reason": "", "rates": {}, "preferred_batch": 1, "later": 1}',
-    ],
+    ("backend", "batch", "decider"),
+    [("torch", 8, "the table"), ("onnxruntime", 1, "the table"), ("openvino", 8, "the rule for CPUs")],
 )
-def test_an_old_or_damaged_cache_file_is_measured_again(damage: str, file: Path, cache: Path) -> None:
-    choose_onnx_backend(file, **ON_CPU)
-    (cached,) = cache.iterdir()
-    cached.write_text(damage)
-    assert recorded_choices() == []
-    assert choose_onnx_backend(file, **ON_CPU).rates
-    document = json.loads(cached.read_text())
-    assert document["network"] == "m"
-    assert document["preferred_batch"] in (1, 8)
-    assert list(cache.iterdir()) == [cached], "no drafts are left"
+def test_batches_of_a_requested_backend(backend: str, batch: int, decider: str, source: str) -> None:
+    """The last one was too slow for its batches to be measured."""
+    write_table()
+    choice = choose_checkpoint_backend(source, device="cpu", dtype="float32", backend=backend)
+    assert (choice.backend, choice.preferred_batch) == (backend, batch)
+    assert choice.reason.startswith(decider)
 
 
-@pytest.mark.usefixtures("small_is_large")
-def test_an_unwritable_cache_is_no_error(
-    source: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_table_does_not_decide_for_a_checkpoint_that_cannot_be_exported(source: str, machine: Machine) -> None:
+    write_table(choice=MeasuredChoice("openvino", "", {"openvino": (2.0, 2.0)}, 1))
+    assert choose_checkpoint_backend(source, device="cpu", dtype="float32").backend == "openvino"
+    unable = Machine(bfloat16=True, cores=2, runtimes=machine.runtimes, exports=False)
+    assert choose_checkpoint_backend(source, device="cpu", dtype="float32", machine=unable).backend == "torch"
+
+
+@pytest.mark.parametrize("arguments", [{"device": "cuda:0"}, {"backend": "triton"}, {"backend": "tensorrt"}])
+def test_on_a_gpu_the_request_stays(arguments: dict[str, Any], source: str) -> None:
+    choice = choose_checkpoint_backend(source, **arguments)
+    assert choice == BackendChoice(arguments.get("backend", "auto"), "auto", None, "")
+
+
+def test_small_networks_stay_in_torch_and_float32(source: str) -> None:
+    choice = choose_checkpoint_backend(source, device="cpu")
+    assert (choice.backend, choice.dtype, choice.preferred_batch) == ("torch", "float32", None)
+
+
+def test_small_files_run_in_onnxruntime(file: Path) -> None:
+    assert order_onnx_backends(file, device="cpu") == ["onnxruntime", "openvino"]
+    choice = choose_onnx_batch(file, backend="onnxruntime", family="onnx", dtype="float32", asked=("auto", "auto"))
+    assert choice == BackendChoice("onnxruntime", "float32", None, "the rule for CPUs chose onnxruntime")
+
+
+@pytest.mark.usefixtures("machine")
+def test_large_files_run_in_openvino(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert order_onnx_backends(file, device="cpu") == ["openvino", "onnxruntime"]
+    choice = choose_onnx_batch(file, backend="openvino", family="onnx", dtype="bfloat16", asked=("openvino", "auto"))
+    assert choice == BackendChoice("openvino", "bfloat16", 8, "the rule for CPUs chose batches of up to 8")
+    nothing = Machine(bfloat16=True, cores=2, runtimes=frozenset(), exports=False)
+    monkeypatch.setattr(Machine, "current", lambda: nothing)
+    assert order_onnx_backends(file, device="cpu") == ["onnxruntime"], "whose error names the extra"
+    assert order_onnx_backends(file, device="cuda:0") == ["onnxruntime"]
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_table_decides_about_a_file(file: Path) -> None:
+    fastest = MeasuredChoice("onnxruntime", "the figures", {"onnxruntime": (2.0, 2.0)}, 1)
+    save_table(default_path(), [Entry("m", subject_of_file(file, file_bytes(file)), "auto", fastest)])
+    assert order_onnx_backends(file, device="cpu") == ["onnxruntime", "openvino"]
+    loaded: Any = {"backend": "onnxruntime", "family": "onnx", "dtype": "float32"}
+    choice = choose_onnx_batch(file, asked=("auto", "auto"), **loaded)
+    assert choice.preferred_batch == 1
+    assert choice.reason == f"the table {default_path()} chose onnxruntime and single images (the figures)"
+    asked = choose_onnx_batch(file, asked=("auto", "float32"), **loaded)
+    assert asked.reason.startswith("the rule"), "measured with dtype auto only"
+
+
+def test_tables_of_another_machine_do_not_decide(
+    source: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (blocked := tmp_path / "blocked").touch()  # root may write anywhere, but not below a file
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    for choice, backend in (
-        (choose_checkpoint_backend(source, **ON_CPU), "auto"),
-        (choose_onnx_backend(file, **ON_CPU), "auto"),
-    ):
-        assert (choice.backend, choice.rates, choice.preferred_batch) == (backend, {}, None)
-    assert "not measured how fast v is" in caplog.text
-    assert "cannot be written" in caplog.text
-
-
-@pytest.mark.usefixtures("small_is_large")
-@pytest.mark.parametrize("failure", [CheckpointError("no"), RuntimeError("no"), CacheError("full")], ids=type)
-def test_torch_runs_a_network_that_cannot_be_exported(
-    failure: Exception, source: str, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Choices are cached, but not after a cache error, which may be temporary."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise failure
-
-    monkeypatch.setattr(backend_choice, "load_cached_export", fail)
-    choice = choose_checkpoint_backend(source, **ON_CPU)
-    if isinstance(failure, CacheError):
-        assert (choice.backend, choice.rates, list(cache.iterdir())) == ("auto", {}, [])
-    else:
-        assert (choice.backend, set(choice.rates), len(list(cache.iterdir()))) == ("torch", {"torch"}, 1)
-
-
-@pytest.mark.usefixtures("small_is_large")
-def test_a_full_disk_is_logged(
-    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    assert choose_onnx_backend(file, **ON_CPU).rates
-    assert "cannot be cached: [Errno 28] No space left" in caplog.text
-    assert list(cache.iterdir()) == []
-
-
-def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(_: int) -> NoReturn:
-        raise KeyError("uid not found")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("pwd.getpwuid", unknown)
-    assert recorded_choices() == []
-    with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
-        caches.cache_folder("choices")
+    write_table()
+    monkeypatch.setattr(cpu, "usable_cores", lambda: machine.cores + 99)
+    assert choose_checkpoint_backend(source, device="cpu", dtype="float32").reason.startswith("the rule for CPUs")

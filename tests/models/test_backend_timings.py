@@ -1,85 +1,188 @@
-"""Backend timings with a simulated clock: the choice of backend, batch size and rounds."""
+"""Backend timings: what is written is read, and a table that does not apply is ignored with one line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from tessella.models import backend_timings, cpu
-from tessella.models.backend_timings import RunBatch, batch_size, choose_fastest
+from tessella.models import cache as caches
+from tessella.models.backend_timings import (
+    Entry,
+    MeasuredChoice,
+    default_path,
+    describe_machine,
+    load_table,
+    plain,
+    relative_spread,
+    save_table,
+)
+from tessella.models.cache import CacheError
+
+from ..support.exports import TNT, VIT
+
+CONFIG = plain({"config": asdict(VIT)})
 
 
-class Clock:
-    """Simulated clock that advances in calls only: by `seconds` for one image, by `batched` for eight."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[tuple[str, int]] = []
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def run(self, name: str, seconds: float, batched: float) -> RunBatch:
-        def one(count: int) -> None:
-            self.calls.append((name, count))
-            self.now += seconds if count == 1 else batched
-
-        return one
+def entry(dtype: str = "float32", backend: str = "torch", rate: float = 10.0, network: str = "v") -> Entry:
+    return Entry(network, CONFIG, dtype, MeasuredChoice(backend, "measured here", {backend: (rate, 2 * rate)}, 8))
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(backend_timings, "time", clock)
-    monkeypatch.setattr(cpu, "usable_cores", lambda: 2)
-    return clock
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    backend_timings._warn_once.cache_clear()
+    return tmp_path / "cache" / "tessella"
 
 
-def test_single_images_and_batches_have_equal_weight(clock: Clock) -> None:
-    choice = choose_fastest({"torch": clock.run("torch", 0.100, 0.8), "openvino": clock.run("openvino", 0.105, 0.5)})
-    assert choice.backend == "openvino"
-    assert choice.preferred_batch == 8
-    assert choice.rates["openvino"] == pytest.approx((9.52, 16), rel=1e-3)
-    assert choice.reason == (
-        "measured fastest here: openvino 105.0 ms for one image (9.52 images/s, 16 in batches of 8); "
-        "torch 100.0 ms for one image (10 images/s, 10 in batches of 8); batches of 8 gain 68%"
-    )
-    assert {count for _, count in clock.calls} == {1, 8}
+def test_what_is_saved_is_loaded(cache: Path, tmp_path: Path) -> None:
+    assert load_table() is None
+    saved = save_table(default_path(), [entry()])
+    assert default_path() == cache / "backend-timings.json"
+    assert load_table() == saved
+    assert list(cache.iterdir()) == [default_path()], "no drafts are left"
+    assert load_table(default_path()) == saved
+    given = save_table(tmp_path / "t.json", [entry(backend="openvino")])
+    assert load_table(tmp_path / "t.json") == given != saved
 
 
-def test_a_loss_in_batches_does_not_count_as_none_are_used(clock: Clock) -> None:
-    choice = choose_fastest({"torch": clock.run("torch", 0.1, 1.6), "openvino": clock.run("openvino", 0.11, 0.85)})
-    assert (choice.backend, choice.preferred_batch) == ("torch", 1)
-    assert choice.reason.endswith("batches of 8 gain nothing (-50%)")
+def test_entries_are_found_by_configuration_and_dtype(tmp_path: Path) -> None:
+    table = save_table(tmp_path / "t.json", [entry("float32"), entry("bfloat16", rate=11)])
+    assert table.find({"config": asdict(VIT)}, "float32") == entry("float32")
+    assert table.find({"config": asdict(VIT)}, "bfloat16") == entry("bfloat16", rate=11)
+    assert table.find({"config": asdict(VIT)}, "float16") is None
+    assert table.find({"config": asdict(TNT)}, "float32") is None
 
 
-def test_a_much_slower_backend_is_not_measured_in_batches(clock: Clock) -> None:
-    choice = choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "onnxruntime": clock.run("onnxruntime", 0.2, 0.1)})
-    assert choice.backend == "torch"
-    assert ("onnxruntime", 8) not in clock.calls
-    assert "onnxruntime 200.0 ms for one image (5 images/s);" in choice.reason
+@pytest.mark.parametrize(("rate", "dtype"), [(11.0, "float32"), (12.0, "bfloat16")])
+def test_auto_takes_bfloat16_where_it_is_measured_to_gain_15_percent(rate: float, dtype: str, tmp_path: Path) -> None:
+    table = save_table(tmp_path / "t.json", [entry("float32"), entry("bfloat16", rate=rate)])
+    assert (found := table.find(CONFIG, "auto")) is not None
+    assert found.dtype == dtype
 
 
-@pytest.mark.parametrize(("batched", "preferred"), [(0.77, 1), (0.75, 8)])
-def test_batching_needs_a_minimum_gain(batched: float, preferred: int, clock: Clock) -> None:
-    choice = choose_fastest({"torch": clock.run("torch", 0.1, batched)})
-    assert choice.preferred_batch == preferred
-    assert choice.reason.startswith("measured here: torch 100.0 ms")
+def test_a_second_run_adds_and_replaces(tmp_path: Path) -> None:
+    save_table(tmp_path / "t.json", [entry("float32"), entry("bfloat16")])
+    save_table(tmp_path / "t.json", [entry("bfloat16", "openvino", 99)])
+    table = load_table(tmp_path / "t.json")
+    assert table is not None
+    assert table.entries == (entry("float32"), entry("bfloat16", "openvino", 99))
 
 
-def test_slow_networks_get_fewer_rounds(clock: Clock) -> None:
-    choose_fastest({"torch": clock.run("torch", 10, 80)})
-    assert clock.calls.count(("torch", 8)) == 5
-    clock.calls.clear()
-    choose_fastest({"torch": clock.run("torch", 0.01, 0.08)})
-    assert clock.calls.count(("torch", 8)) == 9
+def other_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "name", lambda: "Another CPU")
 
 
-def test_two_warmup_images_precede_each_timed_call(clock: Clock) -> None:
-    choose_fastest({"torch": clock.run("torch", 0.1, 0.8), "openvino": clock.run("openvino", 0.1, 0.8)})
-    for index, (name, count) in enumerate(clock.calls):
-        if count > 1:
-            assert clock.calls[index - 2 : index] == [(name, 1), (name, 1)]
+def other_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 97)
 
 
-@pytest.mark.parametrize(("cores", "size"), [(1, 8), (8, 8), (12, 12), (64, 32)])
-def test_a_batch_has_an_image_per_core(cores: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "usable_cores", lambda: cores)
-    assert batch_size() == size
+def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_timings, "version", lambda name: "0.0" if name == "openvino" else "unknown")
+
+
+def missing_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_timings, "installed", lambda name: name != "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_cpu, "not Another CPU"),
+        (other_cores, "not 97"),
+        (other_version, "not unknown"),
+        (missing_runtime, "measured with onnxruntime"),
+    ],
+)
+def test_a_table_of_another_machine_is_ignored_with_one_line(
+    change: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save_table(default_path(), [entry()])
+    change(monkeypatch)
+    assert load_table() is None
+    assert load_table() is None
+    (record,) = caplog.records
+    assert str(default_path()) in record.getMessage()
+    assert "are ignored" in record.getMessage()
+    assert message in record.getMessage()
+    assert "\n" not in record.getMessage()
+    save_table(default_path(), [entry(network="new")])
+    table = load_table()
+    assert table is not None
+    assert [found.network for found in table.entries] == ["new"], "entries of another machine are not kept"
+
+
+def damaged(**changes: Any) -> str:
+    """Document with one entry; `subject` is changed in the entry, all else in its choice."""
+    document: dict[str, Any] = json.loads(json.dumps(asdict(entry())))
+    document["subject"] = changes.pop("subject", document["subject"])
+    document["choice"] |= changes
+    return json.dumps({"machine": describe_machine(), "entries": [document]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"machine": [], "entries": []}',
+        json.dumps({"machine": {"cpu": "x"}, "entries": []}),
+        damaged(preferred_batch=None),
+        damaged(preferred_batch=0),
+        damaged(backend="cuda"),
+        damaged(rates={}),
+        damaged(rates={"torch": []}),
+        damaged(rates={"torch": [1]}),
+        damaged(rates={"torch": [0, 1]}),
+        damaged(rates={"torch": [1, 2], "openvino": []}),
+        damaged(subject=[]),
+        damaged(later=1),
+    ],
+)
+def test_a_broken_table_is_ignored_with_one_line(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    default_path().parent.mkdir(parents=True)
+    default_path().write_text(text)
+    assert load_table() is None
+    assert load_table() is None
+    assert len(caplog.records) == 1
+    assert "are ignored" in caplog.text
+
+
+def test_an_undamaged_document_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(damaged())
+    assert load_table(tmp_path / "t.json") is not None
+
+
+def test_a_file_that_is_no_text_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.json").write_bytes(b"\xff\xfe\xff")
+    assert load_table(tmp_path / "t.json") is None
+    assert "are ignored" in caplog.text
+
+
+def test_a_given_file_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no file .*t\.json"):
+        load_table(tmp_path / "t.json")
+
+
+def test_without_a_home_there_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> NoReturn:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert load_table() is None
+    with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
+        caches.cache_folder("onnx")
+
+
+def test_relative_spread() -> None:
+    assert relative_spread([1.0]) == 0
+    assert relative_spread([1.0, 2.0, 3.0]) == pytest.approx(0.25)

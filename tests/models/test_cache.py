@@ -30,7 +30,7 @@ def test_the_error_for_an_unwritable_cache_names_the_remedy(tmp_path: Path, monk
     with pytest.raises(CacheError, match=r"file/tessella/onnx/\S+ cannot be written: Not a directory.*XDG_CACHE_HOME"):
         cached_export("digits-vit")
     with pytest.raises(CacheError, match="set XDG_CACHE_HOME"):
-        make_cache_folder(cache_folder("choices"))
+        make_cache_folder(cache_folder("onnx"))
 
 
 def test_the_cache_of_kernels_is_tritons_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def until(condition: Callable[[], object], timeout: float = 30, log: Iterable[st
 class Process:
     """Process of `tessella serve`, with its log. `url` is known once it listens.
 
-    The dtype is float32 by default, since the measured choice of `auto` may differ between two starts.
+    The dtype is float32 unless overridden, as answers are compared with PyTorch's in float32.
     """
 
     def __init__(self, *options: str, folder: Path = HERE, **environment: str) -> None:

@@ -1,36 +1,45 @@
-"""Dtype and CPU threads: the rules of the choice, with stand-ins for the measurement."""
+"""Dtype and CPU threads: the rules of the choice, without any measurement."""
+
+import time
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
+from tessella.models import cpu
+from tessella.models.config import ViTConfig
 from tessella.models.execution import dtype as dtypes
 from tessella.models.execution.dtype import choose_dtype, limit_threads
+from tessella.models.variants import VARIANTS
+
+from ...support.exports import VIT as SMALL
 
 CPU = torch.device("cpu")
+LARGE = VARIANTS["vit_base_patch16_224"]
+assert isinstance(LARGE, ViTConfig)
+HEADLESS = replace(LARGE, num_classes=0)
 
 
 @pytest.mark.parametrize(
-    ("speedup", "dtype"), [(1.0, torch.float32), (1.1, torch.float32), (1.2, torch.bfloat16), (3.0, torch.bfloat16)]
+    ("config", "bfloat16", "dtype", "reason"),
+    [
+        (LARGE, True, torch.bfloat16, "bfloat16, as this cpu has bfloat16 instructions"),
+        (LARGE, False, torch.float32, "float32, as this cpu has no bfloat16 instructions"),
+        (SMALL, True, torch.float32, "float32, as the network is small"),
+        (HEADLESS, True, torch.float32, "float32, as the network has no classes"),
+    ],
 )
-def test_bfloat16_needs_a_speedup(speedup: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dtypes, "has_bfloat16", lambda: True)
-    monkeypatch.setattr(dtypes, "bfloat16_speedup", lambda network, size: speedup)
-    chosen, reason = choose_dtype("auto", nn.Identity(), 32, CPU)
-    assert chosen == dtype
-    assert f"{speedup:.2f}" in reason
+def test_on_a_cpu_instructions_and_network_decide(
+    config: ViTConfig, bfloat16: bool, dtype: torch.dtype, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "has_bfloat16", lambda: bfloat16)
+    monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("timed"))
+    assert choose_dtype("auto", config, CPU) == (dtype, reason)
 
 
-def test_without_bfloat16_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dtypes, "has_bfloat16", lambda: False)
-    monkeypatch.delattr(dtypes, "bfloat16_speedup")
-    assert choose_dtype("auto", nn.Identity(), 32, CPU)[0] == torch.float32
-
-
-def test_the_measurement_does_not_change_the_network() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).requires_grad_(False)
-    assert dtypes.bfloat16_speedup(network, 8, passes=1) > 0
-    assert network[1].weight.dtype == torch.float32
+@pytest.mark.parametrize("name", dtypes.DTYPES)
+def test_a_requested_dtype_is_taken(name: str) -> None:
+    assert choose_dtype(name, SMALL, CPU) == (dtypes.DTYPES[name], name)
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float16), ((9, 0), torch.bfloat16)])
@@ -38,12 +47,12 @@ def test_on_a_gpu_its_tensor_cores_decide(
     capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose_dtype("auto", nn.Identity(), 32, torch.device("cuda:0"))[0] == dtype
+    assert choose_dtype("auto", SMALL, torch.device("cuda:0"))[0] == dtype
 
 
 def test_an_unknown_dtype_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'int8' is not one of auto, float32, bfloat16, float16"):
-        choose_dtype("int8", nn.Identity(), 32, CPU)
+        choose_dtype("int8", SMALL, CPU)
 
 
 def test_threads_are_lowered_and_never_raised(monkeypatch: pytest.MonkeyPatch) -> None:

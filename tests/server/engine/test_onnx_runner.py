@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tessella.models import backend_choice
+from tessella.models import backend_rule
 from tessella.models.checkpoints.sources import shipped
 from tessella.models.errors import OperatorError
 from tessella.models.onnx.export import ExportOptions, export
@@ -137,7 +137,7 @@ def test_operators_that_one_runtime_lacks_run_on_the_other(
     """Requesting the runtime that lacks them is an error, which names the other one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if large:
-        monkeypatch.setattr(backend_choice, "SMALL_BYTES", 0)
+        monkeypatch.setattr(backend_rule, "SMALL_BYTES", 0)
     source = str(write_checkpoint(tmp_path / "v.safetensors", VIT))
     file = str(export(source, tmp_path / "m.onnx", options).files[0])
     runner = load_runner(file)
