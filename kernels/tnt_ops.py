@@ -5,12 +5,22 @@ Conventions are those of ops.py; each operator is defined by plain PyTorch in tn
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks, custom_ops, reference, tnt_reference
 from .ops import Tokens, patch_embed
 from .options import DEFAULT, Options
-from .weights import InnerEmbedWeights, InnerProjectionWeights, InnerWeights, NormWeights, PatchWeights, pack_inner
+from .tuning.heuristics import next_power_of_two
+from .weights import (
+    CHUNK,
+    InnerEmbedWeights,
+    InnerProjectionWeights,
+    InnerWeights,
+    NormWeights,
+    PackedInnerWeights,
+    PatchWeights,
+)
 
 
 def tnt_embed(
@@ -211,3 +221,35 @@ def tnt_add(
     affine = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
     custom_ops.tnt_add(x, rows, *affine, out, out_statistics)
     return out, out_statistics
+
+
+def pack_inner(weights: InnerWeights) -> PackedInnerWeights:
+    """InnerWeights in the layout of the kernel `tnt_inner`."""
+    heads, dim = weights.heads, weights.dim
+    width = next_power_of_two(max(dim // heads, 8))
+    count = max(next_power_of_two(heads), -(-16 // width))
+    channels = next_power_of_two(max(dim, 16))
+    hidden = -(-weights.expand.shape[1] // CHUNK) * CHUNK
+
+    def pad_heads(x: Tensor) -> Tensor:  # (…, h · d) -> (…, E)
+        by_head = x.unflatten(-1, (heads, -1))
+        return F.pad(by_head, (0, width - by_head.shape[-1], 0, count - heads)).flatten(-2)
+
+    qkv = torch.stack(weights.qkv.chunk(3, dim=1), dim=1).transpose(2, 3)  # (L, 3, D, h · d)
+    return PackedInnerWeights(
+        qkv=_padded(pad_heads(qkv), channels, count * width),
+        query_bias=pad_heads(weights.query_bias).contiguous(),
+        projection=_padded(pad_heads(weights.projection).transpose(1, 2), count * width, channels),
+        projection_bias=_padded(weights.projection_bias, channels),
+        expand=_padded(weights.expand.transpose(1, 2), channels, hidden),
+        expand_bias=_padded(weights.expand_bias, hidden),
+        contract=_padded(weights.contract.transpose(1, 2), hidden, channels),
+        contract_bias=_padded(weights.contract_bias, channels),
+        heads=count,
+    )
+
+
+def _padded(x: Tensor, *sizes: int) -> Tensor:
+    """Zero-pad the last dimensions to these sizes."""
+    missing = [size - length for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
+    return F.pad(x, [part for more in reversed(missing) for part in (0, more)]).contiguous()

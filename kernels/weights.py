@@ -1,12 +1,25 @@
-"""Weights of operators as folding produces them: frozen dataclasses of tensors, and the packing for `tnt_inner`."""
+"""Weights of operators as folding produces them: frozen dataclasses of tensors or arrays. No torch at import."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing_extensions import TypeVar  # the standard library's has no default before Python 3.13
 
-from .tuning.heuristics import next_power_of_two
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Shaped(Protocol):
+    """Array of any library: a tensor here and in kernels, a NumPy array where weights are folded."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+
+
+A = TypeVar("A", bound=Shaped, default="Tensor")
 
 MATRICES = ("qkv", "projection", "expand", "contract")
 """Matrices of InnerWeights."""
@@ -17,7 +30,7 @@ CHUNK = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NormWeights:
+class NormWeights(Generic[A]):
     """LayerNorm weights.
 
     Attributes:
@@ -25,13 +38,13 @@ class NormWeights:
         eps: added to the variance.
     """
 
-    weight: Tensor
-    bias: Tensor
+    weight: A
+    bias: A
     eps: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LinearWeights:
+class LinearWeights(Generic[A]):
     """Linear layer weights, with the LayerNorm and LayerScale that folding put into them or left separate.
 
     Attributes:
@@ -44,16 +57,16 @@ class LinearWeights:
         scale: (out,), LayerScale on the result, where it is not folded.
     """
 
-    weight: Tensor
-    bias: Tensor | None = None
-    norm: NormWeights | None = None
-    sums: Tensor | None = None
+    weight: A
+    bias: A | None = None
+    norm: NormWeights[A] | None = None
+    sums: A | None = None
     eps: float = 0.0
-    scale: Tensor | None = None
+    scale: A | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PatchWeights:
+class PatchWeights(Generic[A]):
     """Patch projection, and everything that is added to tokens before the first block.
 
     Attributes:
@@ -64,14 +77,14 @@ class PatchWeights:
         prefix: number of tokens before the first patch.
     """
 
-    weight: Tensor
-    table: Tensor
+    weight: A
+    table: A
     patch_size: int
     prefix: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InnerEmbedWeights:
+class InnerEmbedWeights(Generic[A]):
     """Embedding of TNT's inner tokens: from the pixels of a patch and its margin to its inner tokens, as one GEMM.
 
     Attributes:
@@ -82,8 +95,8 @@ class InnerEmbedWeights:
         window: side of a window in pixels; `patch_size` where the embedding sees each patch in isolation.
     """
 
-    weight: Tensor
-    table: Tensor
+    weight: A
+    table: A
     patch_size: int
     margin: int
     window: int
@@ -123,7 +136,7 @@ class PackedInnerWeights:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AbsorbedAttention:
+class AbsorbedAttention(Generic[A]):
     """Inner attention with K and V absorbed: the inner tokens themselves serve as keys and values of every head.
 
     Heads a few channels wide make small, badly shaped GEMMs. Here a patch's attention is two GEMMs over all channels,
@@ -135,13 +148,13 @@ class AbsorbedAttention:
         output: (L, d, h · d), value projection of each head, multiplied by its part of the output projection.
     """
 
-    query: Tensor
-    query_bias: Tensor
-    output: Tensor
+    query: A
+    query_bias: A
+    output: A
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InnerWeights:
+class InnerWeights(Generic[A]):
     """All inner encoder blocks of a TNT, stacked: L blocks, d channels, F hidden channels.
 
     The weight and bias of each LayerNorm are folded into the layer after it. The K bias is dropped, the V bias is
@@ -158,24 +171,24 @@ class InnerWeights:
         absorbed: used in place of qkv and projection, if present.
     """
 
-    qkv: Tensor
-    query_bias: Tensor
-    projection: Tensor
-    projection_bias: Tensor
-    expand: Tensor
-    expand_bias: Tensor
-    contract: Tensor
-    contract_bias: Tensor
+    qkv: A
+    query_bias: A
+    projection: A
+    projection_bias: A
+    expand: A
+    expand_bias: A
+    contract: A
+    contract_bias: A
     heads: int
     eps: float
     per_token: bool
     packed: PackedInnerWeights | None = None
-    absorbed: AbsorbedAttention | None = None
+    absorbed: AbsorbedAttention[A] | None = None
 
     @property
     def depth(self) -> int:
         """Number of blocks, L."""
-        return len(self.qkv)
+        return self.qkv.shape[0]
 
     @property
     def dim(self) -> int:
@@ -184,7 +197,7 @@ class InnerWeights:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InnerProjectionWeights:
+class InnerProjectionWeights(Generic[A]):
     """Projections of inner tokens onto patch tokens, one per group.
 
     Attributes:
@@ -192,37 +205,5 @@ class InnerProjectionWeights:
         bias: (G, D).
     """
 
-    weight: Tensor
-    bias: Tensor
-
-
-def pack_inner(weights: InnerWeights) -> PackedInnerWeights:
-    """InnerWeights in the layout of the kernel `tnt_inner`."""
-    heads, dim = weights.heads, weights.dim
-    width = next_power_of_two(max(dim // heads, 8))
-    count = max(next_power_of_two(heads), -(-16 // width))
-    channels = next_power_of_two(max(dim, 16))
-    hidden = -(-weights.expand.shape[1] // CHUNK) * CHUNK
-
-    def pad_heads(x: Tensor) -> Tensor:  # (…, h · d) -> (…, E)
-        by_head = x.unflatten(-1, (heads, -1))
-        return F.pad(by_head, (0, width - by_head.shape[-1], 0, count - heads)).flatten(-2)
-
-    qkv = torch.stack(weights.qkv.chunk(3, dim=1), dim=1).transpose(2, 3)  # (L, 3, D, h · d)
-    return PackedInnerWeights(
-        qkv=_padded(pad_heads(qkv), channels, count * width),
-        query_bias=pad_heads(weights.query_bias).contiguous(),
-        projection=_padded(pad_heads(weights.projection).transpose(1, 2), count * width, channels),
-        projection_bias=_padded(weights.projection_bias, channels),
-        expand=_padded(weights.expand.transpose(1, 2), channels, hidden),
-        expand_bias=_padded(weights.expand_bias, hidden),
-        contract=_padded(weights.contract.transpose(1, 2), hidden, channels),
-        contract_bias=_padded(weights.contract_bias, channels),
-        heads=count,
-    )
-
-
-def _padded(x: Tensor, *sizes: int) -> Tensor:
-    """Zero-pad the last dimensions to these sizes."""
-    missing = [size - length for size, length in zip(sizes, x.shape[-len(sizes) :], strict=True)]
-    return F.pad(x, [part for more in reversed(missing) for part in (0, more)]).contiguous()
+    weight: A
+    bias: A

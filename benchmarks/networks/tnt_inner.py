@@ -20,7 +20,7 @@ from ...kernels.weights import InnerWeights
 from ...models.config import TNTConfig
 from ...models.execution.dtype import DTYPES, limit_threads
 from ...models.execution.executor import make_executor
-from ...models.folding.fold_tnt import fold_tnt
+from ...models.execution.folded_tensors import fold_network
 from ...models.networks.build import build
 from ...models.networks.tnt import TNT, TNTBlock
 from ...models.networks.vit import ViT
@@ -163,7 +163,7 @@ def _milliseconds(timing: Timing) -> dict[str, float]:
 
 def _forms(published: nn.Module, network: TNT, tokens: Tensor) -> dict[str, Call]:
     """Calls of each form over the same inner tokens (patches, tokens · channels), compared with each other."""
-    graph = fold_tnt(network, MEAN, STD, dtype=tokens.dtype, device=tokens.device)
+    graph = fold_network(network, MEAN, STD, dtype=tokens.dtype, device=tokens.device)
     blocks = _blocks(published, tokens)
     options = Options(workspace=Workspace() if tokens.is_cuda else None)
     forms: dict[str, Call] = {

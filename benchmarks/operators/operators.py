@@ -23,7 +23,7 @@ from ...kernels.weights import (
     PatchWeights,
 )
 from ...models.config import Config, TNTConfig, ViTConfig
-from ...models.folding.fold_tnt import fold_tnt
+from ...models.execution.folded_tensors import fold_network
 from ...models.networks.tnt import TNT
 
 VIT = ("patch_embed", "qkv", "attention", "projection", "expand", "contract", "layer_norm", "class_attention")
@@ -164,7 +164,7 @@ def _linear(name: str, config: ViTConfig, factory: _Factory) -> Operator:
 
 def _tnt_operator(name: str, config: TNTConfig, factory: _Factory) -> Operator:
     torch.manual_seed(0)
-    graph = fold_tnt(TNT(config), (0.5,) * 3, (0.5,) * 3, dtype=factory.dtype, device=factory.device)
+    graph = fold_network(TNT(config), (0.5,) * 3, (0.5,) * 3, dtype=factory.dtype, device=factory.device)
     patches, width = config.grid**2, config.words * config.inner_dim
     rows, groups = factory.batch * patches, 1 + config.depth
     match name:

@@ -17,8 +17,8 @@ from ...kernels.tuning import tables
 from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.tuning.tables import Table
 from ...models.config import TNTConfig
+from ...models.execution.folded_tensors import fold_network
 from ...models.execution.folded_tnt import ORDER_KEY, FusedTNT
-from ...models.folding.fold_tnt import fold_tnt
 from ...models.networks.tnt import TNT
 from . import cuda_timer
 from .arguments import gpu_dtype, require_gpu
@@ -164,7 +164,7 @@ def _orders(comparison: Comparison, dtype: torch.dtype, device: torch.device) ->
     assert isinstance(comparison.config, TNTConfig)
     torch.manual_seed(0)
     size = comparison.config.image_size
-    graph = fold_tnt(TNT(comparison.config), MEAN, STD, dtype=dtype, device=device)
+    graph = fold_network(TNT(comparison.config), MEAN, STD, dtype=dtype, device=device)
     pixels = torch.randint(0, 256, (comparison.batch, size, size, 3), dtype=torch.uint8, device=device)
     networks = {
         order: FusedTNT(graph, Options("triton", workspace=Workspace()), order=order)

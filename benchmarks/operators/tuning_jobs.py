@@ -16,8 +16,9 @@ from ...kernels.tuning import heuristics, tables, tnt_heuristics
 from ...kernels.tuning.heuristics import LaunchConfig
 from ...kernels.weights import LinearWeights
 from ...models.config import Config, TNTConfig, ViTConfig
+from ...models.execution.folded_tensors import fold_network
 from ...models.execution.folded_tnt import ORDER_KEY
-from ...models.folding.fold_tnt import fold_tnt, outer_config
+from ...models.folding.fold_tnt import outer_config
 from ...models.folding.graph import FoldedTNT
 from ...models.networks.tnt import TNT
 from ..roofline import config_of
@@ -202,7 +203,7 @@ def _projections(job: TuningJob, dtype: torch.dtype, device: torch.device) -> Wo
 
 def _graph(job: TuningJob, dtype: torch.dtype, device: torch.device) -> FoldedTNT:
     torch.manual_seed(0)
-    return fold_tnt(TNT(_tnt(job)), MEAN, STD, dtype=dtype, device=device)
+    return fold_network(TNT(_tnt(job)), MEAN, STD, dtype=dtype, device=device)
 
 
 def _tnt(job: TuningJob) -> TNTConfig:

@@ -10,11 +10,11 @@ from torch import Tensor
 from ...kernels.device import gpu_of, unavailable_reason
 from ...kernels.options import DEFAULT, Options, Workspace
 from ...kernels.tuning import tables
-from ..folding.fold_tnt import fold_tnt
-from ..folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
+from ..folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
 from .cuda_graphs import BUCKETS, CudaGraphs
+from .folded_tensors import fold_network
 from .folded_tnt import FusedTNT
 from .folded_vit import FusedViT
 
@@ -139,10 +139,10 @@ def _fold(
     device: torch.device,
 ) -> ExecutorFactory:
     if isinstance(network, TNT):
-        tnts = [fold_tnt(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
+        tnts = [fold_network(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
         plain = tnts[1].outer if len(tnts) > 1 else None
         return lambda options: FusedTNT(tnts[0], options, plain)
-    graphs = [fold_vit(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
+    graphs = [fold_network(network, mean, std, taken, dtype=dtype, device=device) for taken in steps]
     return lambda options: FusedViT(graphs[0], options, *graphs[1:])
 
 

@@ -1,17 +1,15 @@
-"""Folding of a TNT by exact algebra on its weights: all inner blocks run before the outer stack.
+"""Folding of a TNT by exact algebra on its weights: all inner blocks run before the outer stack. No torch.
 
 The outer stack is folded as a ViT (`fold_vit`), the inner blocks into the layout of their operator. Folding computes
 weights only; no forward pass is run.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy as np
 
 from ...kernels.weights import (
     MATRICES,
@@ -20,65 +18,63 @@ from ...kernels.weights import (
     InnerEmbedWeights,
     InnerProjectionWeights,
     InnerWeights,
+    LinearWeights,
     NormWeights,
     PatchWeights,
 )
 from ..config import TNTConfig, ViTConfig
-from ..networks.layers import Attention, EncoderBlock
-from ..networks.tnt import TNT, SubPatchEmbedding, TNTBlock, WordProjection
-from .fold_vit import ALL_STEPS, Steps, apply_steps, as_float64, block_weights, linear_weights, norm_weights
-from .graph import FoldedTNT, FoldedViT, PixelNormalisation
+from .fold_vit import ALL_STEPS, Steps, apply_steps, block_weights
+from .graph import Array, FoldedTNT, FoldedViT, PixelNormalisation
 from .lower import Lowering, lower_tnt
+from .named_weights import NamedWeights
 
 CONVOLUTION_SIZE, MARGIN = 7, 3
 """Side and padding of TNT's sub-patch convolution, in pixels."""
 
 
 def fold_tnt(
-    network: TNT,
+    config: TNTConfig,
+    weights: Mapping[str, Array],
     mean: Sequence[float],
     std: Sequence[float],
     steps: Steps = ALL_STEPS,
     *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> FoldedTNT:
+    dtype: str = "float32",
+) -> FoldedTNT[Array]:
     """Folded graph over uint8 pixels of a published TNT with its preprocessing. Arguments as `fold_vit`."""
-    with torch.no_grad():
-        graph = tnt_graph(network, mean, std)
-        if steps.pixels:
-            graph = fold_pixels(graph)
-        if steps.inner_attention:
-            graph = replace(graph, inner_blocks=absorb_inner_attention(graph.inner_blocks))
-        graph = replace(graph, outer=apply_steps(replace(steps, pixels=False), graph.outer))
-        return lower_tnt(Lowering(dtype, torch.device(device)), graph)
+    graph = tnt_graph(config, weights, mean, std)
+    if steps.pixels:
+        graph = fold_pixels(graph)
+    if steps.inner_attention:
+        graph = replace(graph, inner_blocks=absorb_inner_attention(graph.inner_blocks))
+    graph = replace(graph, outer=apply_steps(replace(steps, pixels=False), graph.outer))
+    return lower_tnt(Lowering(dtype), graph)
 
 
-def tnt_graph(network: TNT, mean: Sequence[float], std: Sequence[float]) -> FoldedTNT:
-    """Graph of a published network before any step, inner blocks first: float64 on the CPU."""
-    config = network.config
-    blocks = [block for block in network.blocks if isinstance(block, TNTBlock)]
-    table = torch.zeros(config.tokens, config.dim, dtype=torch.float64)
-    if network.outer_position is not None:
-        table += as_float64(network.outer_position)
-    table[:1] += as_float64(network.class_token)
-    products = [network.sentence, *(block.to_outer for block in blocks)]
-    pixels = PixelNormalisation(torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64))
+def tnt_graph(
+    config: TNTConfig, weights: Mapping[str, Array], mean: Sequence[float], std: Sequence[float]
+) -> FoldedTNT[Array]:
+    """Graph of a published network before any step, inner blocks first, in float64."""
+    network = NamedWeights(weights, config.norm_eps)
+    blocks = [network.part(f"blocks.{index}") for index in range(config.depth)]
+    table = network.array("outer_position") if config.outer_position else np.zeros((config.tokens, config.dim))
+    table[:1] += network.array("class_token")
+    pixels = PixelNormalisation(np.array(mean, np.float64), np.array(std, np.float64))
     return FoldedTNT(
         config=config,
         pixels=pixels,
-        inner_embedding=_inner_embedding(network),
-        inner_blocks=_inner_blocks([block.inner for block in blocks], config),
-        inner_projections=_inner_projections(products),
-        projection_norms=tuple(_output_norm(product) for product in products),
+        inner_embedding=_inner_embedding(network, config),
+        inner_blocks=_inner_blocks([block.part("inner") for block in blocks], config),
+        inner_projections=_inner_projections(network, config),
+        projection_norms=_projection_norms(network, config),
         table=table,
-        outer=_outer(network, [block.outer for block in blocks], pixels),
+        outer=_outer(network, config, pixels),
     )
 
 
-def fold_pixels(graph: FoldedTNT) -> FoldedTNT:
+def fold_pixels(graph: FoldedTNT[Array]) -> FoldedTNT[Array]:
     """Fold pixel normalisation into the embedding: the factor into its weight; `lower_tnt` subtracts the shift."""
-    factor = (1 / (255 * graph.pixels.std)).repeat(graph.inner_embedding.window**2)
+    factor = np.tile(1 / (255 * graph.pixels.std), graph.inner_embedding.window**2)
     return replace(
         graph,
         pixels=replace(graph.pixels, folded=True),
@@ -86,28 +82,31 @@ def fold_pixels(graph: FoldedTNT) -> FoldedTNT:
     )
 
 
-def absorb_inner_attention(x: InnerWeights) -> InnerWeights:
+def absorb_inner_attention(x: InnerWeights[Array]) -> InnerWeights[Array]:
     """Absorb K and V of every inner block into its query and projection, as `cut_last_block` does for one row."""
-    query, key, value = (part.unflatten(1, (x.heads, -1)) for part in x.qkv.chunk(3, dim=1))  # each (L, h, d', d)
-    biases = x.query_bias.unflatten(1, (x.heads, -1))
-    projection = x.projection.unflatten(2, (x.heads, -1))  # (L, d, h, d')
+    depth, dim, heads = x.depth, x.dim, x.heads
+    query, key, value = x.qkv.reshape(depth, 3, heads, -1, dim).swapaxes(0, 1)  # each (L, h, d', d)
+    biases = x.query_bias.reshape(depth, heads, -1, 1)
+    projection = x.projection.reshape(depth, dim, heads, -1).swapaxes(1, 2)  # (L, h, d, d')
     absorbed = AbsorbedAttention(
-        query=torch.einsum("lhcy,lhcx->lhyx", key, query).flatten(1, 2),
-        query_bias=torch.einsum("lhcy,lhc->lhy", key, biases).flatten(1),
-        output=torch.einsum("lohc,lhcx->lohx", projection, value).flatten(2),
+        query=(key.swapaxes(2, 3) @ query).reshape(depth, heads * dim, dim),
+        query_bias=(key.swapaxes(2, 3) @ biases).reshape(depth, heads * dim),
+        output=(projection @ value).swapaxes(1, 2).reshape(depth, dim, heads * dim),
     )
     return replace(x, absorbed=absorbed)
 
 
-def _inner_embedding(network: TNT) -> InnerEmbedWeights:
-    config = network.config
-    embedding = network.sub_patch_embedding
-    weight, bias = _dense(embedding, config)
-    if network.inner_position is not None:
-        bias = bias + as_float64(network.inner_position).flatten()
-    margin = MARGIN if embedding.form == "image_convolution" else 0
-    window = _window(config)
-    return InnerEmbedWeights(weight, bias.repeat(config.grid**2, 1), config.patch_size, margin, window)
+def _inner_embedding(network: NamedWeights, config: TNTConfig) -> InnerEmbedWeights[Array]:
+    bias = np.tile(network.array("sub_patch_embedding.projection.bias"), config.words)
+    if config.inner_position:
+        bias = bias + network.array("inner_position").flatten()
+    return InnerEmbedWeights(
+        weight=_dense(network.array("sub_patch_embedding.projection.weight"), config),
+        table=np.tile(bias, (config.grid**2, 1)),
+        patch_size=config.patch_size,
+        margin=MARGIN if config.sub_patch_embedding == "image_convolution" else 0,
+        window=_window(config),
+    )
 
 
 def _window(config: TNTConfig) -> int:
@@ -117,70 +116,82 @@ def _window(config: TNTConfig) -> int:
     return config.patch_size - config.sub_patch_size + CONVOLUTION_SIZE
 
 
-def _dense(embedding: SubPatchEmbedding, config: TNTConfig) -> tuple[Tensor, Tensor]:
-    """Embedding of one window as a product: (W · d, window² · 3), pixels as (y, x, channel), and its bias (W · d)."""
-    window = _window(config)
-    units = torch.eye(window**2 * 3, dtype=torch.float64).unflatten(1, (window, window, 3)).permute(0, 3, 1, 2)
-    projection = embedding.projection
-    assert projection.bias is not None
-    weight, bias = as_float64(projection.weight), as_float64(projection.bias)
-    stride = config.sub_patch_size
-    if isinstance(projection, nn.Linear):
-        weight = weight.unflatten(1, (stride, stride, 3)).permute(0, 3, 1, 2)
-    padding = MARGIN if embedding.form == "convolution" else 0
-    words = F.conv2d(units, weight, stride=stride, padding=padding)  # (window² · 3, d, rows, columns)
-    return words.flatten(2).transpose(1, 2).flatten(1).T.contiguous(), bias.repeat(config.words)
+def _dense(weight: Array, config: TNTConfig) -> Array:
+    """Embedding of one window as a product: (W · d, window² · 3), pixels as (y, x, channel)."""
+    stride, padding = config.sub_patch_size, MARGIN if config.sub_patch_embedding == "convolution" else 0
+    if config.sub_patch_embedding == "linear":
+        kernel = weight.reshape(-1, stride, stride, 3)
+    else:
+        kernel = weight.transpose(0, 2, 3, 1)
+    side, length, window = config.patch_size // stride, kernel.shape[1], _window(config)
+    padded = window + 2 * padding
+    dense = np.zeros((side, side, len(kernel), padded, padded, 3))
+    for row, column in np.ndindex(side, side):
+        y, x = row * stride, column * stride
+        dense[row, column, :, y : y + length, x : x + length] = kernel
+    inside = slice(padding, padding + window)
+    return dense[:, :, :, inside, inside].reshape(side**2 * len(kernel), window**2 * 3)
 
 
-def _inner_blocks(blocks: Sequence[EncoderBlock], config: TNTConfig) -> InnerWeights:
+def _inner_blocks(blocks: Sequence[NamedWeights], config: TNTConfig) -> InnerWeights[Array]:
     parts = [_inner_block(block, config) for block in blocks]
     names = (*MATRICES, *VECTORS)
-    stacked: dict[str, Any] = {name: torch.stack([getattr(part, name) for part in parts]) for name in names}
+    stacked: dict[str, Any] = {name: np.stack([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **stacked)
 
 
-def _inner_block(block: EncoderBlock, config: TNTConfig) -> InnerWeights:
+def _inner_block(block: NamedWeights, config: TNTConfig) -> InnerWeights[Array]:
     """Weights of one inner block. K's bias cancels in the softmax; V's adds once, as the softmax sums to one."""
-    attention = block.attention
-    assert isinstance(attention, Attention)
-    qkv, biases = _absorbed(attention.qkv, block.attention_norm)
-    query_bias, _, value_bias = biases.chunk(3)
+    qkv, biases = _absorbed(block.linear("attention.qkv", bias=config.qkv_bias, norm="attention_norm"))
+    query_bias, _, value_bias = np.split(biases, 3)
     scale = 1 / math.sqrt(config.inner_dim // config.inner_heads)
-    query, key, value = qkv.chunk(3)
-    projection = as_float64(attention.projection.weight)
-    expand, expand_bias = _absorbed(block.mlp.expand, block.mlp_norm)
+    query, key, value = np.split(qkv, 3)
+    projection = block.array("attention.projection.weight")
+    expand, expand_bias = _absorbed(block.linear("mlp.expand", norm="mlp_norm"))
     return InnerWeights(
-        qkv=torch.cat([query * scale, key, value]),
+        qkv=np.concatenate([query * scale, key, value]),
         query_bias=query_bias * scale,
         projection=projection,
-        projection_bias=as_float64(attention.projection.bias) + projection @ value_bias,
+        projection_bias=block.array("attention.projection.bias") + projection @ value_bias,
         expand=expand,
         expand_bias=expand_bias,
-        contract=as_float64(block.mlp.contract.weight),
-        contract_bias=as_float64(block.mlp.contract.bias),
+        contract=block.array("mlp.contract.weight"),
+        contract_bias=block.array("mlp.contract.bias"),
         heads=config.inner_heads,
         eps=config.norm_eps,
         per_token=not config.normalise_projection,
     )
 
 
-def _inner_projections(products: Sequence[WordProjection]) -> InnerProjectionWeights:
-    parts = [_absorbed(product.projection, product.norm) for product in products]
-    weight, bias = (torch.stack(part) for part in zip(*parts, strict=True))
+def _products(network: NamedWeights, config: TNTConfig) -> list[NamedWeights]:
+    """Projections of inner tokens: of the embedded ones, then of each block's."""
+    return [network.part("sentence"), *(network.part(f"blocks.{index}.to_outer") for index in range(config.depth))]
+
+
+def _inner_projections(network: NamedWeights, config: TNTConfig) -> InnerProjectionWeights[Array]:
+    legacy = not config.normalise_projection
+    parts = [
+        _absorbed(product.linear("projection", bias=legacy or index == 0, norm="norm"))
+        for index, product in enumerate(_products(network, config))
+    ]
+    weight, bias = (np.stack(part) for part in zip(*parts, strict=True))
     return InnerProjectionWeights(weight, bias)
 
 
-def _absorbed(layer: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """Linear layer with the LayerNorm's weight and bias absorbed; a norm per word repeats over the words of a row."""
-    weight = as_float64(layer.weight)
-    repeats = layer.in_features // norm.normalized_shape[0]
-    factor, shift = as_float64(norm.weight).repeat(repeats), as_float64(norm.bias).repeat(repeats)
-    bias = weight @ shift
-    return weight * factor, bias if layer.bias is None else bias + as_float64(layer.bias)
+def _absorbed(layer: LinearWeights[Array]) -> tuple[Array, Array]:
+    """Weight and bias with the LayerNorm's absorbed; a norm per word repeats over the words of a row."""
+    assert layer.norm is not None
+    repeats = layer.weight.shape[1] // len(layer.norm.weight)
+    factor, shift = np.tile(layer.norm.weight, repeats), np.tile(layer.norm.bias, repeats)
+    bias = layer.weight @ shift
+    return layer.weight * factor, bias if layer.bias is None else bias + layer.bias
 
 
-def _output_norm(product: WordProjection) -> NormWeights | None:
-    return norm_weights(product.output_norm) if isinstance(product.output_norm, nn.LayerNorm) else None
+def _projection_norms(network: NamedWeights, config: TNTConfig) -> tuple[NormWeights[Array] | None, ...]:
+    """LayerNorm after each projection; the legacy form has one after the first only."""
+    first, *others = _products(network, config)
+    legacy = not config.normalise_projection
+    return first.norm("output_norm"), *(None if legacy else other.norm("output_norm") for other in others)
 
 
 def outer_config(config: TNTConfig) -> ViTConfig:
@@ -198,18 +209,16 @@ def outer_config(config: TNTConfig) -> ViTConfig:
     )
 
 
-def _outer(network: TNT, blocks: Sequence[EncoderBlock], pixels: PixelNormalisation) -> FoldedViT:
+def _outer(network: NamedWeights, config: TNTConfig, pixels: PixelNormalisation[Array]) -> FoldedViT[Array]:
     """Outer stack and head as the graph of a ViT."""
-    none = torch.zeros(0, 0, dtype=torch.float64)
-    norm = norm_weights(network.norm)
-    heads = (replace(linear_weights(network.head), norm=norm),) if isinstance(network.head, nn.Linear) else ()
+    none, outer, norm = np.zeros((0, 0)), outer_config(config), network.norm("norm")
     return FoldedViT(
-        config=outer_config(network.config),
+        config=outer,
         pixels=pixels,
-        patches=PatchWeights(none, none, network.config.patch_size, 1),
+        patches=PatchWeights(none, none, config.patch_size, 1),
         input_norm=None,
-        blocks=tuple(block_weights(block) for block in blocks),
+        blocks=tuple(block_weights(network.part(f"blocks.{index}.outer"), outer) for index in range(config.depth)),
         last=None,
         norm=norm,
-        heads=heads,
+        heads=(replace(network.linear("head"), norm=norm),) if config.num_classes else (),
     )

@@ -1,10 +1,12 @@
-"""Folded graphs of ViT and TNT: frozen dataclasses of weights, made by `fold_vit` and `fold_tnt`."""
+"""Folded graphs of ViT and TNT: frozen dataclasses of weights, made by `fold_vit` and `fold_tnt`. No torch."""
 
 from dataclasses import dataclass
+from typing import Any, Generic
 
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ...kernels.weights import (
+    A,
     InnerEmbedWeights,
     InnerProjectionWeights,
     InnerWeights,
@@ -14,30 +16,33 @@ from ...kernels.weights import (
 )
 from ..config import TNTConfig, ViTConfig
 
+Array = NDArray[Any]
+"""Weights as folding computes them; `models/execution` runs the same graphs over tensors."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PixelNormalisation:
+class PixelNormalisation(Generic[A]):
     """Pixel normalisation by mean and std (3,); if folded into the weights, uint8 pixels enter unchanged."""
 
-    mean: Tensor
-    std: Tensor
+    mean: A
+    std: A
     folded: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockWeights:
+class BlockWeights(Generic[A]):
     """Encoder block: LayerNorm, QKV, attention, projection; LayerNorm, expand, activation, contract."""
 
-    qkv: LinearWeights
-    projection: LinearWeights
-    expand: LinearWeights
-    contract: LinearWeights
-    query_norm: NormWeights | None = None
-    key_norm: NormWeights | None = None
+    qkv: LinearWeights[A]
+    projection: LinearWeights[A]
+    expand: LinearWeights[A]
+    contract: LinearWeights[A]
+    query_norm: NormWeights[A] | None = None
+    key_norm: NormWeights[A] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LastBlockWeights:
+class LastBlockWeights(Generic[A]):
     """Last encoder block for the pooled rows only, K and V absorbed: scores are `(queryᵀ key) · norm(x)`.
 
     Attributes:
@@ -47,17 +52,17 @@ class LastBlockWeights:
         norm: LayerNorm of the tokens, without weight and bias, which are in key, value and projection.
     """
 
-    query: LinearWeights
-    key: Tensor
-    value: Tensor
-    projection: LinearWeights
-    expand: LinearWeights
-    contract: LinearWeights
-    norm: NormWeights
+    query: LinearWeights[A]
+    key: A
+    value: A
+    projection: LinearWeights[A]
+    expand: LinearWeights[A]
+    contract: LinearWeights[A]
+    norm: NormWeights[A]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoldedViT:
+class FoldedViT(Generic[A]):
     """Folded graph of a ViT.
 
     Attributes:
@@ -68,18 +73,18 @@ class FoldedViT:
     """
 
     config: ViTConfig
-    pixels: PixelNormalisation
-    patches: PatchWeights
-    input_norm: NormWeights | None
-    blocks: tuple[BlockWeights, ...]
-    last: LastBlockWeights | None
-    norm: NormWeights
-    heads: tuple[LinearWeights, ...]
+    pixels: PixelNormalisation[A]
+    patches: PatchWeights[A]
+    input_norm: NormWeights[A] | None
+    blocks: tuple[BlockWeights[A], ...]
+    last: LastBlockWeights[A] | None
+    norm: NormWeights[A]
+    heads: tuple[LinearWeights[A], ...]
     layer_norm_folded: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoldedTNT:
+class FoldedTNT(Generic[A]):
     """Folded graph of a TNT: all inner blocks first, then one product for all their rows, then a ViT that adds these.
 
     Attributes:
@@ -93,10 +98,10 @@ class FoldedTNT:
     """
 
     config: TNTConfig
-    pixels: PixelNormalisation
-    inner_embedding: InnerEmbedWeights
-    inner_blocks: InnerWeights
-    inner_projections: InnerProjectionWeights
-    projection_norms: tuple[NormWeights | None, ...]
-    table: Tensor
-    outer: FoldedViT
+    pixels: PixelNormalisation[A]
+    inner_embedding: InnerEmbedWeights[A]
+    inner_blocks: InnerWeights[A]
+    inner_projections: InnerProjectionWeights[A]
+    projection_norms: tuple[NormWeights[A] | None, ...]
+    table: A
+    outer: FoldedViT[A]

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import ViTConfig
+from .position_table import sincos_table
 
 
 class PositionEmbedding(nn.Module):
@@ -23,7 +24,7 @@ class PositionEmbedding(nn.Module):
                 self.row = nn.Parameter(torch.zeros(config.grid, config.dim // 2))
                 self.column = nn.Parameter(torch.zeros(config.grid, config.dim - config.dim // 2))
             case "sincos":
-                self.register_buffer("fixed", sincos_table(config.grid, config.dim), persistent=False)
+                self.register_buffer("fixed", torch.from_numpy(sincos_table(config.grid, config.dim)), persistent=False)
             case "none":
                 pass
         for parameter in self.parameters():
@@ -52,20 +53,3 @@ class PositionEmbedding(nn.Module):
                 return self.get_buffer("fixed")
             case _:
                 raise ValueError("position='none' has no position table")
-
-
-def sincos_table(grid: int, dim: int, temperature: float = 10_000.0) -> Tensor:
-    """Fixed 2-D position table, (grid², dim), row-major: a quarter each of sin and cos of the column, then of the row.
-
-    Source: MoCo v3 (arXiv 2104.02057) and "Better plain ViT baselines" (arXiv 2205.01580).
-
-    Raises:
-        ValueError: `dim` is not divisible by 4.
-    """
-    if dim % 4:
-        raise ValueError(f"sin-cos positions need dim divisible by 4, not {dim}")
-    frequency = temperature ** -(torch.arange(dim // 4, dtype=torch.float64, device="cpu") / (dim // 4))
-    indices = torch.arange(grid, device="cpu")  # on the CPU even where the network is built on `meta`
-    row, column = torch.meshgrid(indices, indices, indexing="ij")
-    angles = [index.flatten()[:, None] * frequency for index in (column, row)]
-    return torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1).float()

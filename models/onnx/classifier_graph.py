@@ -1,15 +1,14 @@
-"""ONNX model of a classifier, written from its folded weights: uint8 pixels in, logits and further outputs out."""
+"""ONNX model of a classifier, written from its folded weights: uint8 pixels in, logits and more out. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import onnx_ir as ir
 
-from ..execution.dtype import DTYPES
+from ..config import Config, TNTConfig
 from ..folding.fold_tnt import fold_tnt
 from ..folding.fold_vit import CPU_STEPS, NO_STEPS, fold_vit
-from ..networks.tnt import TNT
-from ..networks.vit import ViT
+from ..folding.graph import Array
 from .graph_builder import GraphBuilder
 from .tnt_graph import TNTGraph
 from .vit_graph import ViTGraph
@@ -20,7 +19,8 @@ Output = tuple[ir.Value, ir.DataType, int]
 
 
 def classifier_model(
-    network: ViT | TNT,
+    config: Config,
+    weights: Mapping[str, Array],
     mean: Sequence[float],
     std: Sequence[float],
     *,
@@ -34,7 +34,7 @@ def classifier_model(
     """ONNX model of a network with a head, over uint8 pixels (B, size, size, 3), B dynamic.
 
     Args:
-        network: on the CPU; not changed.
+        weights: state dict of the network, as `fold_vit`.
         mean, std: per channel, in units of the pixel range 0..1.
         form: `folded` applies the folds that pay in any runtime; `plain` none but those of a TNT's inner blocks.
         dtype: of weights and arithmetic; LayerNorms and outputs are float32.
@@ -42,13 +42,13 @@ def classifier_model(
         softmax: a second output, `probabilities` (B, classes).
         top_k: further outputs, the highest `scores` (B, k) and their `indices`, int64 (B, k).
     """
-    builder = GraphBuilder(network.config.image_size, opset=opset, dtype=dtype, fusions=fusions)
+    builder = GraphBuilder(config.image_size, opset=opset, dtype=dtype, fusions=fusions)
     steps = NO_STEPS if form == "plain" else CPU_STEPS
-    if isinstance(network, TNT):
-        graph: ViTGraph = TNTGraph(builder, fold_tnt(network, mean, std, steps, dtype=DTYPES[dtype]))
+    if isinstance(config, TNTConfig):
+        graph: ViTGraph = TNTGraph(builder, fold_tnt(config, weights, mean, std, steps, dtype=dtype))
     else:
-        graph = ViTGraph(builder, fold_vit(network, mean, std, steps, dtype=DTYPES[dtype]))
-    outputs = _outputs(builder, graph.logits(), network.config.num_classes, softmax=softmax, top_k=top_k)
+        graph = ViTGraph(builder, fold_vit(config, weights, mean, std, steps, dtype=dtype))
+    outputs = _outputs(builder, graph.logits(), config.num_classes, softmax=softmax, top_k=top_k)
     return builder.model(outputs)
 
 

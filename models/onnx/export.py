@@ -13,6 +13,7 @@ from ..checkpoints.description import Description
 from ..checkpoints.sources import Source, locate, onnx_file
 from ..errors import CheckpointError
 from ..execution.dtype import DTYPES
+from ..execution.folded_tensors import state_arrays
 from ..networks.tnt import TNT
 from ..networks.vit import ViT
 from ..packages import version
@@ -157,7 +158,8 @@ def write(
 
     preprocessing = description.preprocessing
     model = classifier_model(
-        network,
+        network.config,
+        state_arrays(network),
         preprocessing.mean,
         preprocessing.std,
         opset=options.opset,

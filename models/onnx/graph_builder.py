@@ -1,17 +1,13 @@
-"""Graph builder: nodes and initializers of an ONNX graph, written one operator at a time. No torch at import."""
+"""Graph builder: nodes and initializers of an ONNX graph, written one operator at a time. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ORT_DOMAIN = "com.microsoft"
 """Operators of onnxruntime itself."""
@@ -111,12 +107,3 @@ class GraphBuilder:
             name="tessella",
         )
         return ir.Model(graph, ir_version=IR_VERSION, producer_name="tessella")
-
-
-def array(x: Tensor) -> NDArray[Any]:
-    """Values of a tensor on the CPU as an array that shares its memory, bfloat16 included."""
-    import torch
-
-    if x.dtype == torch.bfloat16:
-        return x.contiguous().view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    return x.numpy()

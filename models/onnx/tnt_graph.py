@@ -1,27 +1,21 @@
-"""ONNX graph of a folded TNT, written from its weights: inner blocks, then the outer stack. No torch at import."""
-
-from typing import TYPE_CHECKING, Any
+"""ONNX graph of a folded TNT, written from its weights: inner blocks, then the outer stack. No torch."""
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from ..folding.graph import FoldedTNT
-from .graph_builder import GraphBuilder, array
+from ..folding.graph import Array, FoldedTNT
+from .graph_builder import GraphBuilder
 from .vit_graph import ViTGraph, network_input
-
-if TYPE_CHECKING:
-    pass
 
 
 class TNTGraph(ViTGraph):
     """Writer of a TNT's graph; the outer stack is a ViT's, with rows added before each block.
 
     Args:
-        graph: folded and lowered, on the CPU, with LayerNorms of their own.
+        graph: folded and lowered, with LayerNorms of their own.
     """
 
-    def __init__(self, builder: GraphBuilder, graph: FoldedTNT) -> None:
+    def __init__(self, builder: GraphBuilder, graph: FoldedTNT[Array]) -> None:
         super().__init__(builder, graph.outer)
         self.tnt = graph
         self.pixels = graph.pixels
@@ -55,7 +49,7 @@ class TNTGraph(ViTGraph):
         for index in range(inner.depth):
             x = self.inner_block(x, index)
             outgoing.append(self.outgoing(x))
-        weight, bias = array(self.tnt.inner_projections.weight), self.narrow(self.tnt.inner_projections.bias)
+        weight, bias = self.tnt.inner_projections.weight, self.narrow(self.tnt.inner_projections.bias)
         return [
             self.gemm(row, weight[index], bias[index], f"projections.{index}") for index, row in enumerate(outgoing)
         ]
@@ -72,10 +66,10 @@ class TNTGraph(ViTGraph):
         b, inner, name = self.builder, self.tnt.inner_blocks, f"inner.{index}"
         x = b.op("Add", x, self.inner_attention(self.standardised(x, inner.eps, inner.dim), index))
         y = self.standardised(x, inner.eps, inner.dim)
-        hidden = self.product(y, array(inner.expand[index]), self.narrow(inner.expand_bias[index]), f"{name}.expand")
+        hidden = self.product(y, inner.expand[index], self.narrow(inner.expand_bias[index]), f"{name}.expand")
         out = self.product(
             b.op("Gelu", hidden),
-            array(inner.contract[index]),
+            inner.contract[index],
             self.narrow(inner.contract_bias[index]),
             f"{name}.contract",
         )
@@ -87,19 +81,19 @@ class TNTGraph(ViTGraph):
         bias = self.narrow(inner.projection_bias[index])
         if inner.absorbed is None:
             mixed = self.inner_heads(y, index)
-            return self.product(mixed, array(inner.projection[index]), bias, f"{name}.projection")
+            return self.product(mixed, inner.projection[index], bias, f"{name}.projection")
         weights = inner.absorbed
-        queries = self.product(y, array(weights.query[index]), self.narrow(weights.query_bias[index]), f"{name}.query")
+        queries = self.product(y, weights.query[index], self.narrow(weights.query_bias[index]), f"{name}.query")
         stacked = b.reshape(queries, 0, self.tnt.config.words * inner.heads, inner.dim)
         scores = b.op("Softmax", b.op("MatMul", stacked, b.transpose(y, 0, 2, 1)), axis=-1)  # (M, W · h, W)
         mixed = b.reshape(b.op("MatMul", scores, y), 0, -1, inner.heads * inner.dim)
-        return self.product(mixed, array(weights.output[index]), bias, f"{name}.output")
+        return self.product(mixed, weights.output[index], bias, f"{name}.output")
 
     def inner_heads(self, y: ir.Value, index: int) -> ir.Value:
         """Heads side by side; the scale sits in the query's weights."""
         b, inner = self.builder, self.tnt.inner_blocks
         bias = np.concatenate([self.narrow(inner.query_bias[index]), np.zeros(2 * inner.dim, b.dtype.numpy())])
-        packed = self.product(y, array(inner.qkv[index]), bias, f"inner.{index}.qkv")
+        packed = self.product(y, inner.qkv[index], bias, f"inner.{index}.qkv")
         parts = b.ops("Split", packed, axis=2, num_outputs=3, outputs=3)
         q, k, v = (b.reshape(part, 0, 0, inner.heads, -1) for part in parts)
         scores = b.op("MatMul", b.transpose(q, 0, 2, 1, 3), b.transpose(k, 0, 2, 3, 1))
@@ -110,7 +104,7 @@ class TNTGraph(ViTGraph):
         """Embedded inner tokens of each patch, side by side: -> (B, P, W · d)."""
         embedding = self.tnt.inner_embedding
         if embedding.window == embedding.patch_size:
-            return self.patch_products(array(embedding.weight), array(embedding.table), embedding.patch_size)
+            return self.patch_products(embedding.weight, embedding.table, embedding.patch_size)
         return self.convolved()
 
     def convolved(self) -> ir.Value:
@@ -119,7 +113,7 @@ class TNTGraph(ViTGraph):
         beyond = max(0, embedding.window - embedding.margin - embedding.patch_size)
         pixels = network_input(b, self.pixels)
         images = b.transpose(b.cast(pixels) if self.pixels.folded else pixels, 0, 3, 1, 2)
-        kernel = array(embedding.weight).reshape(-1, embedding.window, embedding.window, 3).transpose(0, 3, 1, 2)
+        kernel = embedding.weight.reshape(-1, embedding.window, embedding.window, 3).transpose(0, 3, 1, 2)
         maps = b.op(
             "Conv",
             images,
@@ -128,8 +122,8 @@ class TNTGraph(ViTGraph):
             pads=[embedding.margin, embedding.margin, beyond, beyond],
         )
         rows = b.transpose(b.reshape(maps, 0, len(kernel), -1), 0, 2, 1)
-        return b.narrow(b.op("Add", b.wide(rows), b.weight("inner.embedding.table", array(embedding.table))))
+        return b.narrow(b.op("Add", b.wide(rows), b.weight("inner.embedding.table", embedding.table)))
 
-    def product(self, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any], name: str) -> ir.Value:
+    def product(self, x: ir.Value, weight: Array, bias: Array, name: str) -> ir.Value:
         b = self.builder
         return b.op("Add", b.op("MatMul", x, b.weight(f"{name}.weight", weight.T)), b.weight(f"{name}.bias", bias))

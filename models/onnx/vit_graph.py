@@ -1,19 +1,13 @@
-"""ONNX graph of a folded ViT, written from its weights: uint8 pixels in, logits out. No torch at import."""
+"""ONNX graph of a folded ViT, written from its weights: uint8 pixels in, logits out. No torch."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from ..folding.graph import BlockWeights, FoldedViT, LastBlockWeights, PixelNormalisation
-from .graph_builder import ORT_DOMAIN, GraphBuilder, array
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ...kernels.weights import LinearWeights, NormWeights
+from ...kernels.weights import LinearWeights, NormWeights
+from ..folding.graph import Array, BlockWeights, FoldedViT, LastBlockWeights, PixelNormalisation
+from .graph_builder import ORT_DOMAIN, GraphBuilder
 
 ATTENTION_OPSET = 23
 """Attention is one operator from here on; before, it is written out."""
@@ -26,10 +20,10 @@ class ViTGraph:
     Tokens are rows of a matrix, (B · N, D), so that each linear layer is one Gemm over weights as they are stored.
 
     Args:
-        graph: folded and lowered, on the CPU, with LayerNorms of their own.
+        graph: folded and lowered, with LayerNorms of their own.
     """
 
-    def __init__(self, builder: GraphBuilder, graph: FoldedViT) -> None:
+    def __init__(self, builder: GraphBuilder, graph: FoldedViT[Array]) -> None:
         self.builder = builder
         self.graph = graph
         self.config = graph.config
@@ -87,16 +81,16 @@ class ViTGraph:
     def embedded(self) -> ir.Value:
         """Embedded patches and prefix tokens, with their positions."""
         b, patches = self.builder, self.graph.patches
-        tokens = self.patch_products(array(patches.weight), array(patches.table)[patches.prefix :], patches.patch_size)
+        tokens = self.patch_products(patches.weight, patches.table[patches.prefix :], patches.patch_size)
         if patches.prefix:
-            prefix = b.weight("prefix", array(patches.table)[None, : patches.prefix].astype(b.dtype.numpy()))
+            prefix = b.weight("prefix", patches.table[None, : patches.prefix].astype(b.dtype.numpy()))
             batch = b.op("Shape", b.pixels, start=0, end=1)
             shape = b.op("Concat", batch, b.integers(patches.prefix, self.config.dim), axis=0)
             tokens = b.op("Concat", b.op("Expand", prefix, shape), tokens, axis=1)
         rows = b.reshape(tokens, -1, self.config.dim)
         return rows if self.graph.input_norm is None else self.layer_norm(rows, self.graph.input_norm, "input_norm")
 
-    def patch_products(self, weight: NDArray[Any], table: NDArray[Any], size: int) -> ir.Value:
+    def patch_products(self, weight: Array, table: Array, size: int) -> ir.Value:
         """Each patch through one product, plus its row of a float32 table: -> (B, P, O)."""
         b, grid = self.builder, self.config.image_size // size
         pixels = network_input(b, self.pixels)
@@ -107,11 +101,11 @@ class ViTGraph:
         products = b.op("MatMul", patches, b.weight("patches.weight", weight.T))
         return b.narrow(b.op("Add", b.wide(products), b.weight("patches.table", table)))
 
-    def block(self, x: ir.Value, weights: BlockWeights, name: str) -> ir.Value:
+    def block(self, x: ir.Value, weights: BlockWeights[Array], name: str) -> ir.Value:
         x = self.attended(x, weights, name)
         return self.mlp(x, weights.expand, weights.contract, name)
 
-    def attended(self, x: ir.Value, weights: BlockWeights, name: str) -> ir.Value:
+    def attended(self, x: ir.Value, weights: BlockWeights[Array], name: str) -> ir.Value:
         """x + projection(attention(qkv(LayerNorm(x))))."""
         packed = self.linear(x, weights.qkv, f"{name}.qkv")
         fused = self.builder.fusions and weights.query_norm is None
@@ -125,7 +119,8 @@ class ViTGraph:
         tokens = (b.reshape(part, -1, config.tokens, config.dim) for part in parts)
         return b.op("MultiHeadAttention", *tokens, domain=ORT_DOMAIN, num_heads=config.heads)
 
-    def attention(self, packed: ir.Value, weights: BlockWeights, name: str) -> ir.Value:  # (B · N, 3D) -> (B, N, h, d)
+    def attention(self, packed: ir.Value, weights: BlockWeights[Array], name: str) -> ir.Value:
+        """(B · N, 3D) -> (B, N, h, d)."""
         b, heads, width = self.builder, self.config.heads, self.config.dim // self.config.heads
         parts = b.transpose(b.reshape(packed, -1, self.config.tokens, 3, heads, width), 2, 0, 3, 1, 4)
         q, k, v = (b.op("Gather", parts, b.weight(f"index_{index}", np.array(index)), axis=0) for index in range(3))
@@ -139,7 +134,7 @@ class ViTGraph:
             mixed = b.op("MatMul", b.op("Softmax", scores, axis=-1), v)
         return b.transpose(mixed, 0, 2, 1, 3)
 
-    def mlp(self, x: ir.Value, expand: "LinearWeights", contract: "LinearWeights", name: str) -> ir.Value:
+    def mlp(self, x: ir.Value, expand: LinearWeights[Array], contract: LinearWeights[Array], name: str) -> ir.Value:
         """x + contract(activation(expand(LayerNorm(x))))."""
         if self.config.feedforward == "swiglu":
             expand = replace(
@@ -159,51 +154,51 @@ class ViTGraph:
                 gate, value = b.ops("Split", x, axis=-1, num_outputs=2, outputs=2)
                 return b.op("Mul", b.op("Mul", gate, b.op("Sigmoid", gate)), value)
 
-    def last_block(self, x: ir.Value, last: LastBlockWeights) -> ir.Value:
+    def last_block(self, x: ir.Value, last: LastBlockWeights[Array]) -> ir.Value:
         """Pooled rows (B · Q, D) after the last block, K and V absorbed."""
         b, heads, dim, count = self.builder, self.config.heads, self.config.dim, self.pooled_rows
         pooled = b.rows(b.reshape(x, -1, self.config.tokens, dim), 0, count)
         rows = b.reshape(pooled, -1, dim)
-        query = self.per_head(self.linear(rows, last.query, "last.query"), array(last.key), "last.key")
+        query = self.per_head(self.linear(rows, last.query, "last.query"), last.key, "last.key")
         queries = b.reshape(query, -1, count * heads, dim)
         tokens = b.reshape(self.standardised(x, last.norm.eps, dim), -1, self.config.tokens, dim)
         scores = b.op("MatMul", b.op("Mul", queries, b.number((dim // heads) ** -0.5)), b.transpose(tokens, 0, 2, 1))
         mixed = b.op("MatMul", b.op("Softmax", scores, axis=-1), tokens)
-        values = self.per_head(mixed, array(last.value), "last.value")
+        values = self.per_head(mixed, last.value, "last.value")
         y = self.linear(b.reshape(values, -1, dim), last.projection, "last.projection", residual=rows)
         return self.mlp(y, last.expand, last.contract, "last")
 
-    def per_head(self, x: ir.Value, weight: NDArray[Any], name: str) -> ir.Value:
+    def per_head(self, x: ir.Value, weight: Array, name: str) -> ir.Value:
         """A product of its own for each head: (…, h · K) in any shape, (h, O, K) -> (B · Q, h, O)."""
         b, (heads, _, depth) = self.builder, weight.shape
         by_head = b.transpose(b.reshape(x, -1, heads, depth), 1, 0, 2)
         return b.transpose(b.op("MatMul", by_head, b.weight(name, weight.transpose(0, 2, 1))), 1, 0, 2)
 
-    def linear(self, x: ir.Value, layer: "LinearWeights", name: str, residual: ir.Value | None = None) -> ir.Value:
+    def linear(self, x: ir.Value, layer: LinearWeights[Array], name: str, residual: ir.Value | None = None) -> ir.Value:
         """scale · (LayerNorm(x) · weightᵀ + bias) + residual, of those that the layer has."""
         b = self.builder
         if layer.norm is not None:
             x = self.layer_norm(x, layer.norm, f"{name}.norm")
         bias = None if layer.bias is None else self.narrow(layer.bias)
-        y = self.gemm(x, array(layer.weight), bias, name)
+        y = self.gemm(x, layer.weight, bias, name)
         if layer.scale is not None:
             y = b.op("Mul", y, b.weight(f"{name}.scale", self.narrow(layer.scale)))
         return y if residual is None else b.op("Add", residual, y)
 
-    def gemm(self, x: ir.Value, weight: NDArray[Any], bias: NDArray[Any] | None, name: str) -> ir.Value:
+    def gemm(self, x: ir.Value, weight: Array, bias: Array | None, name: str) -> ir.Value:
         """x · weightᵀ + bias: (M, K), (O, K) -> (M, O); the weights are referenced as they are stored."""
         b = self.builder
         inputs = [x, b.weight(f"{name}.weight", weight)]
         inputs += [] if bias is None else [b.weight(f"{name}.bias", bias)]
         return b.op("Gemm", *inputs, transB=1)
 
-    def narrow(self, x: "Tensor") -> NDArray[Any]:
-        return array(x).astype(self.builder.dtype.numpy())
+    def narrow(self, x: Array) -> Array:
+        return x.astype(self.builder.dtype.numpy())
 
-    def layer_norm(self, x: ir.Value, norm: "NormWeights", name: str) -> ir.Value:
+    def layer_norm(self, x: ir.Value, norm: NormWeights[Array], name: str) -> ir.Value:
         """LayerNorm over the last dimension, in float32."""
         b = self.builder
-        weights = b.weight(f"{name}.weight", array(norm.weight)), b.weight(f"{name}.bias", array(norm.bias))
+        weights = b.weight(f"{name}.weight", norm.weight), b.weight(f"{name}.bias", norm.bias)
         return b.narrow(b.op("LayerNormalization", b.wide(x), *weights, axis=-1, epsilon=norm.eps))
 
     def standardised(self, x: ir.Value, eps: float, columns: int) -> ir.Value:
@@ -213,15 +208,15 @@ class ViTGraph:
         return b.narrow(b.op("LayerNormalization", b.wide(x), ones, axis=-1, epsilon=eps))
 
 
-def _halves(x: "Tensor") -> "Tensor":
+def _halves(x: Array) -> Array:
     """Rows (gate, value) in pairs -> all gates, then all values."""
-    return x.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
+    return x.reshape(-1, 2, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
 
 
-def network_input(b: GraphBuilder, pixels: PixelNormalisation) -> ir.Value:
+def network_input(b: GraphBuilder, pixels: PixelNormalisation[Array]) -> ir.Value:
     """Input of the first product (B, H, W, 3): bytes if mean and std are folded into it, else normalised values."""
     if pixels.folded:
         return b.pixels
     shares = b.op("Div", b.cast(b.pixels, FLOAT), b.number(255.0, FLOAT))
-    centred = b.op("Sub", shares, b.weight("pixels.mean", array(pixels.mean)))
-    return b.narrow(b.op("Div", centred, b.weight("pixels.std", array(pixels.std))))
+    centred = b.op("Sub", shares, b.weight("pixels.mean", pixels.mean))
+    return b.narrow(b.op("Div", centred, b.weight("pixels.std", pixels.std)))

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tessella.benchmarks import roofline
 from tessella.models import costs
 from tessella.models.config import ViTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.vit import ViT
 
 BASE = ViTConfig()
@@ -36,7 +36,7 @@ def test_folded_macs_are_those_that_a_folded_network_runs(changes: dict[str, Any
         **{"image_size": 32, "patch_size": 8, "dim": 24, "depth": 3, "heads": 3, "mlp_dim": 64, "num_classes": 7}
         | changes
     )
-    network = FusedViT(fold_vit(ViT(config).eval(), (0.5,) * 3, (0.5,) * 3))
+    network = FusedViT(fold_network(ViT(config).eval(), (0.5,) * 3, (0.5,) * 3))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(2, 32, 32, 3, dtype=torch.uint8))
     uncounted = 2 * 2 * len(network.graph.blocks) * 2 * config.tokens**2 * config.dim  # attention on a CPU

@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 
 from tessella.models.config import Config
+from tessella.models.execution.folded_tensors import state_arrays
 from tessella.models.networks.build import NormalizedNetwork, build
 from tessella.models.onnx.classifier_graph import classifier_model
 
@@ -21,7 +22,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 def written_operators(config: Config, folder: Path, *, tolerance: float = 1e-5, **options: Any) -> list[str]:
     """Operator types of the graph of a network with random weights, after its logits were compared at batch 3."""
     network = randomise(build(config)).eval()
-    model = classifier_model(network, MEAN, STD, **options)
+    model = classifier_model(config, state_arrays(network), MEAN, STD, **options)
     ir.save(model, folder / "m.onnx")
     onnx.checker.check_model(folder / "m.onnx", full_check=not options.get("fusions"))
     pixels = torch.randint(0, 256, (3, config.image_size, config.image_size, 3), dtype=torch.uint8)

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ...checkpoints.sources import ZOO
 from ...config import Config, TNTConfig
 from ...networks.build import build
-from ...networks.position_embedding import sincos_table
+from ...networks.position_table import sincos_table
 from ...networks.tnt import TNT
 from ...networks.vit import ViT
 from ...preprocessing.preprocess import Preprocessing
@@ -69,9 +69,9 @@ def _set_sincos(config: Config, tables: Mapping[str, Tensor]) -> None:
     """Set the position tables that exist to 2-D sin-cos values, in place; training may change them."""
     for name in ("position_embedding.weight", "outer_position"):
         if name in tables:
-            tables[name][-(config.grid**2) :] = sincos_table(config.grid, config.dim)
+            tables[name][-(config.grid**2) :] = torch.from_numpy(sincos_table(config.grid, config.dim))
     if isinstance(config, TNTConfig) and "inner_position" in tables:
-        tables["inner_position"].copy_(sincos_table(math.isqrt(config.words), config.inner_dim))
+        tables["inner_position"].copy_(torch.from_numpy(sincos_table(math.isqrt(config.words), config.inner_dim)))
 
 
 def train(

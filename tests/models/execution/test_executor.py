@@ -13,8 +13,9 @@ from tessella.models.config import ViTConfig
 from tessella.models.execution import executor
 from tessella.models.execution.cuda_graphs import BUCKETS
 from tessella.models.execution.executor import choose_backend, make_executor
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, fold_vit
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS
 from tessella.models.networks.vit import ViT
 from tessella.models.registry import load_model
 
@@ -122,7 +123,7 @@ def test_a_pooling_without_folded_graph_runs_as_published() -> None:
 
 def test_sub_blocks_run_where_they_were_measured_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ViT(ViTConfig(**SMALL | {"depth": 3})).eval()
-    graph, plain = (fold_vit(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (ALL_STEPS, CPU_STEPS))
+    graph, plain = (fold_network(network, (0.5,) * 3, (0.5,) * 3, steps) for steps in (ALL_STEPS, CPU_STEPS))
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     expected = FusedViT(graph, Options("torch"))(pixels)
     for torch_runs in (("fused_qkv_attention",), ("layernorm_mlp",), ("fused_qkv_attention", "layernorm_mlp")):

@@ -9,10 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tessella.kernels.options import Options, Workspace
 from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
 
@@ -41,12 +40,12 @@ class NewMemory(TorchDispatchMode):
 
 
 def vit(**changes: Any) -> FusedViT:
-    graph = fold_vit(ViT(ViTConfig(**VIT | changes)), HALF, HALF, dtype=torch.bfloat16)
+    graph = fold_network(ViT(ViTConfig(**VIT | changes)), HALF, HALF, dtype=torch.bfloat16)
     return FusedViT(graph, Options("triton", workspace=Workspace()))
 
 
 def tnt(order: str) -> FusedTNT:
-    graph = fold_tnt(TNT(TNTConfig(depth=2)), HALF, HALF, dtype=torch.bfloat16)
+    graph = fold_network(TNT(TNTConfig(depth=2)), HALF, HALF, dtype=torch.bfloat16)
     return FusedTNT(graph, Options("triton", workspace=Workspace()), order=order)
 
 

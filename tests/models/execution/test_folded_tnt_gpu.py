@@ -11,8 +11,8 @@ from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig
 from tessella.models.execution.cuda_graphs import CudaGraphs
 from tessella.models.execution.executor import make_executor
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_tnt import FusedTNT
-from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.networks.tnt import TNT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
@@ -58,7 +58,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_the_error_is_no_larger_than_pytorchs(config: TNTConfig, dtype: torch.dtype) -> None:
     network, pixels = network_of(config), pixels_for(config, 16)
     half = torch.tensor(HALF, device="cuda")
-    graph = fold_tnt(network, HALF, HALF, dtype=dtype, device="cuda")
+    graph = fold_network(network, HALF, HALF, dtype=dtype, device="cuda")
     with torch.inference_mode():
         found = FusedTNT(graph, Options("triton", workspace=Workspace()))(pixels)
         plain = network.to("cuda", dtype)(normalise(pixels, half, half, dtype))
@@ -71,7 +71,7 @@ def test_graphs_replay_the_eager_result(batch: int) -> None:
     network, pixels = network_of(S), pixels_for(S, batch)
     options = Options("triton")
     run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=torch.device("cuda", 0), options=options)
-    graph = fold_tnt(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    graph = fold_network(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():
         assert run is not None
         first = run(pixels).clone()
@@ -82,7 +82,7 @@ def test_graphs_replay_the_eager_result(batch: int) -> None:
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("config", [S, LEGACY, DIGITS], ids=["S", "legacy", "digits"])
 def test_overlapped_inner_blocks_give_the_same_result_captured_or_not(config: TNTConfig, batch: int) -> None:
-    graph = fold_tnt(network_of(config), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    graph = fold_network(network_of(config), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels = pixels_for(config, batch)
     with torch.inference_mode():
         ahead, beside = (
@@ -100,7 +100,7 @@ def test_overlapped_inner_blocks_give_the_same_result_captured_or_not(config: TN
 
 
 def test_results_are_batch_invariant() -> None:
-    graph = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    graph = fold_network(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels, options = pixels_for(S, 37), Options("triton", batch_invariant=True)
     with torch.inference_mode():
         whole = FusedTNT(graph, options)(pixels)
@@ -110,7 +110,7 @@ def test_results_are_batch_invariant() -> None:
 
 @pytest.mark.parametrize("patches", [1, 196, 1001])
 def test_blocks_one_by_one_are_close_to_all_at_once(patches: int) -> None:
-    weights = fold_tnt(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner_blocks
+    weights = fold_network(network_of(S), HALF, HALF, dtype=torch.bfloat16, device="cuda").inner_blocks
     words = torch.randn(patches, 384, device="cuda", dtype=torch.bfloat16)
     expected = tnt_ops.tnt_inner(words, weights, options=Options("triton"))
     for index in range(weights.depth):

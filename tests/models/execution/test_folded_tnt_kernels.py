@@ -12,8 +12,8 @@ from tessella.kernels.tuning import tables
 from tessella.kernels.weights import InnerWeights
 from tessella.models.config import TNTConfig
 from tessella.models.execution import folded_tnt
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_tnt import ORDER_KEY, FusedTNT
-from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
 
@@ -51,7 +51,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
     workspace = Workspace()
-    fused = FusedTNT(fold_tnt(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    fused = FusedTNT(fold_network(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
     with torch.no_grad():
         expected = network(normalise(pixels, mean, std, torch.float64))
         found = fused(pixels).clone()
@@ -64,7 +64,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
 
 def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     """Tiles and constants, as in test_folded_vit.py."""
-    network = FusedTNT(fold_tnt(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
+    network = FusedTNT(fold_network(TNT(TNTConfig(depth=2)), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
         with record_launches(GPUS[90], None) as launches:
@@ -79,7 +79,7 @@ def test_overlapped_inner_blocks_give_the_same_result(monkeypatch: pytest.Monkey
     """Five blocks in two parts; the order comes from the measured table, by default ahead."""
     torch.manual_seed(0)
     network = TNT(TNTConfig(**SMALL | {"depth": 5})).eval()
-    graph = fold_tnt(network, MEAN, STD)
+    graph = fold_network(network, MEAN, STD)
     pixels = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     options = Options("triton", workspace=Workspace())
     ahead = FusedTNT(graph, options)(pixels).clone()

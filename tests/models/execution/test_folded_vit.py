@@ -9,8 +9,9 @@ from tessella.kernels.options import Options, Workspace
 from tessella.kernels.reference import normalise
 from tessella.kernels.triton import attention, class_attention, grouped_linear, layer_norm, linear, patch_embed
 from tessella.models.config import ViTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.vit import ViT
 
 from ...support.aot.launches import GPUS, record_launches
@@ -48,7 +49,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (MEAN, STD))
     workspace = Workspace()
-    fused = FusedViT(fold_vit(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
+    fused = FusedViT(fold_network(network, MEAN, STD, steps), Options(implementation="triton", workspace=workspace))
     with torch.no_grad():
         expected = network(normalise(pixels, mean, std, torch.float64))
         found = fused(pixels)
@@ -62,7 +63,7 @@ def test_the_folded_network(changes: dict[str, Any], steps: Steps) -> None:
 def test_batch_invariance_is_one_configuration_for_every_batch() -> None:
     """Tiles and constants; bits are compared on a GPU, as the interpreter's sums depend on a row's position."""
     config = ViTConfig(depth=2, dim=384, heads=6, mlp_dim=1536)
-    network = FusedViT(fold_vit(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
+    network = FusedViT(fold_network(ViT(config), MEAN, STD), Options("triton", batch_invariant=True))
     seen = []
     for batch in (1, 37):
         with record_launches(GPUS[90], None) as launches:
@@ -80,7 +81,7 @@ def test_a_block_is_five_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     for depth in (2, 3):
         launched.clear()
-        graph = fold_vit(ViT(ViTConfig(**SMALL | {"depth": depth})), MEAN, STD)
+        graph = fold_network(ViT(ViTConfig(**SMALL | {"depth": depth})), MEAN, STD)
         FusedViT(graph, Options(implementation="triton"))(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
         counts.append(len(launched))
     assert counts[1] - counts[0] == 5

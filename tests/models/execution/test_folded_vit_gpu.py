@@ -11,8 +11,8 @@ from tessella.kernels.reference import normalise
 from tessella.kernels.resize_plan import Crop
 from tessella.models.config import ViTConfig
 from tessella.models.execution.executor import CudaGraphExecutor, make_executor
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.networks.vit import ViT
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
@@ -52,7 +52,7 @@ def rms(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_the_error_is_no_larger_than_pytorchs(changes: dict[str, Any], dtype: torch.dtype) -> None:
     network = network_of(**changes)
     pixels, half = pixels_for(64), torch.tensor(HALF, device="cuda")
-    graph = fold_vit(network, HALF, HALF, dtype=dtype, device="cuda")
+    graph = fold_network(network, HALF, HALF, dtype=dtype, device="cuda")
     with torch.inference_mode():
         found = FusedViT(graph, Options("triton", workspace=Workspace()))(pixels)
         plain = network.to("cuda", dtype)(normalise(pixels, half, half, dtype))
@@ -65,7 +65,7 @@ def test_graphs_replay_the_eager_result(batch: int) -> None:
     network, pixels = network_of(), pixels_for(batch)
     device = torch.device("cuda", 0)
     run = make_executor(network, HALF, HALF, dtype=torch.bfloat16, device=device, options=Options("triton"))
-    graph = fold_vit(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    graph = fold_network(network, HALF, HALF, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():
         assert run is not None
         first = run(pixels)
@@ -75,7 +75,7 @@ def test_graphs_replay_the_eager_result(batch: int) -> None:
 
 
 def test_results_are_batch_invariant() -> None:
-    graph = fold_vit(network_of(), HALF, HALF, dtype=torch.bfloat16, device="cuda")
+    graph = fold_network(network_of(), HALF, HALF, dtype=torch.bfloat16, device="cuda")
     pixels = pixels_for(37)
     with torch.inference_mode():
         whole = FusedViT(graph, Options("triton", batch_invariant=True))(pixels)

@@ -10,8 +10,8 @@ import torch
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.models.config import TNTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_tnt import FusedTNT
-from tessella.models.folding.fold_tnt import fold_tnt
 from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.tnt import TNT
 
@@ -55,7 +55,7 @@ def check(changes: dict[str, Any], steps: Steps) -> None:
     size = network.config.image_size
     pixels = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8)
     images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedTNT(fold_tnt(network, MEAN, STD, steps, dtype=torch.float64))
+    fused = FusedTNT(fold_network(network, MEAN, STD, steps, dtype=torch.float64))
     with torch.no_grad():
         assert max_error(network(images), fused(pixels)) < 1e-10
         assert max_error(network.features(images), fused.features(pixels)) < 1e-10
@@ -84,7 +84,7 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     exact_images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedTNT(fold_tnt(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
+    fused = FusedTNT(fold_network(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
     with torch.no_grad():
         exact = network(exact_images)
         folded_error = (fused(pixels).double() - exact).square().mean().sqrt()

@@ -10,8 +10,9 @@ import torch
 from tessella.kernels.options import Options
 from tessella.kernels.reference import normalise
 from tessella.models.config import ViTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps, fold_vit
+from tessella.models.folding.fold_vit import ALL_STEPS, CPU_STEPS, Steps
 from tessella.models.networks.vit import ViT
 
 from ...support.folding import MEAN, MEANS, NO_STEP, STD, STDS, max_error, perturbed
@@ -66,7 +67,7 @@ def outputs(config: ViTConfig, steps: Steps) -> tuple[torch.Tensor, torch.Tensor
     network = perturbed(ViT, config)
     pixels = torch.randint(0, 256, (3, config.image_size, config.image_size, 3), dtype=torch.uint8)
     images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedViT(fold_vit(network, MEAN, STD, steps, dtype=torch.float64))
+    fused = FusedViT(fold_network(network, MEAN, STD, steps, dtype=torch.float64))
     with torch.no_grad():
         return network(images), network.features(images), fused(pixels), fused.features(pixels)
 
@@ -95,7 +96,7 @@ def test_the_variants_cover_every_field_of_the_configuration() -> None:
 
 def test_steps_that_do_not_hold_change_nothing() -> None:
     def folded(**changes: Any) -> Any:
-        return fold_vit(perturbed(ViT, ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
+        return fold_network(perturbed(ViT, ViTConfig(**SMALL | changes)), MEAN, STD, dtype=torch.float64)
 
     assert folded().last is not None
     assert folded(qk_norm=True).last is None
@@ -111,7 +112,7 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8)
     exact_images = normalise(pixels, MEANS, STDS, torch.float64)
-    fused = FusedViT(fold_vit(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
+    fused = FusedViT(fold_network(network, MEAN, STD, dtype=torch.bfloat16), Options(implementation="torch"))
     with torch.no_grad():
         exact = network(exact_images)
         folded_error = (fused(pixels).double() - exact).square().mean().sqrt()
@@ -122,4 +123,4 @@ def test_in_bfloat16_the_folded_network_errs_no_more_than_the_plain_one() -> Non
 def test_layer_norm_is_not_folded_for_token_mean_pooling() -> None:
     network = ViT(ViTConfig(image_size=32, patch_size=8, dim=24, depth=1, heads=3, mlp_dim=64, pooling="token_mean"))
     with pytest.raises(ValueError, match="LayerNorm is not folded for pooling 'token_mean'"):
-        fold_vit(network, MEAN, STD)
+        fold_network(network, MEAN, STD)

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-import torch
 
-from tessella.models.onnx.graph_builder import GraphBuilder, array
+from tessella.models.onnx.graph_builder import GraphBuilder
 
 
 def test_a_written_model_runs(tmp_path: Path) -> None:
@@ -51,11 +49,3 @@ def test_float32_is_not_cast() -> None:
     builder = GraphBuilder(2, opset=20, dtype="float32")
     assert builder.wide(builder.pixels) is builder.pixels
     assert builder.narrow(builder.pixels) is builder.pixels
-
-
-def test_an_array_shares_the_memory_of_its_tensor() -> None:
-    narrow, wide = torch.tensor([1.5, -2.0], dtype=torch.bfloat16), torch.ones(3)
-    assert array(narrow).dtype == ml_dtypes.bfloat16
-    assert array(narrow).astype(np.float32).tolist() == [1.5, -2.0]
-    wide[0] = 7
-    assert array(wide)[0] == 7

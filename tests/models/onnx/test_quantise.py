@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from tessella.models.execution.folded_tensors import state_arrays
 from tessella.models.networks.build import build
 from tessella.models.onnx.classifier_graph import classifier_model
 from tessella.models.onnx.quantise import quantise, weight_bytes
@@ -14,7 +15,7 @@ from ...support.references import randomise
 
 
 def model() -> ir.Model:
-    return classifier_model(randomise(build(VIT)), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return classifier_model(VIT, state_arrays(randomise(build(VIT))), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def test_weight_bytes_count_every_initialiser() -> None:

@@ -25,10 +25,9 @@ from tessella.kernels.tuning.heuristics import LaunchConfig
 from tessella.kernels.tuning.tables import Table
 from tessella.kernels.weights import LinearWeights
 from tessella.models.config import TNTConfig, ViTConfig
+from tessella.models.execution.folded_tensors import fold_network
 from tessella.models.execution.folded_tnt import FusedTNT
 from tessella.models.execution.folded_vit import FusedViT
-from tessella.models.folding.fold_tnt import fold_tnt
-from tessella.models.folding.fold_vit import fold_vit
 from tessella.models.folding.graph import FoldedTNT, FoldedViT
 from tessella.models.networks.tnt import TNT
 from tessella.models.networks.vit import ViT
@@ -216,9 +215,9 @@ def _replace_heuristic(choose: Callable[..., LaunchConfig]) -> Iterator[None]:
 
 @cache
 def _vit(config: ViTConfig, dtype: torch.dtype) -> FoldedViT:
-    return fold_vit(ViT(config), HALF, HALF, dtype=dtype)
+    return fold_network(ViT(config), HALF, HALF, dtype=dtype)
 
 
 @cache
 def _tnt(config: TNTConfig, dtype: torch.dtype) -> FoldedTNT:
-    return fold_tnt(TNT(config), HALF, HALF, dtype=dtype)
+    return fold_network(TNT(config), HALF, HALF, dtype=dtype)
