@@ -8,7 +8,7 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from ..errors import BadRequest, DeadlineExceeded, Overloaded, RequestTooLarge, UnsupportedMediaType
+from ..errors import BadRequest, DeadlineExceeded, NotReady, Overloaded, RequestTooLarge, UnsupportedMediaType
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """zlib's window size for each supported content encoding, which also selects the gzip or the zlib format."""
@@ -54,6 +54,7 @@ async def read_body(request: Request) -> bytes:
         RequestTooLarge: it is larger than `max_body_bytes`; reading stopped there.
         Overloaded: the budget is exhausted; with a Content-Length, nothing was read.
         DeadlineExceeded: no data arrived for `timeout_ms`.
+        NotReady: the same, while the service is shutting down.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("compressed bodies are not supported here; send the body without Content-Encoding")
@@ -141,7 +142,10 @@ async def _chunks(request: Request, timeout: float) -> AsyncIterator[bytes]:
             async with asyncio.timeout(timeout):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no data of the request body arrived within {timeout:g} s") from error
+            message = f"no data of the request body arrived within {timeout:g} s"
+            if request.app.state.service.draining:
+                raise NotReady(f"{message}; the service is shutting down") from error
+            raise DeadlineExceeded(message) from error
         if chunk is None:
             return
         yield chunk

@@ -1,5 +1,6 @@
 """Request id and timings, sent in the headers of every response."""
 
+import asyncio
 import logging
 import re
 import time
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.results import ImageResult
 from ..observability.logs import log_access
+from .error_responses import error_response
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -46,7 +48,7 @@ class RequestContextMiddleware:
     """ASGI middleware that sets `request.state.context` and sends its values in the response's headers.
 
     An unexpected exception of a handler is logged with the request id and answered with status 500 in the JSON shape of
-    all errors.
+    all errors. A request that is cancelled as the service ends is answered with status 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -70,7 +72,7 @@ class RequestContextMiddleware:
                     _log_access(scope, message["status"], context)
                 headers = MutableHeaders(scope=message)
                 _add_headers(headers, context)
-                if scope["app"].state.service.draining:
+                if scope["app"].state.service.draining and not scope["state"].get("pipeline"):
                     headers["connection"] = "close"
             await send(message)
 
@@ -78,6 +80,11 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
             _log.info("request %s: client disconnected", context.id)
+        except asyncio.CancelledError:
+            if started or not scope["app"].state.service.draining:
+                raise
+            response = error_response(503, "the service is shutting down", "not_ready", scope["path"])
+            await response(scope, receive, send_with_headers)
         except Exception:
             _log.exception("request %s failed", context.id)
             if started:

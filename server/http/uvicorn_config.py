@@ -1,38 +1,101 @@
-"""Uvicorn configuration: request heads, no upgrades, and a server without signal handlers. No routes.
+"""Uvicorn configuration: request heads, no upgrades, and a shutdown that loses no request. No routes.
 
 All overrides of uvicorn are in this file; `tests/server/http/test_uvicorn_config_version.py` checks them against the
 installed version.
 """
 
 import asyncio
+import socket
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..lifecycle import TaskSet
 from ..settings import Settings
 from .error_responses import error_response
 
 MAX_HEADER_BYTES = 1 << 16
 """Limit for the request line and headers together. Bytes are counted after the read that brings them is parsed."""
 _LINGER_SECONDS = 1.0
+_POLL_SECONDS = 0.02
 
 
 class Server(uvicorn.Server):
     """HTTP server without signal handlers; the caller sets `should_exit` to stop it.
 
-    Uvicorn's own server handles SIGTERM and SIGINT, and raises them again once it has drained.
+    Uvicorn's own server handles SIGTERM and SIGINT, and raises them again once it has drained. It closes the listener
+    with connections in its accept queue, and idle connections with requests that are not read yet: both lose requests.
     """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the requests of all connections made so far, then close.
+
+        The accept queue is emptied and the listener closed at once. New and idle connections have a second for a
+        request on its way. Requests that are not answered within the graceful timeout are cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        timeout = self.config.timeout_graceful_shutdown or 0
+        start = loop.time()
+        connecting = TaskSet()
+        for listener, server in zip(sockets or (), self.servers, strict=True):
+            connections = _accept_all(listener)
+            server.close()
+            for connection in connections:
+                connecting.start(self._connect(connection))
+        await self._linger(start + min(_LINGER_SECONDS, timeout))
+        connecting.cancel()
+        elapsed = loop.time() - start
+        self.config.timeout_graceful_shutdown = max(_POLL_SECONDS, timeout - elapsed)  # type: ignore[assignment]
+        await super().shutdown(sockets)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        """Serve an accepted connection, as uvicorn serves those that the event loop accepts."""
+        loop = asyncio.get_running_loop()
+        protocol = partial(
+            cast(type[Connection], self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=loop,
+        )
+        connection.setblocking(False)
+        with suppress(OSError):  # a failed TLS handshake
+            await loop.connect_accepted_socket(protocol, connection, ssl=self.config.ssl)
+
+    async def _linger(self, end: float) -> None:
+        """Wait until no connection is idle, or `end`. During a TLS handshake a connection is not known yet."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(_POLL_SECONDS)
+        while loop.time() < end and (self.config.ssl or any(map(_is_idle, self.server_state.connections))):
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """All connections in the accept queue."""
+    listener.setblocking(False)
+    connections = []
+    while True:
+        try:
+            connections.append(listener.accept()[0])
+        except ConnectionError:  # the client has disconnected
+            continue
+        except OSError:  # BlockingIOError: the queue is empty
+            return connections
+
+
+def _is_idle(connection: Any) -> bool:
+    return connection.cycle is None or connection.cycle.response_complete
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
@@ -130,6 +193,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():  # otherwise the parser repeats the head
             self._stop_timer()
+            self.scope["state"]["pipeline"] = self.pipeline
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -138,6 +202,12 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self.reject(400, f"not a valid HTTP request: {msg}", "bad_request")
+
+    def shutdown(self) -> None:
+        if self._header_timer is not None and self._header_bytes:
+            self.reject(503, "the service is shutting down", "not_ready")
+        else:
+            super().shutdown()
 
     def _expect_headers(self) -> None:
         self._stop_timer()

@@ -52,7 +52,7 @@ class FrontEndProcess:
         self._server = Server(server_config(create_app(self._service, self._on_ready), settings))
         self._metrics_requests: list[asyncio.Future[list[Snapshot]]] = []
         self._updates = asyncio.Queue[tuple[Message, list[int]]]()
-        self._channel = ControlChannel(control, self._on_message, partial(setattr, self._server, "should_exit", True))
+        self._channel = ControlChannel(control, self._on_message, self._stop)
 
     async def run(self) -> None:
         """Serve until the supervisor sends `stop` or exits, and all accepted requests are answered."""
@@ -61,6 +61,10 @@ class FrontEndProcess:
         tasks.start(self._apply_updates())
         await self._server.serve(sockets=[self._listener])
         tasks.cancel()
+
+    def _stop(self) -> None:
+        self._service.draining = True
+        self._server.should_exit = True
 
     def _on_ready(self) -> None:
         freeze_gc()
@@ -79,7 +83,7 @@ class FrontEndProcess:
                 if not snapshots.done():  # the client may have disconnected
                     snapshots.set_result(message["snapshots"])
             case "stop":
-                self._server.should_exit = True
+                self._stop()
             case kind if kind.startswith("benchmark"):
                 self._benchmarks.on_message(message)
 

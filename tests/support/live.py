@@ -102,6 +102,10 @@ class Process:
         """Send a signal and wait; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the exit after a signal that is already sent; returns the exit code."""
         try:
             return self.process.wait(60)
         except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from tessella.server.settings import Settings
 SETTINGS = Settings(model=("gated",))
 OVERRIDDEN: dict[Callable[..., Any], tuple[str, ...]] = {
     uvicorn.Server.capture_signals: ("self",),
+    uvicorn.Server.shutdown: ("self", "sockets"),
     HttpToolsProtocol.__init__: ("self", "config", "server_state", "app_state", "_loop"),
     HttpToolsProtocol.connection_made: ("self", "transport"),
     HttpToolsProtocol.connection_lost: ("self", "exc"),
@@ -30,6 +31,7 @@ OVERRIDDEN: dict[Callable[..., Any], tuple[str, ...]] = {
     HttpToolsProtocol.on_headers_complete: ("self",),
     HttpToolsProtocol.on_message_complete: ("self",),
     HttpToolsProtocol.send_400_response: ("self", "msg"),
+    HttpToolsProtocol.shutdown: ("self",),
 }
 CALLED: dict[Callable[..., Any], set[str]] = {
     uvicorn.Config.__init__: {
@@ -55,7 +57,8 @@ def name_of(method: Callable[..., Any]) -> str:
 @pytest.mark.parametrize("method", OVERRIDDEN, ids=lambda method: method.__qualname__)
 def test_overridden_methods_have_the_expected_signatures(method: Callable[..., Any]) -> None:
     assert tuple(inspect.signature(method).parameters) == OVERRIDDEN[method], f"{name_of(method)} has other parameters"
-    assert not inspect.iscoroutinefunction(method), f"{name_of(method)} is asynchronous now"
+    asynchronous = inspect.iscoroutinefunction(method)
+    assert asynchronous == (method is uvicorn.Server.shutdown), f"{name_of(method)} is (not) asynchronous now"
 
 
 @pytest.mark.parametrize("method", CALLED, ids=lambda method: method.__qualname__)
@@ -76,8 +79,32 @@ def test_every_override_is_known() -> None:
 
 def test_attributes_that_stop_the_server_exist() -> None:
     server = uvicorn.Server(uvicorn.Config("nowhere:app"))
-    for name in ("should_exit", "force_exit"):
-        assert getattr(server, name, None) is False, f"Server.{name} of uvicorn {uvicorn.__version__} is not False"
+    assert getattr(server, "should_exit", None) is False, f"Server.should_exit of uvicorn {uvicorn.__version__}"
+
+
+def test_names_used_by_the_shutdown_exist() -> None:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    async def serve() -> None:
+        server = Server(server_config(app, SETTINGS))
+        with listen("127.0.0.1", 0) as listener:
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            assert len(server.servers) == 1, "one server per listening socket"
+            assert server.server_state.connections == set()
+            assert isinstance(server.lifespan.state, dict)
+            assert server.config.ssl is None
+            assert server.config.timeout_graceful_shutdown == SETTINGS.drain_timeout
+            server.should_exit = True
+            await asyncio.wait_for(serving, 30)
+            assert listener.fileno() == -1
+            assert 0 < server.config.timeout_graceful_shutdown < SETTINGS.drain_timeout
+        source = inspect.getsource(uvicorn.Server.shutdown)
+        for use in ("self.config.timeout_graceful_shutdown", "connection.shutdown()", "t.cancel("):
+            assert use in source, f"shutdown of uvicorn {uvicorn.__version__} has no {use}"
+
+    asyncio.run(serve())
 
 
 class Transport(asyncio.Transport):
