@@ -5,11 +5,13 @@ import atexit
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 _running: set[threading.Thread] = set()
@@ -121,6 +123,19 @@ def wait_for_threads() -> None:
     deadline = time.monotonic() + _THREAD_EXIT_SECONDS
     for thread in list(_running):
         thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def exit_now(code: int) -> NoReturn:
+    """Exit this process without its exit handlers and without waiting for threads."""
+    with suppress(OSError, RuntimeError, ValueError):  # closed, or interrupted by the signal handler that calls this
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def exit_if_loading(code: int) -> None:
+    """Exit at once if a dedicated thread still runs, such as a model load whose result nobody waits for any more."""
+    if _running:
+        exit_now(code)
 
 
 def freeze_gc() -> None:

@@ -16,7 +16,7 @@ from .app import create_app
 from .http.auth import read_api_keys
 from .http.service import Service
 from .http.uvicorn_config import Server, server_config
-from .lifecycle import force_exit_after, freeze_gc, run, wait_for_threads
+from .lifecycle import exit_if_loading, exit_now, force_exit_after, freeze_gc, run
 from .observability.metrics import Metrics
 from .observability.tracing import require_tracing
 from .processes.supervisor import READY, Supervisor
@@ -136,7 +136,7 @@ def _serve_in_process(settings: Settings, listener: socket.socket, address: str)
 
     def on_loaded() -> None:
         if repository.failures:
-            server.should_exit = True
+            service.draining = server.should_exit = True
         else:
             freeze_gc()
             _log.info(READY, address)
@@ -145,26 +145,30 @@ def _serve_in_process(settings: Settings, listener: socket.socket, address: str)
     server = Server(server_config(create_app(service, on_loaded), settings))
     _handle_signals(server, service)
     server.run(sockets=[listener])
-    wait_for_threads()
-    return 1 if repository.failures else 0
+    code = 1 if repository.failures else 0
+    exit_if_loading(code)
+    return code
 
 
 def _handle_signals(server: Server, service: Service) -> None:
-    """Handle SIGTERM and SIGINT: fail readiness, stop after `drain_delay`; a second signal skips the delay."""
-    delay = service.settings.drain_delay
+    """Handle SIGTERM and SIGINT: fail readiness, stop after `drain_delay`; a second signal ends the process at once."""
+    received = False
 
-    def stop(number: int) -> None:
-        server.force_exit |= server.should_exit and number == signal.SIGINT
+    def stop() -> None:
         server.should_exit = True
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        again, service.draining = service.draining, True
-        if not again:
-            force_exit_after(delay + service.settings.drain_timeout)
-        if again or not delay or not (loop := _running_loop()):
-            stop(number)
+        nonlocal received
+        if received:
+            exit_now(128 + number)
+        received = service.draining = True
+        loading = service.repository.state == "loading"  # it has never been ready: nobody sends requests to it
+        delay = 0.0 if loading else service.settings.drain_delay
+        force_exit_after(delay + service.settings.drain_timeout)
+        if delay and (loop := _running_loop()):
+            loop.call_soon_threadsafe(loop.call_later, delay, stop)
         else:
-            loop.call_soon_threadsafe(loop.call_later, delay, stop, number)
+            stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)

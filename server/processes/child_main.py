@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ..lifecycle import run, wait_for_threads
+from ..lifecycle import exit_if_loading, run
 from ..model_names import NumberedSpec
 from ..observability.logs import configure_logging
 from ..settings import Settings
@@ -56,7 +56,7 @@ def main() -> None:
     configure_logging(settings.log_format)
     run_child = {"engine": _run_engine, "frontend": _run_front_end}[kind]
     run(run_child(control, settings, start))
-    wait_for_threads()
+    exit_if_loading(0)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class ChildProcess:
         index: of the device for an engine, a running number for a front end; a restarted process keeps it.
         assigned: numbers of the models that the engine is to have, loaded or still loading.
         models: number -> the engine's `model_loaded` message of each model that it has loaded.
+        running: it has sent a message, so its event loop runs.
         started: an engine has loaded all models that it was started with.
         ready: a front end serves requests.
         last_message: monotonic time in seconds of the latest message.
@@ -33,6 +34,7 @@ class ChildProcess:
     channel: ControlChannel
     assigned: set[int] = field(default_factory=set)
     models: dict[int, Message] = field(default_factory=dict)
+    running: bool = False
     started: bool = False
     ready: bool = False
     last_message: float = field(default_factory=time.monotonic)

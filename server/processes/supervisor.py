@@ -7,9 +7,10 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 
 from ..http.rate_limit import create_rate_limit_file
-from ..lifecycle import TaskSet
+from ..lifecycle import TaskSet, exit_now
 from ..model_names import parse_model_specs
 from ..observability.metrics import Metrics, merge, without_gauges
 from ..settings import Settings, frontend_queue_size
@@ -60,7 +61,7 @@ class Supervisor:
         """Supervise until SIGTERM, SIGINT or a failure that a restart cannot fix. Returns the exit code."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stopping.set)
+            loop.add_signal_handler(signum, self._on_signal, signum)
         for index in range(len(self._devices)):
             await self._spawn("engine", index)
         for index in range(self._settings.frontends or 1):
@@ -135,6 +136,7 @@ class Supervisor:
 
     def _on_message(self, child: ChildProcess, message: Message) -> None:
         child.last_message = time.monotonic()
+        child.running = True
         match message["kind"]:
             case "heartbeat":
                 child.busy_seconds = message.get("busy_seconds", 0.0)
@@ -209,15 +211,35 @@ class Supervisor:
                     child.last_message = time.monotonic()
                     child.process.kill()
 
+    def _on_signal(self, number: int) -> None:
+        """Stop the service; a second signal ends it at once."""
+        if self._stopping.is_set():
+            self._kill(list(self._children))
+            exit_now(128 + number)
+        self._stopping.set()
+
     async def _drain(self) -> None:
-        """Serve as not ready for `drain_delay`; then stop front ends, which finish accepted requests; then engines."""
+        """Serve as not ready for `drain_delay`; then stop front ends, which finish accepted requests; then engines.
+
+        Processes that are still starting serve nothing and are killed. The listener is closed here first: the last
+        front end that closes its copy has emptied the accept queue.
+        """
+        timeout = self._settings.drain_timeout
+        self._kill([engine for engine in self._children.engines if not engine.started])
+        self._kill([front_end for front_end in self._children.front_ends if not front_end.running])
         for front_end in self._children.front_ends:
             front_end.channel.send({"kind": "drain"})
-        if not self._failure:
+        if not self._failure and any(front_end.ready for front_end in self._children.front_ends):
             await asyncio.sleep(self._settings.drain_delay)
         self._listener.close()
-        await self._stop(self._children.front_ends, self._settings.drain_timeout)
-        await self._stop(self._children.engines, self._settings.drain_timeout)
+        while self._children.front_ends:  # one more may have been started meanwhile
+            await self._stop(self._children.front_ends, timeout)
+        await self._stop(self._children.engines, timeout)
+
+    def _kill(self, children: list[ChildProcess]) -> None:
+        for child in children:
+            with suppress(ProcessLookupError):
+                child.process.kill()
 
     async def _stop(self, children: list[ChildProcess], timeout: float) -> None:
         for child in children:

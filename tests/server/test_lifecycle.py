@@ -153,3 +153,22 @@ def test_closed_engine_is_freed_without_garbage_collection(backend: str) -> None
         until(lambda: [reference() for reference in references] == [None] * 4)  # its thread may still be ending
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("loading", "code"), [(True, 7), (False, 0)])
+def test_exit_does_not_wait_for_a_load(loading: bool, code: int) -> None:
+    script = f"""
+import asyncio, threading
+from tessella.server.lifecycle import exit_if_loading, run_in_thread
+
+async def main():
+    load = asyncio.create_task(run_in_thread({"threading.Event().wait" if loading else "int"}, print))
+    await asyncio.sleep(0.2)
+    load.cancel()
+
+asyncio.run(main())
+print("flushed")
+exit_if_loading(7)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stdout) == (code, "flushed\n")

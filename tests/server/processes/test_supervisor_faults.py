@@ -59,7 +59,7 @@ def test_sigterm_to_every_process_loses_no_accepted_request() -> None:
     for number in all_pids(process):
         os.kill(number, signal.SIGTERM)
     request.join()
-    assert process.stop() == 0
+    assert process.wait() == 0
     assert answers[0].status_code == 200
     assert all("predictions" in result for result in answers[0].json()["results"])
 
