@@ -19,13 +19,13 @@ from .http.auth import ApiKeyMiddleware, ApiKeys, read_api_keys
 from .http.error_responses import install_error_handlers
 from .http.openapi import extend_openapi
 from .http.rate_limit import RateLimiter
-from .http.request_context import RequestContextMiddleware
+from .http.request_context import RESPONSE_HEADERS, RequestContextMiddleware
 from .http.schemas import HealthResponse
 from .http.service import Service, service_of
 from .observability.gauges import update_gauges
 from .observability.metrics import CONTENT_TYPE, render
 from .observability.tracing import Tracing, TracingMiddleware
-from .routes import benchmarks, classify, huggingface, models, nvidia_retrieval, openai_embeddings
+from .routes import benchmarks, classify, huggingface, models, nvidia_retrieval, openai_embeddings, openai_models
 from .routes.open_inference import rest as open_inference
 
 PAGES_FOLDER = Path(__file__).parent / "pages"
@@ -94,7 +94,7 @@ def create_app(service: Service, on_loaded: Callable[[], None] = lambda: None) -
     app.include_router(classify.router)
     app.include_router(benchmarks.router)
     # after models.router, since /models/{name} matches any path below it
-    for route in (openai_embeddings, huggingface, open_inference, nvidia_retrieval):
+    for route in (openai_embeddings, openai_models, huggingface, open_inference, nvidia_retrieval):
         app.include_router(route.router)
     app.mount("/ui", PAGES, name="pages")
     extend_openapi(app)
@@ -114,7 +114,13 @@ def _add_middleware(app: FastAPI, service: Service, keys: ApiKeys, tracing: Trac
     settings = service.settings
     app.add_middleware(ApiKeyMiddleware, keys=keys)
     if settings.cors_origin:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origin, allow_headers=["*"], allow_methods=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origin,
+            allow_headers=["*"],
+            allow_methods=["*"],
+            expose_headers=["retry-after", *RESPONSE_HEADERS],
+        )
     if tracing:
         app.add_middleware(TracingMiddleware, tracing=tracing)
     app.add_middleware(RequestContextMiddleware)
@@ -142,6 +148,18 @@ async def healthz() -> HealthResponse:
     return HealthResponse(status="alive")
 
 
+@router.get(
+    "/ping",
+    summary="Readiness, on the path of SageMaker and TorchServe",
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse}},
+)
+@router.get(
+    "/health",
+    summary="Readiness, on the path of vLLM and LitServe",
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse}},
+)
 @router.get(
     "/readyz",
     summary="Readiness of all models",

@@ -22,7 +22,18 @@ from .error_responses import error_response
 from .rate_limit import RateLimiter
 from .service import service_of
 
-PUBLIC_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+PUBLIC_PATHS = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/health",
+    "/ping",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+)
 PUBLIC_PREFIXES = ("/ui/", "/docs-assets/", "/docs/")
 _PROXY_HEADERS = ("via", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 

@@ -31,7 +31,7 @@ STATUS_CODES: dict[type[errors.ServiceError], int] = {
 }
 DEFAULT_RETRY_AFTER_SECONDS = {429: 1, 503: 2}
 MAX_RETRY_AFTER_SECONDS = 60
-OPENAI_PATHS = ("/v1/embeddings",)
+OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
 """Paths whose errors have the shape that OpenAI's clients read."""
 
 _HTTP_TYPES = {404: "not_found", 405: "method_not_allowed"}

@@ -17,6 +17,7 @@ from ..engine.results import ImageResult
 from ..observability.logs import log_access
 from .error_responses import error_response
 
+RESPONSE_HEADERS = ("x-request-id", "x-queue-time", "x-inference-time", "x-total-time", "x-batch-size")
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 

@@ -1,5 +1,6 @@
 """Service: the settings, models, metrics and limits that all request handlers share."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -20,6 +21,7 @@ class Service:
 
     `gather_metrics`: sends this process's snapshot and returns those of the other processes. `draining`: the service is
     shutting down and accepts no new work. `benchmarks`: by default those of the models in this process.
+    `started_at`: seconds since 1970.
     """
 
     settings: Settings
@@ -30,6 +32,7 @@ class Service:
     rate_limit_file: int | None = None
     """Descriptor of the rate limiter's memory file, if another process has created it."""
     benchmarks: BenchmarkService | None = None
+    started_at: int = field(default_factory=lambda: int(time.time()))
     body_budget: BodyBudget = field(init=False)
     url_fetcher: UrlFetcher = field(init=False)
 

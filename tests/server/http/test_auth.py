@@ -49,7 +49,17 @@ def test_requests_require_a_valid_key(tmp_path: Path) -> None:
         assert refused.headers["x-request-id"]
         assert httpx.get(f"{live.url}/models").status_code == 401
         assert httpx.get(f"{live.url}/nowhere").status_code == 401
-        for path in ("/", "/ui/index.js", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"):
+        for path in (
+            "/",
+            "/ui/index.js",
+            "/docs",
+            "/openapi.json",
+            "/healthz",
+            "/readyz",
+            "/health",
+            "/ping",
+            "/metrics",
+        ):
             assert httpx.get(live.url + path).status_code == 200, path
 
 
@@ -122,6 +132,9 @@ def test_cors_allows_configured_origins_only() -> None:
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://example.org")
         answer = httpx.post(f"{live.url}/classify", content=PNG, headers=ORIGIN)
         assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert "retry-after" in exposed
+        assert {name for name in answer.headers if name.startswith("x-")} == {*exposed} - {"retry-after"}
         other = httpx.post(f"{live.url}/classify", content=PNG, headers={"origin": "https://elsewhere.org"})
         assert "access-control-allow-origin" not in other.headers
 

@@ -116,7 +116,7 @@ def test_references_resolve_and_validation_errors_are_removed() -> None:
 def test_protected_operations_document_keys() -> None:
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
-            open_to_all = path.startswith(("/healthz", "/readyz", "/metrics", "/v2/health"))
+            open_to_all = path.startswith(("/health", "/readyz", "/ping", "/metrics", "/v2/health"))
             assert ("401" in operation["responses"]) != open_to_all, (method, path)
             assert ("security" in operation) != open_to_all
 

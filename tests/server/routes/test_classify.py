@@ -267,7 +267,8 @@ def test_models_and_health(client: httpx.Client) -> None:
     assert body_of(client.get("/models/digits-tnt")) == answer["models"][1]
     assert answer["models"][0]["labels"] == [str(digit) for digit in range(10)]
     assert body_of(client.get("/healthz")) == {"status": "alive"}
-    assert body_of(client.get("/readyz")) == {"status": "ready"}
+    for path in ("/readyz", "/health", "/ping"):
+        assert body_of(client.get(path)) == {"status": "ready"}
 
 
 def test_documentation_lists_all_errors(client: httpx.Client) -> None:
