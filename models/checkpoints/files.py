@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ if TYPE_CHECKING:  # the shapes in a safetensors header are read where torch is 
     from torch import Tensor
 
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
 ONNX_SUFFIX = ".onnx"
 INDEX_SUFFIX = ".index.json"
+ADAPTER_CONFIG = "adapter_config.json"
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 WEIGHT_FILES = (
     "model.safetensors",
@@ -67,18 +69,31 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(INDEX_SUFFIX) else (folder / name,)
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
-    if not files and (onnx := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}"))):
-        raise CheckpointError(f"{folder} holds no weights, but {', '.join(onnx)}: name one file")
-    if not files:
-        raise ModelNotFoundError(
-            f"{folder} holds no checkpoint: none of {', '.join(WEIGHT_FILES)}, and no *{SUFFIXES[0]}"
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(
+            f"{folder} holds an adapter, such as LoRA's, without the network that it changes: merge both with "
+            "peft's `merge_and_unload()`, and save the result with `save_pretrained`"
         )
+    files = sorted(file for file in folder.iterdir() if file.name.endswith(SUFFIXES))
     if len(files) > 1:
         raise CheckpointError(
             f"{folder} holds several checkpoints ({', '.join(file.name for file in files)}): name one"
         )
+    if not files:
+        raise _no_weights(folder)
     return (files[0],)
+
+
+def _no_weights(folder: Path) -> CheckpointError | ModelNotFoundError:
+    """Error for a folder without weights, which names those of another kind or one folder below."""
+    if onnx := sorted(file.name for file in folder.glob(f"*{ONNX_SUFFIX}")):
+        return CheckpointError(f"{folder} holds no weights, but {', '.join(onnx)}: name one file")
+    below = sorted(file for file in folder.glob("*/*") if file.name.endswith((*SUFFIXES, ONNX_SUFFIX)))
+    names = [str(file.relative_to(folder)) for file in below]
+    hint = f"; below it are {', '.join(names[:5])}{', …' if names[5:] else ''}: name one" if names else ""
+    return ModelNotFoundError(
+        f"{folder} holds no checkpoint: none of {', '.join(WEIGHT_FILES)}, and no *{', *'.join(SUFFIXES)}{hint}"
+    )
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -174,14 +189,38 @@ def _read_pickle(file: Path) -> "dict[str, Tensor]":
 
     import torch
 
+    if message := _archive_message(file):
+        raise CheckpointError(message)
     try:
         with file.open("rb") as opened, torch.serialization.safe_globals([(_Discarded, name) for name in _DISCARDED]):
             document = torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_message(file, str(error))) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"{file} is a damaged or truncated PyTorch checkpoint: {error}") from error
+        raise CheckpointError(
+            _archive_message(file) or f"{file} is a damaged or truncated PyTorch checkpoint: {error}"
+        ) from error
     return _state_dict(file, document)
+
+
+def _archive_message(file: Path) -> str | None:
+    """Message for a zip archive of another kind, with the way to a state dict; None for anything else."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    if any(name.endswith("/constants.pkl") for name in names):
+        return (
+            f"{file} is a TorchScript program, which holds code and is not run: save the state dict of the network, "
+            f"`torch.save(torch.jit.load({file.name!r}).state_dict(), …)`"
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        return (
+            f"{file} holds NumPy arrays, as Google's JAX checkpoints do: load it into timm's network "
+            "(`timm.create_model(…, checkpoint_path=…)`), and save its state dict"
+        )
+    return None
 
 
 def _unpickling_message(file: Path, message: str) -> str:

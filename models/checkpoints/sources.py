@@ -82,7 +82,7 @@ def onnx_file(source: str) -> Path | None:
     try:
         if path.is_dir():
             files = list(path.glob(f"*{ONNX_SUFFIX}"))
-            weights = any(file.suffix in SUFFIXES for file in path.iterdir())
+            weights = any(file.name.endswith(SUFFIXES) for file in path.iterdir())
             return files[0] if len(files) == 1 and not weights else None
     except OSError:  # `locate` raises the error with its reason
         return None
@@ -97,7 +97,8 @@ def served_name(source: str) -> str:
     """Model name for clients: the one in `name=source`, or the last part of the source without revision and suffix."""
     name, location = _split(source)
     last = location.rstrip("/").rsplit("/", 1)[-1].partition("@")[0]
-    return name or (last[: -len(suffix)] if (suffix := Path(last).suffix) in (*SUFFIXES, ONNX_SUFFIX) else last)
+    suffix = next((suffix for suffix in (*SUFFIXES, ONNX_SUFFIX) if last.endswith(suffix)), "")
+    return name or last.removesuffix(suffix)
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -118,7 +119,7 @@ def _path(location: str) -> Path:
     except OSError as error:
         raise CheckpointError(f"{location} cannot be read: {error.strerror}") from error
     hub_id = hub.parse(location)
-    if hub_id is not None and path.suffix not in (*SUFFIXES, ONNX_SUFFIX):
+    if hub_id is not None and not path.name.endswith((*SUFFIXES, ONNX_SUFFIX)):
         return hub.fetch(*hub_id)
     raise ModelNotFoundError(_not_found_message(location, path))
 
@@ -126,7 +127,7 @@ def _path(location: str) -> Path:
 def _not_found_message(location: str, path: Path) -> str:
     if find_variant(location) is not None:
         return f"{location!r} is an architecture, not a checkpoint: give a checkpoint file or a hub id"
-    if path.suffix in (*SUFFIXES, ONNX_SUFFIX) or location.startswith(("/", ".", "~")):
+    if path.name.endswith((*SUFFIXES, ONNX_SUFFIX)) or location.startswith(("/", ".", "~")):
         return f"there is no file or folder {location!r}"
     return (
         f"{location!r} is no file or folder, no hub id (`owner/name`), and none of the models that ship with "

@@ -184,6 +184,21 @@ def test_an_archive_that_is_no_checkpoint(tmp_path: Path) -> None:
         read_tensors([tmp_path / "a.pth"])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "a.pt"))
+    with pytest.raises(
+        CheckpointError, match=r"a\.pt is a TorchScript program.*torch\.jit\.load\('a\.pt'\)\.state_dict"
+    ):
+        read_tensors([tmp_path / "a.pt"])
+
+
+def test_numpy_arrays_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", kernel=np.zeros(3))
+    with pytest.raises(CheckpointError, match=r"a\.npz holds NumPy arrays.*timm\.create_model"):
+        read_tensors([tmp_path / "a.npz"])
+
+
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(WEIGHTS, tmp_path / "a.safetensors")
     if os.geteuid():

@@ -24,6 +24,8 @@ def put(file: Path) -> Path:
         ("runs/7/weights.safetensors", "weights"),
         ("runs/7/", "7"),
         ("weights.pth", "weights"),
+        ("train/model_best.pth.tar", "model_best"),
+        ("last.ckpt", "last"),
         ("timm/vit_tiny_patch16_224.augreg_in21k", "vit_tiny_patch16_224.augreg_in21k"),
         ("me/vit@v1.0", "vit"),
         ("mine=me/vit@v1.0", "mine"),
@@ -57,6 +59,27 @@ def test_a_folder_prefers_safetensors(tmp_path: Path) -> None:
 def test_a_folder_with_one_file_of_another_name(tmp_path: Path) -> None:
     file = put(tmp_path / "best.safetensors")
     assert locate(str(tmp_path)).weights == (file,)
+
+
+@pytest.mark.parametrize("name", ["model_best.pth.tar", "epoch=3.ckpt"])
+def test_a_folder_of_a_training_run(name: str, tmp_path: Path) -> None:
+    file = put(tmp_path / name)
+    (tmp_path / "args.yaml").write_text("lr: 0.1")
+    assert locate(str(tmp_path)).weights == (file,)
+
+
+@pytest.mark.parametrize("name", ["onnx/model.onnx", "checkpoint-500/model.safetensors"])
+def test_weights_one_folder_below_are_named(name: str, tmp_path: Path) -> None:
+    put(tmp_path / name)
+    with pytest.raises(ModelNotFoundError, match=rf"holds no checkpoint.*below it are {name}: name one"):
+        locate(str(tmp_path))
+
+
+def test_an_adapter_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    put(tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(CheckpointError, match=r"holds an adapter, such as LoRA's.*merge_and_unload"):
+        locate(str(tmp_path))
 
 
 def test_a_folder_with_several_checkpoints_is_ambiguous(tmp_path: Path) -> None:
