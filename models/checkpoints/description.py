@@ -53,13 +53,22 @@ def read_description(path: Path) -> Description | None:
     """Description in a safetensors file's header, or None if the file is not one of ours.
 
     Raises:
-        ValueError: the header is ours, but not one that this version understands.
+        ValueError: the header is ours, but not one that this version understands, or has not one label per class.
     """
     with safe_open(path, framework="numpy") as file:
         text = (file.metadata() or {}).get(HEADER_KEY)
     if text is None:
         return None
     try:
-        return Description.from_json(text)
+        description = Description.from_json(text)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its {HEADER_KEY!r} header is not one that this version reads: {error!r}") from error
+    _check_labels(path, description)
+    return description
+
+
+def _check_labels(path: Path, description: Description) -> None:
+    """Check that each class has one label: otherwise results would lack labels, or have those of other classes."""
+    labels, classes = len(description.labels), description.config.num_classes
+    if labels != classes:
+        raise ValueError(f"{path}: its {HEADER_KEY!r} header has {labels} labels for {classes} classes")

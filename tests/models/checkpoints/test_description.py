@@ -1,6 +1,7 @@
 """Checkpoint descriptions: stored in the header of a safetensors file and read back unchanged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,13 @@ def write(file: Path, header: dict[str, str] | None) -> Path:
 def test_a_description_survives_the_header(config: Config, tmp_path: Path) -> None:
     description = describe(config)
     assert read_description(write(tmp_path / "m.safetensors", {HEADER_KEY: description.to_json()})) == description
+
+
+@pytest.mark.parametrize("labels", [(), ("cat",), ("cat", "dog", "emu")])
+def test_one_label_per_class_is_required(labels: tuple[str, ...], tmp_path: Path) -> None:
+    text = replace(describe(CONFIGS[0]), labels=labels).to_json()
+    with pytest.raises(ValueError, match=rf"m\.safetensors.* has {len(labels)} labels for 2 classes"):
+        read_description(write(tmp_path / "m.safetensors", {HEADER_KEY: text}))
 
 
 @pytest.mark.parametrize("header", [None, {"format": "pt"}])
