@@ -1,4 +1,4 @@
-"""Cache folders: exports, backend choices and compiled kernels, kept between runs. No torch."""
+"""Cache folders: exports, backend timings and compiled kernels, kept between runs. No torch."""
 
 import os
 import tempfile

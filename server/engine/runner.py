@@ -29,7 +29,7 @@ class RunnerInfo:
     """Supported tasks, each with the shape of one image's result. Default: logits, (labels,)."""
 
     preferred_batch: int | None = None
-    """Largest batch size measured to increase throughput on this CPU; None if not measured."""
+    """Largest batch size that is worth waiting for on this CPU, by rule or table; None: no preference."""
 
     buckets: dict[Task, tuple[int, ...]] = field(default_factory=dict)
     """Batch sizes that a task is compiled for, ascending; a task without any accepts all sizes."""
