@@ -116,7 +116,7 @@ def load_runner(
     if choice.backend in BACKENDS:
         try:
             return _load_exported(source, choice, device, dtype, limit, overrides)
-        except (ValueError, RuntimeError) as error:  # of an export, too, of which torch raises RuntimeError
+        except (ValueError, RuntimeError) as error:  # the runtimes and torch raise RuntimeError
             if backend != "auto":
                 raise
             _log.warning("%s runs on torch instead of the faster %s: %s", source, choice.backend, error)
